@@ -1,0 +1,1 @@
+"""What a job is: spec, states, message, settings, errors and tables."""

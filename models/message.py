@@ -1,0 +1,72 @@
+"""The message that rings for a job, and how Celery carries it on both sides."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+TASK = "dq.run_job"
+QUEUE = "dq"
+
+
+class Priority(IntEnum):
+    """Which of the waiting jobs a free worker takes first."""
+
+    #: Before all others.
+    HIGH = 0
+    #: The default.
+    NORMAL = 3
+    #: When nothing else waits.
+    LOW = 6
+
+
+@dataclass(frozen=True)
+class Bell:
+    """What rings for one job. The spec lets people read the queue; the row alone is the truth."""
+
+    job_id: int
+    spec: dict[str, Any]
+    priority: int = Priority.NORMAL
+
+    def as_task(self) -> dict[str, Any]:
+        """Return the arguments of Celery's `send_task`."""
+        return {
+            "name": TASK,
+            "kwargs": {"job_id": self.job_id, "spec": self.spec},
+            "queue": QUEUE,
+            "priority": self.priority,
+            "ignore_result": True,
+        }
+
+
+def celery_settings(broker_url: str, *, socket_timeout: float) -> dict[str, Any]:
+    """Return the Celery settings that producer and worker share: JSON alone, no result backend.
+
+    `socket_timeout` is in seconds; a Redis that hangs would otherwise block for ever.
+    """
+    return {
+        "broker_url": broker_url,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "task_ignore_result": True,
+        "task_default_queue": QUEUE,
+        "task_create_missing_queues": True,
+        "broker_transport_options": {
+            # After the claim in SQL the message is worthless: nothing need stay unacked for long.
+            "visibility_timeout": 60,
+            "unacked_restore_interval": 5,
+            "unacked_restore_throttle": 1,
+            "socket_timeout": socket_timeout,
+            "socket_connect_timeout": 3,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+            "global_keyprefix": "dq:",
+            "priority_steps": [int(priority) for priority in Priority],
+            "queue_order_strategy": "priority",
+        },
+        "task_publish_retry_policy": {
+            "max_retries": 1,
+            "interval_start": 0,
+            "interval_step": 0.2,
+            "interval_max": 0.2,
+        },
+    }

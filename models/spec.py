@@ -1,0 +1,97 @@
+"""What the user asks for: one experiment, frozen and validated at the door."""
+
+import hashlib
+import json
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from models.datasets import DATASETS
+
+Keep = Annotated[float, Field(gt=0, le=1)]
+Width = Annotated[int, Field(ge=1)]
+
+
+#: Raised whenever the same spec gives other figures than before; results of two never mix.
+TRAINER_VERSION = 1
+
+
+class ExperimentSpec(BaseModel):
+    """One experiment; its results depend on these values alone.
+
+    The defaults are the notebook's. `keep` holds, for each hidden layer, the probability that an
+    activation is KEPT (Srivastava et al. 2014, section 4); left out, it is 1 everywhere, which is
+    no dropout.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    dataset: str = "mnist"
+    #: How many training images to use, from the first on; None is all of them.
+    train_size: Annotated[int, Field(ge=1)] | None = None
+    hidden: Annotated[tuple[Width, ...], Field(min_length=1)] = (8192, 8192, 8192)
+    keep: Annotated[tuple[Keep, ...], Field(validate_default=True)] = ()
+    lr: Annotated[float, Field(gt=0)] = 0.1
+    batch_size: Annotated[int, Field(ge=1, validate_default=True)] = 1000
+    epochs: Annotated[int, Field(ge=1)] = 10
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+    @field_validator("dataset")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name not in DATASETS:
+            raise ValueError(f"unknown data set {name!r}: use one of {', '.join(DATASETS)}")
+        return name
+
+    @field_validator("train_size")
+    @classmethod
+    def _is_held(cls, size: int | None, info: ValidationInfo) -> int | None:
+        held = _images_held(info)
+        if size and held and size > held:
+            raise ValueError(f"{size} is more than the {held} training images there are")
+        return None if size == held else size
+
+    @field_validator("keep")
+    @classmethod
+    def _fits_layers(cls, keep: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        """Spell out "no dropout" as keep 1 per layer, so that equal experiments are equal specs."""
+        layers = len(info.data.get("hidden", keep))
+        if keep and len(keep) != layers:
+            raise ValueError(f"{len(keep)} rates for {layers} hidden layers: give {layers}")
+        return keep or (1.0,) * layers
+
+    @field_validator("batch_size")
+    @classmethod
+    def _fits_images(cls, size: int, info: ValidationInfo) -> int:
+        images = info.data.get("train_size") or _images_held(info)
+        if images and size > images:
+            raise ValueError(f"{size} is more than the {images} training images of an epoch")
+        return size
+
+    @property
+    def has_dropout(self) -> bool:
+        """Whether any activation may be dropped."""
+        return any(keep < 1 for keep in self.keep)
+
+    @property
+    def images(self) -> int:
+        """How many training images an epoch sees."""
+        return self.train_size or DATASETS[self.dataset].train
+
+    @property
+    def batches(self) -> int:
+        """How many batches make an epoch; the last one may be smaller."""
+        return -(-self.images // self.batch_size)
+
+    @property
+    def configuration(self) -> str:
+        """A short stable name of everything but the seed: equal for runs that are repeats."""
+        values = self.model_dump(mode="json", exclude={"seed"})
+        canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _images_held(info: ValidationInfo) -> int | None:
+    """Return the size of the training split, or None if the data set itself was refused."""
+    dataset = info.data.get("dataset")
+    return DATASETS[dataset].train if dataset else None

@@ -1,0 +1,41 @@
+"""The states of a job and the ends of an attempt."""
+
+from enum import StrEnum
+
+
+class JobState(StrEnum):
+    """Where a job is in its life."""
+
+    #: Waits for a worker; its message is in Redis or will be sent.
+    QUEUED = "queued"
+    #: A worker holds its lease.
+    RUNNING = "running"
+    #: Its result is recorded.
+    SUCCEEDED = "succeeded"
+    #: It ended without a result; `reason` says why, `dq retry` queues it again.
+    FAILED = "failed"
+    #: Somebody cancelled it, and no process is on it any more.
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether only a person can move the job on."""
+        return self in FINAL_STATES
+
+
+FINAL_STATES = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
+
+
+class Outcome(StrEnum):
+    """How an attempt ended."""
+
+    #: It recorded the job's result.
+    SUCCEEDED = "succeeded"
+    #: The experiment itself failed: an error, a divergence, a stall, a time limit.
+    FAILED = "failed"
+    #: Somebody cancelled the job.
+    CANCELLED = "cancelled"
+    #: The worker was told to stop and gave the job back.
+    RELEASED = "released"
+    #: The process died or fell silent until its lease ran out.
+    LOST = "lost"

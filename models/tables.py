@@ -1,0 +1,185 @@
+"""The SQL tables: the truth about every job. `migrations/` makes them."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    MetaData,
+    SmallInteger,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from models.clock import UtcDateTime
+
+#: The newest revision in migrations/versions; a test holds the two together.
+REVISION = "0001"
+VERSION_TABLE = "dq_alembic_version"
+
+_NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Table(DeclarativeBase):
+    """The base of all tables."""
+
+    metadata = MetaData(naming_convention=_NAMES)
+    type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: JSON}  # noqa: RUF012 - SQLAlchemy reads it from the class
+
+
+class Sweep(Table):
+    """The jobs of one submit."""
+
+    __tablename__ = "sweeps"
+    __table_args__ = (UniqueConstraint("submit_token"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    #: Drawn by the client: a submit repeated after an ambiguous commit inserts nothing twice.
+    submit_token: Mapped[str] = mapped_column(String(32))
+    name: Mapped[str | None] = mapped_column(String(200))
+    created_at: Mapped[datetime]
+
+
+class Job(Table):
+    """One queued execution of a spec."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        UniqueConstraint("sweep_id", "ordinal"),
+        CheckConstraint(
+            "state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')", name="state"
+        ),
+        Index(
+            "ix_jobs_open",
+            "state",
+            "publish_due",
+            postgresql_where=text("state IN ('queued', 'running')"),
+            sqlite_where=text("state IN ('queued', 'running')"),
+        ),
+        Index("ix_jobs_configuration", "configuration"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sweep_id: Mapped[int] = mapped_column(ForeignKey("sweeps.id"))
+    ordinal: Mapped[int]
+    name: Mapped[str | None] = mapped_column(String(200))
+    spec: Mapped[dict[str, Any]]
+    configuration: Mapped[str] = mapped_column(String(16))
+    state: Mapped[str] = mapped_column(String(12))
+    #: Why it failed, was cancelled or waits, in words.
+    reason: Mapped[str | None] = mapped_column(Text)
+
+    #: The fencing token: one more at each claim, never reused.
+    attempt: Mapped[int] = mapped_column(default=0)
+    lease_until: Mapped[datetime | None]
+    worker: Mapped[str | None] = mapped_column(String(200))
+    cancel_requested: Mapped[bool] = mapped_column(default=False)
+    #: Leases lost in a row without a newer checkpoint than at the loss before.
+    crashes: Mapped[int] = mapped_column(SmallInteger, default=0)
+    #: `checkpoint_epoch` when the lease was last lost.
+    progress_mark: Mapped[int] = mapped_column(default=0)
+    epochs_done: Mapped[int] = mapped_column(default=0)
+    #: The file, under the checkpoint folder, that the next attempt resumes from.
+    checkpoint: Mapped[str | None] = mapped_column(String(200))
+    checkpoint_epoch: Mapped[int] = mapped_column(default=0)
+
+    priority: Mapped[int] = mapped_column(SmallInteger)
+    held: Mapped[bool] = mapped_column(default=False)
+    max_crashes: Mapped[int] = mapped_column(SmallInteger)
+    stall_seconds: Mapped[float]
+    #: The most seconds an attempt may take; None is no limit.
+    timeout_seconds: Mapped[float | None]
+    keep_checkpoint: Mapped[bool] = mapped_column(default=False)
+
+    #: When a queued job's message counts as overdue, and how often it was sent.
+    publish_due: Mapped[datetime]
+    publishes: Mapped[int] = mapped_column(default=0)
+
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class Tag(Table):
+    """A word a person put on a job."""
+
+    __tablename__ = "tags"
+
+    tag: Mapped[str] = mapped_column(String(100), primary_key=True)
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"), primary_key=True, index=True)
+
+
+class Attempt(Table):
+    """One worker's try at a job."""
+
+    __tablename__ = "attempts"
+
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    worker: Mapped[str] = mapped_column(String(200))
+    pid: Mapped[int]
+    started_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    outcome: Mapped[str | None] = mapped_column(String(12))
+    #: What went wrong, with the traceback where there is one.
+    detail: Mapped[str | None] = mapped_column(Text)
+    provenance: Mapped[dict[str, Any] | None]
+    #: The epochs it took over from a checkpoint; 0 is a start from scratch.
+    resumed_epoch: Mapped[int | None]
+
+
+class Epoch(Table):
+    """The metrics of one epoch (models.metrics.EpochMetrics)."""
+
+    __tablename__ = "epochs"
+
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True)
+    attempt: Mapped[int]
+    train_loss: Mapped[float]
+    train_accuracy: Mapped[float]
+    valid_loss: Mapped[float]
+    valid_accuracy: Mapped[float]
+    seconds: Mapped[float]
+
+
+class Result(Table):
+    """The final metrics of a succeeded job; its primary key makes it one for each."""
+
+    __tablename__ = "results"
+
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    attempt: Mapped[int]
+    trainer_version: Mapped[int]
+    train_loss: Mapped[float]
+    train_accuracy: Mapped[float]
+    valid_loss: Mapped[float]
+    valid_accuracy: Mapped[float]
+    #: Wall time of all epochs together.
+    seconds: Mapped[float]
+
+
+class Worker(Table):
+    """A worker process that takes jobs, as long as its heartbeat is fresh."""
+
+    __tablename__ = "workers"
+
+    id: Mapped[str] = mapped_column(String(200), primary_key=True)
+    host: Mapped[str] = mapped_column(String(200))
+    pid: Mapped[int]
+    device: Mapped[str] = mapped_column(String(200))
+    state: Mapped[str] = mapped_column(String(12))
+    started_at: Mapped[datetime]
+    heartbeat_at: Mapped[datetime]
