@@ -1,0 +1,1 @@
+"""The history of the SQL tables: Alembic revisions, each complete in itself."""

@@ -1,0 +1,15 @@
+"""What Alembic runs: it migrates over the connection that `migrations.upgrade` hands it."""
+
+from alembic import context
+
+
+def migrate() -> None:
+    """Run the revisions over the given connection, inside its transaction."""
+    context.configure(
+        connection=context.config.attributes["connection"],
+        version_table="dq_alembic_version",
+    )
+    context.run_migrations()
+
+
+migrate()

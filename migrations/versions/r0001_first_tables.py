@@ -1,0 +1,136 @@
+"""The first tables: sweeps, jobs, attempts, epochs, results, tags, workers."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    _create_jobs()
+    _create_what_jobs_leave()
+
+
+def _create_jobs() -> None:
+    op.create_table(
+        "sweeps",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("submit_token", sa.String(length=32), nullable=False),
+        sa.Column("name", sa.String(length=200), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_sweeps")),
+        sa.UniqueConstraint("submit_token", name=op.f("uq_sweeps_submit_token")),
+    )
+    op.create_table(
+        "workers",
+        sa.Column("id", sa.String(length=200), nullable=False),
+        sa.Column("host", sa.String(length=200), nullable=False),
+        sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("device", sa.String(length=200), nullable=False),
+        sa.Column("state", sa.String(length=12), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("heartbeat_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_workers")),
+    )
+    op.create_table(
+        "jobs",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("sweep_id", sa.Integer(), nullable=False),
+        sa.Column("ordinal", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(length=200), nullable=True),
+        sa.Column("spec", sa.JSON(), nullable=False),
+        sa.Column("configuration", sa.String(length=16), nullable=False),
+        sa.Column("state", sa.String(length=12), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("worker", sa.String(length=200), nullable=True),
+        sa.Column("cancel_requested", sa.Boolean(), nullable=False),
+        sa.Column("crashes", sa.SmallInteger(), nullable=False),
+        sa.Column("progress_mark", sa.Integer(), nullable=False),
+        sa.Column("epochs_done", sa.Integer(), nullable=False),
+        sa.Column("checkpoint", sa.String(length=200), nullable=True),
+        sa.Column("checkpoint_epoch", sa.Integer(), nullable=False),
+        sa.Column("priority", sa.SmallInteger(), nullable=False),
+        sa.Column("held", sa.Boolean(), nullable=False),
+        sa.Column("max_crashes", sa.SmallInteger(), nullable=False),
+        sa.Column("stall_seconds", sa.Double(), nullable=False),
+        sa.Column("timeout_seconds", sa.Double(), nullable=True),
+        sa.Column("keep_checkpoint", sa.Boolean(), nullable=False),
+        sa.Column("publish_due", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("publishes", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')",
+            name=op.f("ck_jobs_state"),
+        ),
+        sa.ForeignKeyConstraint(["sweep_id"], ["sweeps.id"], name=op.f("fk_jobs_sweep_id_sweeps")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
+        sa.UniqueConstraint("sweep_id", "ordinal", name=op.f("uq_jobs_sweep_id_ordinal")),
+    )
+    op.create_index("ix_jobs_configuration", "jobs", ["configuration"], unique=False)
+    op.create_index(
+        "ix_jobs_open",
+        "jobs",
+        ["state", "publish_due"],
+        unique=False,
+        postgresql_where=sa.text("state IN ('queued', 'running')"),
+        sqlite_where=sa.text("state IN ('queued', 'running')"),
+    )
+
+
+def _create_what_jobs_leave() -> None:
+    op.create_table(
+        "attempts",
+        sa.Column("job_id", sa.Integer(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("worker", sa.String(length=200), nullable=False),
+        sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("outcome", sa.String(length=12), nullable=True),
+        sa.Column("detail", sa.Text(), nullable=True),
+        sa.Column("provenance", sa.JSON(), nullable=True),
+        sa.Column("resumed_epoch", sa.Integer(), nullable=True),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_attempts_job_id_jobs")),
+        sa.PrimaryKeyConstraint("job_id", "number", name=op.f("pk_attempts")),
+    )
+    op.create_table(
+        "epochs",
+        sa.Column("job_id", sa.Integer(), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("train_loss", sa.Double(), nullable=False),
+        sa.Column("train_accuracy", sa.Double(), nullable=False),
+        sa.Column("valid_loss", sa.Double(), nullable=False),
+        sa.Column("valid_accuracy", sa.Double(), nullable=False),
+        sa.Column("seconds", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_epochs_job_id_jobs")),
+        sa.PrimaryKeyConstraint("job_id", "epoch", name=op.f("pk_epochs")),
+    )
+    op.create_table(
+        "results",
+        sa.Column("job_id", sa.Integer(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("trainer_version", sa.Integer(), nullable=False),
+        sa.Column("train_loss", sa.Double(), nullable=False),
+        sa.Column("train_accuracy", sa.Double(), nullable=False),
+        sa.Column("valid_loss", sa.Double(), nullable=False),
+        sa.Column("valid_accuracy", sa.Double(), nullable=False),
+        sa.Column("seconds", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_results_job_id_jobs")),
+        sa.PrimaryKeyConstraint("job_id", name=op.f("pk_results")),
+    )
+    op.create_table(
+        "tags",
+        sa.Column("tag", sa.String(length=100), nullable=False),
+        sa.Column("job_id", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_tags_job_id_jobs")),
+        sa.PrimaryKeyConstraint("tag", "job_id", name=op.f("pk_tags")),
+    )
+    op.create_index(op.f("ix_tags_job_id"), "tags", ["job_id"], unique=False)
