@@ -47,3 +47,11 @@ class DatasetCorrupt(DqError):
 
 class Diverged(DqError):
     """A loss became NaN or infinite."""
+
+
+class OutOfTime(DqError):
+    """An attempt took longer than its job allows."""
+
+
+class Stalled(DqError):
+    """A training made no progress."""

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from models.clock import from_now, now
 from models.state import JobState, Outcome
-from models.tables import Attempt, Epoch, Job
+from models.tables import Attempt, Epoch, Job, LogLine
 
 
 def start(session: Session, job: Job, worker: str, pid: int, lease_seconds: float) -> None:
@@ -21,6 +21,7 @@ def start(session: Session, job: Job, worker: str, pid: int, lease_seconds: floa
     session.add(
         Attempt(job_id=job.id, number=job.attempt, worker=worker, pid=pid, started_at=now())
     )
+    log(session, job, f"claimed by {worker}")
 
 
 def enqueue(job: Job) -> None:
@@ -31,17 +32,21 @@ def enqueue(job: Job) -> None:
 
 def give_back(session: Session, job: Job, detail: str) -> None:
     """Queue a running job again; nothing is held against it."""
-    end_attempt(session, job, Outcome.RELEASED, detail)
+    _end_attempt(session, job, Outcome.RELEASED, detail)
     enqueue(job)
+    log(session, job, f"given back: {detail}")
 
 
 def close(
     session: Session, job: Job, state: JobState, reason: str | None, detail: str = ""
 ) -> None:
-    """End a job for good: succeeded, failed or cancelled."""
+    """End a job for good: succeeded, failed or cancelled; `detail` may hold a traceback."""
     if job.state == JobState.RUNNING:
-        end_attempt(session, job, Outcome(state), detail or reason)
-    finish(job, state, reason)
+        _end_attempt(session, job, Outcome(state), detail or reason)
+    job.state, job.reason, job.lease_until = state, reason, None
+    job.cancel_requested = False
+    job.finished_at = now()
+    log(session, job, f"{state}: {reason}" if reason else state)
 
 
 def lose(session: Session, job: Job, detail: str) -> None:
@@ -53,32 +58,30 @@ def lose(session: Session, job: Job, detail: str) -> None:
     made_progress = job.checkpoint_epoch > job.progress_mark
     job.crashes = 1 if made_progress else job.crashes + 1
     job.progress_mark = job.checkpoint_epoch
-    end_attempt(session, job, Outcome.LOST, detail)
-    if job.cancel_requested:
-        finish(job, JobState.CANCELLED, f"cancelled; {detail}")
+    _end_attempt(session, job, Outcome.LOST, detail)
+    was_cancelled = job.cancel_requested
+    enqueue(job)
+    log(session, job, f"lost: {detail}")
+    if was_cancelled:
+        close(session, job, JobState.CANCELLED, f"cancelled; {detail}")
     elif job.crashes >= job.max_crashes:
-        finish(job, JobState.FAILED, f"crashed {job.crashes} times: {detail}")
-    else:
-        enqueue(job)
-
-
-def finish(job: Job, state: JobState, reason: str | None) -> None:
-    """Move a job, whose attempt if any has ended, to a final state."""
-    job.state, job.reason, job.lease_until = state, reason, None
-    job.cancel_requested = False
-    job.finished_at = now()
-
-
-def end_attempt(session: Session, job: Job, outcome: Outcome, detail: str | None) -> None:
-    """Record how the current attempt ended."""
-    session.execute(
-        update(Attempt)
-        .where(Attempt.job_id == job.id, Attempt.number == job.attempt)
-        .values(outcome=outcome, detail=detail, ended_at=now())
-    )
+        close(session, job, JobState.FAILED, f"crashed {job.crashes} times: {detail}")
 
 
 def forget_progress(session: Session, job: Job, after_epoch: int = 0) -> None:
     """Delete the epochs an attempt is about to measure again."""
     session.execute(delete(Epoch).where(Epoch.job_id == job.id, Epoch.epoch > after_epoch))
     job.epochs_done = after_epoch
+
+
+def log(session: Session, job: Job, text: str) -> None:
+    """Write one line into the job's log."""
+    session.add(LogLine(job_id=job.id, attempt=job.attempt, at=now(), text=text))
+
+
+def _end_attempt(session: Session, job: Job, outcome: Outcome, detail: str | None) -> None:
+    session.execute(
+        update(Attempt)
+        .where(Attempt.job_id == job.id, Attempt.number == job.attempt)
+        .values(outcome=outcome, detail=detail, ended_at=now())
+    )

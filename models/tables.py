@@ -125,6 +125,7 @@ class Attempt(Table):
     """One worker's try at a job."""
 
     __tablename__ = "attempts"
+    __table_args__ = (Index("ix_attempts_worker_started_at", "worker", "started_at"),)
 
     job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
@@ -138,6 +139,19 @@ class Attempt(Table):
     provenance: Mapped[dict[str, Any] | None]
     #: The epochs it took over from a checkpoint; 0 is a start from scratch.
     resumed_epoch: Mapped[int | None]
+
+
+class LogLine(Table):
+    """One thing that happened to a job, in words: what `dq logs` prints."""
+
+    __tablename__ = "log_lines"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"), index=True)
+    #: The attempt it happened to; 0 is before the first.
+    attempt: Mapped[int]
+    at: Mapped[datetime]
+    text: Mapped[str] = mapped_column(Text)
 
 
 class Epoch(Table):

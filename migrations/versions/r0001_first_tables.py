@@ -1,4 +1,4 @@
-"""The first tables: sweeps, jobs, attempts, epochs, results, tags, workers."""
+"""The first tables: sweeps, jobs, attempts, log lines, epochs, results, tags, workers."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -100,6 +100,20 @@ def _create_what_jobs_leave() -> None:
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_attempts_job_id_jobs")),
         sa.PrimaryKeyConstraint("job_id", "number", name=op.f("pk_attempts")),
     )
+    op.create_index(
+        "ix_attempts_worker_started_at", "attempts", ["worker", "started_at"], unique=False
+    )
+    op.create_table(
+        "log_lines",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("job_id", sa.Integer(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_log_lines_job_id_jobs")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_log_lines")),
+    )
+    op.create_index(op.f("ix_log_lines_job_id"), "log_lines", ["job_id"], unique=False)
     op.create_table(
         "epochs",
         sa.Column("job_id", sa.Integer(), nullable=False),
