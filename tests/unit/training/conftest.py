@@ -1,0 +1,34 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from models.spec import ExperimentSpec
+from worker.training.data import Data, load
+
+
+@pytest.fixture(scope="session")
+def digits() -> Data:
+    return load("digits", Path("nowhere"), "cpu")
+
+
+@pytest.fixture
+def spec() -> ExperimentSpec:
+    # 12 batches an epoch, the last one of 97 images.
+    return ExperimentSpec(
+        dataset="digits",
+        hidden=(32, 32, 32),
+        keep=(0.9, 0.8, 0.8),
+        lr=0.5,
+        batch_size=100,
+        epochs=3,
+        seed=7,
+    )
+
+
+@pytest.fixture(scope="session")
+def real_data_dir() -> Path:
+    folder = os.environ.get("DQ_DATA_DIR")
+    if not folder or not (Path(folder) / "mnist").is_dir():
+        pytest.skip("set DQ_DATA_DIR to a folder whose mnist/ holds the four files of MNIST")
+    return Path(folder)

@@ -1,0 +1,1 @@
+"""What the GPU runs: the queue's consumer, and the training itself."""

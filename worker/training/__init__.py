@@ -1,0 +1,1 @@
+"""The experiment in plain torch; it knows no queue and no database."""

@@ -1,0 +1,70 @@
+"""A run's state on disk, so that the next attempt goes on where the last one stood."""
+
+import hashlib
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.spec import TRAINER_VERSION, ExperimentSpec
+from worker.training import durable
+from worker.training.trainer import Snapshot
+
+_DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+class CheckpointUnreadable(Exception):
+    """The checkpoint is damaged or another spec's; the training starts from scratch."""
+
+
+def save(path: Path, spec: ExperimentSpec, snapshot: Snapshot) -> None:
+    """Write the snapshot of a run of `spec`, atomically and durably, for `load`.
+
+    Raises OSError, a full disk included; what was at `path` before is then still there.
+    """
+    body = io.BytesIO()
+    torch.save({"belongs_to": _owner(spec), **vars(snapshot)}, body)
+    durable.replace(path, [hashlib.sha256(body.getbuffer()).digest(), body.getbuffer()])
+
+
+def load(path: Path, spec: ExperimentSpec) -> Snapshot:
+    """Return the snapshot at `path`, every byte of it as `save` wrote it.
+
+    Raises FileNotFoundError if there is none, and CheckpointUnreadable if it is damaged, of
+    another spec, or of another version of the trainer.
+    """
+    content = _unpack(path, _read(path))
+    if content.pop("belongs_to", None) != _owner(spec):
+        raise CheckpointUnreadable(f"{path} belongs to another spec or version of the trainer")
+    return Snapshot(**content)
+
+
+def discard(path: Path) -> None:
+    """Remove the checkpoint, if there is one, and what a killed process left of writing it."""
+    durable.remove(path)
+
+
+def _owner(spec: ExperimentSpec) -> str:
+    return f"{TRAINER_VERSION} {spec.model_dump_json()}"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise CheckpointUnreadable(f"{path} cannot be read: {error}") from error
+
+
+def _unpack(path: Path, content: bytes) -> dict[str, Any]:
+    digest, body = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+    if hashlib.sha256(body).digest() != digest:
+        raise CheckpointUnreadable(f"{path} is damaged: its checksum does not match")
+    try:
+        unpacked: dict[str, Any] = torch.load(io.BytesIO(body), weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError) as error:
+        raise CheckpointUnreadable(f"{path} is of another version of torch: {error}") from error
+    return unpacked

@@ -1,0 +1,159 @@
+"""The training loop: a generator of epoch metrics that can stop and go on at any batch."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from models.errors import Diverged
+from models.metrics import EpochMetrics
+from models.spec import ExperimentSpec
+from worker.training import network, sgd
+from worker.training.data import Data
+from worker.training.randomness import Randomness
+
+
+@dataclass
+class Run:
+    """Where one training stands; `train` moves it on."""
+
+    network: nn.Sequential
+    randomness: Randomness
+    #: How many epochs are done.
+    epoch: int = 0
+    #: How many batches of the epoch under way are done.
+    batch: int = 0
+    #: The epoch's permutation of the images, on the CPU; empty between epochs.
+    order: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    #: Wall time the epoch under way has taken so far, its earlier attempts included.
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A copy, on the CPU, of all that a run needs to go on bit-identically."""
+
+    weights: dict[str, Tensor]
+    randomness: dict[str, Tensor]
+    epoch: int
+    batch: int
+    order: Tensor
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """What the network made of some images; still on the device."""
+
+    loss: Tensor  # (), mean cross-entropy in nats
+    accuracy: Tensor  # (), fraction
+
+
+def start(spec: ExperimentSpec, data: Data, device: torch.device | str) -> Run:
+    """Return a run of the spec before its first batch, on the device where `data` lies."""
+    run = _make_run(spec, data)
+    network.initialise(run.network, run.randomness.init)
+    run.network.to(device)
+    return run
+
+
+def restore(
+    spec: ExperimentSpec, data: Data, device: torch.device | str, snapshot: Snapshot
+) -> Run:
+    """Return a run that goes on where `snapshot` was taken, with the same figures to the bit.
+
+    That holds on the same kind of device; elsewhere the arithmetic rounds differently.
+    """
+    run = _make_run(spec, data)
+    run.network.load_state_dict(snapshot.weights)
+    run.network.to(device)
+    run.randomness.restore(snapshot.randomness)
+    run.epoch, run.batch, run.seconds = snapshot.epoch, snapshot.batch, snapshot.seconds
+    run.order = snapshot.order.clone()
+    return run
+
+
+def snapshot(run: Run) -> Snapshot:
+    """Return a copy of the run's state; it must stand between two batches."""
+    return Snapshot(
+        weights={name: weight.cpu().clone() for name, weight in run.network.state_dict().items()},
+        randomness=run.randomness.state,
+        epoch=run.epoch,
+        batch=run.batch,
+        order=run.order.clone(),
+        seconds=run.seconds,
+    )
+
+
+def train(
+    spec: ExperimentSpec, run: Run, data: Data, before_batch: Callable[[], None] = lambda: None
+) -> Iterator[EpochMetrics]:
+    """Train from where the run stands to the spec's last epoch; yield each epoch's metrics.
+
+    `before_batch` may raise to stop: the run then stands between two batches, fit for `snapshot`
+    or for another `train`. Raises Diverged, and does not yield the metrics, if a loss is NaN or
+    infinite. At a yield the run stands at the end of the epoch yielded.
+    """
+    while run.epoch < spec.epochs:
+        metrics = _train_epoch(spec, run, data, before_batch)
+        run.epoch, run.batch, run.seconds = run.epoch + 1, 0, 0.0
+        run.order = torch.empty(0, dtype=torch.int64)
+        yield metrics
+
+
+def _make_run(spec: ExperimentSpec, data: Data) -> Run:
+    if len(data.train_x) < spec.images:
+        raise ValueError(f"{len(data.train_x)} training images for a spec of {spec.images}")
+    randomness = Randomness.of(spec.seed)
+    return Run(network.build(spec, randomness.masks), randomness)
+
+
+def _train_epoch(
+    spec: ExperimentSpec, run: Run, data: Data, before_batch: Callable[[], None]
+) -> EpochMetrics:
+    began = time.perf_counter() - run.seconds
+    if not len(run.order):
+        run.order = torch.randperm(spec.images, generator=run.randomness.order)
+    run.network.train()
+    batches = torch.split(run.order.to(data.train_x.device), spec.batch_size)
+    for indexes in batches[run.batch :]:
+        before_batch()
+        last = _train_batch(run.network, data.train_x[indexes], data.train_y[indexes], spec.lr)
+        run.batch += 1
+        run.seconds = time.perf_counter() - began
+    figures = _fetch(last, _evaluate(run.network, data))
+    if not all(map(math.isfinite, figures)):
+        raise Diverged(f"diverged at epoch {run.epoch + 1}")
+    return EpochMetrics(run.epoch + 1, *figures, time.perf_counter() - began)
+
+
+def _train_batch(network: nn.Sequential, x: Tensor, y: Tensor, lr: float) -> _Pass:
+    # x: (batch, features), y: (batch,)
+    logits = network(x)
+    loss = cross_entropy(logits, y)
+    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    sgd.step(network.parameters(), lr)
+    return _Pass(loss.detach(), _accuracy(logits, y))
+
+
+@torch.no_grad()
+def _evaluate(network: nn.Sequential, data: Data) -> _Pass:
+    # In one pass: in parts, the mean loss would be summed in another order and round differently.
+    network.eval()
+    logits = network(data.valid_x)
+    return _Pass(cross_entropy(logits, data.valid_y), _accuracy(logits, data.valid_y))
+
+
+def _accuracy(logits: Tensor, y: Tensor) -> Tensor:
+    return (logits.argmax(1) == y).double().mean()
+
+
+def _fetch(train: _Pass, valid: _Pass) -> tuple[float, float, float, float]:
+    """Return both passes' losses and accuracies: the epoch's one wait for the device."""
+    figures = (train.loss.double(), train.accuracy, valid.loss.double(), valid.accuracy)
+    train_loss, train_accuracy, valid_loss, valid_accuracy = torch.stack(figures).tolist()
+    return train_loss, train_accuracy, valid_loss, valid_accuracy
