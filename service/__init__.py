@@ -1,0 +1,1 @@
+"""What a person touches: commands, use-cases, reads, comparison and reports."""

@@ -1,0 +1,256 @@
+"""Turns rows into a table, JSON, CSV or Markdown, none of which a stored string can upset."""
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table as Grid
+
+Format = Literal["table", "json", "csv", "md"]
+
+#: A column of this priority is never left out of a narrow table; its cells fold instead.
+ESSENTIAL = 100
+
+_ASCII = str.maketrans({"±": "+-", "…": "...", "—": "-", "·": "*", "→": "->"})
+
+
+def plain(value: Any) -> str:
+    """Write a value as a cell: figures shortly, a sequence with commas, a flag as yes or no."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, tuple | list):
+        return ",".join(plain(item) for item in value)
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    return str(value)
+
+
+def leave_unstyled(_: Any) -> str:
+    """Give a cell no style."""
+    return ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: `name` is its snake_case key in rows, JSON and CSV, `title` its heading.
+
+    `spell` writes a value for people and never sees None, which is a dash; `style` gives a value's
+    rich style. Where the width is short the lowest `priority` goes first, of equals the rightmost.
+    """
+
+    name: str
+    title: str
+    spell: Callable[[Any], str] = plain
+    align: Literal["left", "right"] = "left"
+    priority: int = ESSENTIAL
+    style: Callable[[Any], str] = leave_unstyled
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows, which are mappings or objects with a value per column, and the words around them."""
+
+    columns: tuple[Column, ...]
+    rows: Sequence[Any]
+    title: tuple[str, ...] = ()
+    footnotes: tuple[str, ...] = ()
+    #: The keys of CSV and JSON, where these are not the columns' names.
+    fields: tuple[str, ...] = ()
+    #: What JSON shows instead of the list of rows.
+    json_value: Any = None
+
+    @property
+    def raw_fields(self) -> tuple[str, ...]:
+        """The keys of CSV and JSON."""
+        return self.fields or tuple(column.name for column in self.columns)
+
+
+def render(table: Table, format: Format, *, width: int, color: bool, ascii: bool) -> str:
+    """Write a table in a format, without a last newline.
+
+    Table and Markdown are for people: control characters are shown as escapes. JSON and CSV are
+    for programs: every field, at full precision, NaN and infinity as null or nothing. `width`
+    and `color` concern the table alone, `ascii` the table and Markdown (JSON is always ASCII).
+    """
+    if format == "json":
+        return _render_json(table)
+    if format == "csv":
+        return _render_csv(table)
+    if format == "md":
+        return _render_markdown(table, ascii)
+    return _render_table(table, width, color, ascii)
+
+
+def clean(text: str, ascii: bool = False) -> str:
+    r"""Show control, bidirectional and other unprintable characters as escapes, "\x1b"."""
+    shown = "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+    if not ascii:
+        return shown
+    return shown.translate(_ASCII).encode("ascii", "backslashreplace").decode()
+
+
+def _value(row: Any, name: str) -> Any:
+    return row[name] if isinstance(row, Mapping) else getattr(row, name)
+
+
+def _cell(row: Any, column: Column, ascii: bool) -> str:
+    value = _value(row, column.name)
+    return clean("—" if value is None else column.spell(value), ascii)
+
+
+def _render_json(table: Table) -> str:
+    rows = [{name: _value(row, name) for name in table.raw_fields} for row in table.rows]
+    value = rows if table.json_value is None else table.json_value
+    return json.dumps(_jsonable(value), indent=2, allow_nan=False)
+
+
+def _jsonable(value: Any) -> Any:
+    """Return a value of JSON's own kinds; NaN and infinity have none and become null."""
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_jsonable(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value if value is None or isinstance(value, str | int) else str(value)
+
+
+def _render_csv(table: Table) -> str:
+    rows = [[_csv_cell(_value(row, name)) for name in table.raw_fields] for row in table.rows]
+    return "\n".join(_csv_line(cells) for cells in (table.raw_fields, *rows))
+
+
+def _csv_line(cells: Sequence[Any]) -> str:
+    r"""Join cells; a writer that ends lines in "\n" would leave a lone "\r" in a cell unquoted."""
+    out = io.StringIO()
+    csv.writer(out).writerow(cells)
+    return out.getvalue().removesuffix("\r\n")
+
+
+def _csv_cell(value: Any) -> Any:
+    """Return a value for the csv module; text that a spreadsheet would run as a formula is quoted.
+
+    The rule is OWASP's "CSV injection": https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    value = _jsonable(value)
+    if isinstance(value, int | float) or value is None:
+        return value
+    text = ",".join(str(item) for item in value) if isinstance(value, list) else str(value)
+    is_formula = text.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{text}" if is_formula else text
+
+
+def _render_markdown(table: Table, ascii: bool) -> str:
+    head = [_escape(clean(column.title, ascii)) for column in table.columns]
+    rule = ["---:" if column.align == "right" else "---" for column in table.columns]
+    body = [[_escape(_cell(row, column, ascii)) for column in table.columns] for row in table.rows]
+    lines = [f"| {' | '.join(cells)} |" for cells in (head, rule, *body)]
+    title = [_escape(clean(line, ascii)) for line in table.title]
+    notes = [f"- {_escape(clean(note, ascii))}" for note in table.footnotes]
+    blocks = [*title, "\n".join(lines), "\n".join(notes)]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _escape(text: str) -> str:
+    """Escape what would end a Markdown cell or start markup in it."""
+    return re.sub(r"([\\|`*<\[])", r"\\\1", text)
+
+
+def _render_table(table: Table, width: int, color: bool, ascii: bool) -> str:
+    out = io.StringIO()
+    console = _open_console(out, width, color)
+    shown, dropped = _fit(table, console, ascii)
+    notes = [*table.footnotes, *_note_dropped(dropped, width)]
+    _print_lines(console, table.title, "bold", ascii)
+    console.print(_build_grid(shown, ascii))
+    _print_lines(console, [""][: len(notes)] + notes, "dim", ascii)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+def _open_console(out: io.StringIO, width: int, color: bool) -> "Console":
+    """Open a console that heeds no environment variable."""
+    from rich.console import Console
+
+    return Console(
+        file=out,
+        width=width,
+        height=25,  # without it a dumb terminal overrides the width
+        force_terminal=color,
+        force_jupyter=False,
+        color_system="standard" if color else None,
+        no_color=not color,
+        highlight=False,
+    )
+
+
+def _print_lines(console: "Console", lines: Sequence[str], style: str, ascii: bool) -> None:
+    from rich.text import Text
+
+    for line in lines:
+        console.print(Text(clean(line, ascii), style=style, overflow="fold"))
+
+
+def _fit(table: Table, console: "Console", ascii: bool) -> tuple[Table, list[Column]]:
+    """Leave out columns, the least important first, until the rest fits the console."""
+    columns = list(table.columns)
+    dropped: list[Column] = []
+    while _measure(replace(table, columns=tuple(columns)), console, ascii) > console.width:
+        least = min(reversed(columns), key=lambda column: column.priority)
+        if least.priority >= ESSENTIAL:
+            break
+        columns.remove(least)
+        dropped.append(least)
+    in_order = [column for column in table.columns if column in dropped]
+    return replace(table, columns=tuple(columns)), in_order
+
+
+def _measure(table: Table, console: "Console", ascii: bool) -> int:
+    """Return how many terminal cells the grid takes where no cell is folded."""
+    boundless = console.options.update(max_width=100_000)
+    return console.measure(_build_grid(table, ascii), options=boundless).maximum
+
+
+def _note_dropped(dropped: Sequence[Column], width: int) -> list[str]:
+    if not dropped:
+        return []
+    titles = ", ".join(column.title for column in dropped)
+    return [f"Not shown at {width} columns: {titles}; use --format csv or a wider terminal."]
+
+
+def _build_grid(table: Table, ascii: bool) -> "Grid":
+    from rich import box
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    line = box.Box(str(box.SIMPLE_HEAD).replace("─", "-"), ascii=True) if ascii else box.SIMPLE_HEAD
+    grid = Grid(
+        box=line, header_style="bold", padding=(0, 1, 0, 0), pad_edge=False, show_edge=False
+    )
+    for column in table.columns:
+        title = Text(clean(column.title, ascii))
+        grid.add_column(title, justify=column.align, overflow="fold")
+    for row in table.rows:
+        grid.add_row(*(_build_cell(row, column, ascii) for column in table.columns))
+    return grid
+
+
+def _build_cell(row: Any, column: Column, ascii: bool) -> Any:
+    """Build a rich text, which unlike a string is never read as markup."""
+    from rich.text import Text
+
+    value = _value(row, column.name)
+    return Text(_cell(row, column, ascii), style="" if value is None else column.style(value))
