@@ -49,14 +49,14 @@ class Database:
     def writing(self) -> Iterator[Session]:
         """Open a transaction that commits at the end; raise DatabaseUnreachable if it cannot."""
         sessions = sessionmaker(self.engine, expire_on_commit=False)
-        with self._reachable(), sessions.begin() as session:
+        with self.reachable(), sessions.begin() as session:
             yield session
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """Open a transaction that reads one state of things and keeps no writer waiting."""
         engine = self.engine.execution_options(reads_only=True)
-        with self._reachable(), Session(engine) as session:
+        with self.reachable(), Session(engine) as session:
             yield session
 
     def check_schema(self) -> None:
@@ -77,7 +77,8 @@ class Database:
             return found.scalar_one_or_none()
 
     @contextmanager
-    def _reachable(self) -> Iterator[None]:
+    def reachable(self) -> Iterator[None]:
+        """Raise DatabaseUnreachable where the driver says that the database does not answer."""
         try:
             yield
         except (OperationalError, InterfaceError) as error:
@@ -95,7 +96,11 @@ def _postgres_engine(url: Any) -> Engine:
 
 
 def _sqlite_engine(url: Any) -> Engine:
-    Path(url.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder = Path(url.database).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise DatabaseUnreachable(f"{folder} cannot be made: {error}. Set DQ_HOME.") from error
     engine = create_engine(url, connect_args={"timeout": 10, "isolation_level": None})
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)

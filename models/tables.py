@@ -185,6 +185,15 @@ class Result(Table):
     seconds: Mapped[float]
 
 
+class Pause(Table):
+    """While it has its one row, no worker takes a job: `dq pause`."""
+
+    __tablename__ = "pauses"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    since: Mapped[datetime]
+
+
 class Worker(Table):
     """A worker process that takes jobs, as long as its heartbeat is fresh."""
 
@@ -194,6 +203,7 @@ class Worker(Table):
     host: Mapped[str] = mapped_column(String(200))
     pid: Mapped[int]
     device: Mapped[str] = mapped_column(String(200))
+    #: What it was told: to take jobs ("active"), or to end after its current one ("draining").
     state: Mapped[str] = mapped_column(String(12))
     started_at: Mapped[datetime]
     heartbeat_at: Mapped[datetime]

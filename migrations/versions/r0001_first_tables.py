@@ -1,4 +1,4 @@
-"""The first tables: sweeps, jobs, attempts, log lines, epochs, results, tags, workers."""
+"""The first tables: sweeps, jobs, attempts, log lines, epochs, results, tags, workers, pauses."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -34,6 +34,12 @@ def _create_jobs() -> None:
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("heartbeat_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_workers")),
+    )
+    op.create_table(
+        "pauses",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_pauses")),
     )
     op.create_table(
         "jobs",

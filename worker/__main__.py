@@ -1,0 +1,118 @@
+"""The worker's own command line, which `dq` starts: `python -m worker --help`."""
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+
+from billiard.util import set_pdeathsig
+
+from models.database import Database
+from models.errors import DqError
+from models.settings import Settings
+from worker import logs
+
+
+def main() -> int:
+    """Run one command; return its exit code."""
+    arguments = _parser().parse_args()
+    command: Callable[[argparse.Namespace], int] = arguments.command
+    try:
+        return command(arguments)
+    except DqError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m worker", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    supervise = commands.add_parser("supervise", help="run jobs until told to stop")
+    supervise.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    supervise.add_argument("--processes", type=int)
+    supervise.add_argument("--with-parent", action="store_true", help="end when the parent does")
+    supervise.set_defaults(command=_supervise)
+    consume = commands.add_parser("consume", help="be one Celery process of a supervisor")
+    consume.add_argument("name")
+    consume.set_defaults(command=_consume)
+    reconcile = commands.add_parser("reconcile", help="make one pass of the reconciler")
+    reconcile.set_defaults(command=_reconcile)
+    describe = commands.add_parser("describe", help="print what torch sees, as JSON")
+    describe.set_defaults(command=_describe)
+    _add_data_commands(commands)
+    return parser
+
+
+def _add_data_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    for name, command in {"fetch": _fetch, "verify": _verify}.items():
+        parser = commands.add_parser(name, help=f"{name} the files of a data set")
+        parser.add_argument("dataset")
+        parser.set_defaults(command=command)
+
+
+def _supervise(arguments: argparse.Namespace) -> int:
+    from worker.app import make_doorbell
+    from worker.places import places
+    from worker.reconciler import Reconciler
+    from worker.roster import Roster
+    from worker.supervisor import Supervisor
+
+    if arguments.with_parent:
+        set_pdeathsig(signal.SIGTERM)
+    logs.configure()
+    settings = Settings.load()
+    database = Database(settings.sql_url)
+    database.check_schema()
+    here = places(arguments.device, arguments.processes)
+    reconciler = Reconciler(database, make_doorbell(settings), settings.lease_seconds)
+    Supervisor(settings, here, Roster(database, here), reconciler).run()
+    return 0
+
+
+def _consume(arguments: argparse.Namespace) -> int:
+    from worker.app import consume
+
+    # A supervisor that is killed takes its Celery processes with it, gently.
+    set_pdeathsig(signal.SIGTERM)
+    return consume(Settings.load(), arguments.name)
+
+
+def _reconcile(_: argparse.Namespace) -> int:
+    from worker.app import make_doorbell
+    from worker.reconciler import Reconciler
+
+    settings = Settings.load()
+    database = Database(settings.sql_url)
+    repairs = Reconciler(database, make_doorbell(settings), settings.lease_seconds).reconcile()
+    print(json.dumps(asdict(repairs)))
+    return 0
+
+
+def _describe(_: argparse.Namespace) -> int:
+    from worker.provenance import describe
+
+    print(json.dumps(describe()))
+    return 0
+
+
+def _fetch(arguments: argparse.Namespace) -> int:
+    from worker.download_bar import DownloadBar
+    from worker.training.download import fetch
+
+    with DownloadBar() as bar:
+        fetch(arguments.dataset, Settings.load().data_dir, bar)
+    return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from worker.training.download import verify
+
+    states = verify(arguments.dataset, Settings.load().data_dir)
+    print(json.dumps([asdict(state) for state in states]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""The Celery application of a worker: what it consumes, and what it tells its child."""
+
+import os
+import signal
+from typing import Any
+
+from billiard.process import active_children
+from celery import Celery, signals
+from celery.exceptions import WorkerLostError
+from redis import Redis
+
+from models import lifecycle
+from models.database import Database
+from models.embedded_redis import EmbeddedRedis
+from models.errors import DatabaseUnreachable
+from models.message import celery_settings
+from models.settings import Settings
+from models.state import JobState
+from models.tables import Job
+from worker.doorbell import Doorbell
+
+_SOCKET_SECONDS = 10.0
+#: Ends a Celery process after its current job; SIGTERM has it give the job back.
+DRAIN_SIGNAL = signal.SIGINT
+
+
+def broker_url(settings: Settings) -> str:
+    """Return the configured Redis, or the embedded one."""
+    return settings.broker_url or EmbeddedRedis(settings.home).url
+
+
+def make_app(settings: Settings) -> Celery:
+    """Make the application; it connects to nothing yet."""
+    app = Celery("dq", include=["worker.tasks"], set_as_current=False)
+    app.conf.update(celery_settings(broker_url(settings), socket_timeout=_SOCKET_SECONDS))
+    app.conf.update(
+        broker_transport="worker.transport:Transport",
+        worker_consumer="worker.consumer:SafeConsumer",
+        # One child, which alone imports torch: a child that dies takes nothing with it.
+        worker_pool="prefork",
+        worker_concurrency=1,
+        worker_pool_start_method="spawn",
+        worker_proc_alive_timeout=60,  # seconds; importing torch from a cold disk takes many
+        # A short job must not wait in the pocket of a worker that is busy with a long one.
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,
+        task_acks_late=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_hijack_root_logger=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        worker_send_task_events=False,
+        worker_enable_remote_control=False,
+    )
+    return app
+
+
+def make_doorbell(settings: Settings) -> Doorbell:
+    """Return the way to ring in the configured Redis."""
+    app = make_app(settings)
+    # redis-py and kombu name the same unix socket differently.
+    url = broker_url(settings).replace("redis+socket://", "unix://")
+    timeouts: dict[str, Any] = {"socket_timeout": _SOCKET_SECONDS, "socket_connect_timeout": 3}
+    return Doorbell(app, Redis.from_url(url, **timeouts))
+
+
+def consume(settings: Settings, name: str) -> int:
+    """Take and run jobs as the worker process `name` until told to stop; return the exit code."""
+    database = Database(settings.sql_url)
+
+    def lose_at_once(exception: Exception, kwargs: dict[str, Any], **_: Any) -> None:
+        if isinstance(exception, WorkerLostError):
+            _lose(database, kwargs.get("job_id"), name, str(exception))
+
+    signals.worker_shutting_down.connect(_release_running_job)
+    signals.task_failure.connect(lose_at_once)
+    worker = make_app(settings).Worker(
+        hostname=name, quiet=True, without_mingle=True, without_gossip=True, loglevel="INFO"
+    )
+    worker.start()
+    return int(worker.exitcode or 0)
+
+
+def _release_running_job(sig: str, **_: Any) -> None:
+    """Tell the child to give its job back, within a batch; a drained worker finishes its job."""
+    if sig == DRAIN_SIGNAL.name:
+        return
+    for child in active_children():
+        os.kill(child.pid, signal.SIGUSR2)
+
+
+def _lose(database: Database, job_id: Any, worker: str, detail: str) -> None:
+    """Take a job from the child that just died, rather than wait for its lease to run out."""
+    try:
+        with database.writing() as session:
+            job = session.get(Job, job_id, with_for_update=True)
+            if job and job.state == JobState.RUNNING and job.worker == worker:
+                lifecycle.lose(session, job, detail)
+    except DatabaseUnreachable:
+        return  # the lease runs out by itself

@@ -1,0 +1,59 @@
+"""What one worker process holds from job to job: its settings, its recorder, its stop flag."""
+
+import os
+import signal
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from threading import Event
+
+import torch
+
+from models.database import Database
+from models.settings import Settings
+from worker.recorder import Recorder
+from worker.training.data import Data, load
+
+#: The signal by which the Celery process tells its child to give its job back.
+RELEASE_SIGNAL = signal.SIGUSR2
+_stopping = Event()
+
+
+@dataclass(frozen=True)
+class WorkerProcess:
+    """One process with one device; it runs one job after the other."""
+
+    recorder: Recorder
+    data_dir: Path
+    checkpoint_dir: Path
+    device: torch.device
+    #: Set once the worker was told to stop.
+    stopping: Event
+
+    def load(self, dataset: str) -> Data:
+        """Return a data set on the device, from memory if an earlier job used it."""
+        return _load(dataset, self.data_dir, self.device)
+
+
+def listen_for_release() -> None:
+    """Have this process' jobs give themselves back once the signal comes."""
+    signal.signal(RELEASE_SIGNAL, lambda *_: _stopping.set())
+
+
+@cache
+def worker_process(name: str) -> WorkerProcess:
+    """Return this process's own, made from the environment at the first job."""
+    settings = Settings.load()
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    return WorkerProcess(
+        recorder=Recorder(Database(settings.sql_url), name, settings.lease_seconds),
+        data_dir=settings.data_dir,
+        checkpoint_dir=settings.checkpoints,
+        device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+        stopping=_stopping,
+    )
+
+
+@cache
+def _load(dataset: str, data_dir: Path, device: torch.device) -> Data:
+    return load(dataset, data_dir, device)

@@ -1,0 +1,77 @@
+"""Finds out where a result comes from: software, device, host, commit."""
+
+import platform
+import socket
+import subprocess
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.provenance import Provenance
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def provenance(device: torch.device, dataset_hash: str) -> Provenance:
+    """Return what a run on `device` with data of that hash rests on."""
+    return Provenance(
+        device=device_name(device),
+        dataset_hash=dataset_hash,
+        threads=torch.get_num_threads(),
+        host=socket.gethostname(),
+        git_commit=git_commit(),
+        **versions(),
+    )
+
+
+def versions() -> dict[str, Any]:
+    """Return the versions that may change a figure."""
+    return {
+        "dq": version("dq"),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "cuda": torch.version.cuda if torch.cuda.is_available() else None,
+    }
+
+
+def describe() -> dict[str, Any]:
+    """Return what torch sees here, for `dq doctor`."""
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {**versions(), "cpu": cpu_name(), "gpus": gpus}
+
+
+def device_name(device: torch.device) -> str:
+    """Return the name its maker gave the device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
+
+
+@cache
+def cpu_name() -> str:
+    """Return the processor's model name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())
+
+
+@cache
+def git_commit() -> str | None:
+    """Return the commit of the checkout dq runs from; None where it runs from a wheel."""
+    if not (_ROOT / ".git").exists():
+        return None
+    commit = _git("rev-parse", "HEAD")
+    return f"{commit}-dirty" if commit and _git("status", "--porcelain") else commit
+
+
+def _git(*arguments: str) -> str | None:
+    command = ["git", "-C", str(_ROOT), *arguments]
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return asked.stdout.strip() or None

@@ -1,0 +1,126 @@
+"""Puts right what crashes leave behind. Every worker runs it; any number may run at once."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Select, exists, select, update
+from sqlalchemy.sql.dml import Update
+
+from models import lifecycle
+from models.clock import from_now, now
+from models.database import Database
+from models.errors import BrokerUnreachable, DatabaseUnreachable
+from models.message import Bell
+from models.state import JobState
+from models.tables import Job, Pause
+from worker.doorbell import Doorbell
+
+logger = logging.getLogger(__name__)
+_BATCH = 500
+_FIRST_RING_SECONDS = 30.0
+_LAST_RING_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Repairs:
+    """What one pass did, in numbers of jobs."""
+
+    #: Taken from workers that fell silent.
+    lost: int = 0
+    #: Whose message was sent again.
+    rung: int = 0
+
+
+class Reconciler:
+    """Compares the rows with the clock and with Redis, and mends what differs."""
+
+    def __init__(self, database: Database, doorbell: Doorbell, lease_seconds: float) -> None:
+        self._database, self._doorbell = database, doorbell
+        self._lease_seconds = lease_seconds
+        self._leases_count_from = 0.0
+
+    def reconcile(self) -> Repairs:
+        """Make one pass: idempotent, in short transactions."""
+        try:
+            return Repairs(lost=self._lose_expired(), rung=self._ring())
+        except DatabaseUnreachable:
+            # After an outage the living get the time to renew their leases first.
+            self._leases_count_from = time.monotonic() + self._lease_seconds
+            raise
+
+    def _lose_expired(self) -> int:
+        if time.monotonic() < self._leases_count_from:
+            return 0
+        with self._database.writing() as session:
+            jobs = session.scalars(_expired()).all()
+            for job in jobs:
+                logger.warning("job %s attempt %s: lease lost", job.id, job.attempt)
+                lifecycle.lose(session, job, f"{job.worker} fell silent")
+            return len(jobs)
+
+    def _ring(self) -> int:
+        if forgetful := self._doorbell.forgets():
+            logger.warning("Redis was wiped or restarted: ringing again for every queued job")
+            self._make_all_due()
+        everything = forgetful or self._doorbell.is_empty()
+        rung = 0
+        while bells := self._take_due(everything):
+            self._send(bells)
+            rung += len(bells)
+        if forgetful:
+            self._doorbell.remember()
+        return rung
+
+    def _make_all_due(self) -> None:
+        with self._database.writing() as session:
+            session.execute(_every_queued().values(publish_due=now(), publishes=0))
+
+    def _take_due(self, everything: bool) -> Sequence[Bell]:
+        """Put off the next ring of some jobs whose ring is due, and return their bells.
+
+        A message that was sent may just wait behind others: only a queue that is empty proves it
+        lost. So it is sent again only with `everything`.
+        """
+        with self._database.writing() as session:
+            jobs = session.scalars(_due(everything)).all()
+            for job in jobs:
+                job.publish_due = from_now(_pause(job.publishes))
+                job.publishes += 1
+            return [Bell(job.id, job.spec, job.priority) for job in jobs]
+
+    def _send(self, bells: Sequence[Bell]) -> None:
+        try:
+            self._doorbell.ring(bells)
+        except BrokerUnreachable:
+            with self._database.writing() as session:
+                missed = Job.id.in_([bell.job_id for bell in bells])
+                session.execute(_every_queued().where(missed).values(publish_due=now()))
+            raise
+
+
+def _expired() -> Select[Job]:
+    expired = Job.state == JobState.RUNNING, Job.lease_until < now()
+    return select(Job).where(*expired).limit(_BATCH).with_for_update(skip_locked=True)
+
+
+def _due(everything: bool) -> Select[Job]:
+    due = select(Job).where(
+        Job.state == JobState.QUEUED,
+        Job.held.is_(False),
+        Job.publish_due <= now(),
+        ~exists(select(Pause.id)),
+    )
+    if not everything:
+        due = due.where(Job.publishes == 0)
+    return due.order_by(Job.priority, Job.id).limit(_BATCH).with_for_update(skip_locked=True)
+
+
+def _every_queued() -> Update:
+    return update(Job).where(Job.state == JobState.QUEUED)
+
+
+def _pause(publishes: int) -> float:
+    """Return the seconds until the next ring: 30, 60, 120 ... 600."""
+    return min(_FIRST_RING_SECONDS * 2.0 ** min(publishes, 10), _LAST_RING_SECONDS)

@@ -1,0 +1,275 @@
+"""The worker's writes: each belongs to one attempt and is refused once its lease was lost."""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import wraps
+from traceback import format_exc
+from typing import Any, TypeVar, cast
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from models import lifecycle
+from models.clock import from_now
+from models.database import Database
+from models.errors import DatabaseUnreachable, DqError
+from models.metrics import EpochMetrics
+from models.provenance import Provenance
+from models.spec import TRAINER_VERSION, ExperimentSpec
+from models.state import JobState
+from models.tables import Attempt, Epoch, Job, Pause, Result
+
+logger = logging.getLogger(__name__)
+_RETRY_SECONDS = 1.0
+_Write = TypeVar("_Write", bound=Callable[..., Any])
+
+
+class LeaseLost(Exception):
+    """Another attempt may own the job now: whatever this one wants to write is refused."""
+
+
+class Cancelled(Exception):
+    """Somebody asked for the job to be cancelled."""
+
+
+class Released(Exception):
+    """The worker was asked to stop: the job goes back to the queue."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to run one job, until the lease is lost. `attempt` is the fencing token."""
+
+    job_id: int
+    attempt: int
+    spec: ExperimentSpec
+    #: The file to resume from, under the checkpoint folder.
+    checkpoint: str | None
+    stall_seconds: float
+    timeout_seconds: float | None
+    keep_checkpoint: bool
+
+    def __str__(self) -> str:
+        return f"job {self.job_id} attempt {self.attempt}"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What an attempt has to tell since it last could: epochs, and its newest checkpoint."""
+
+    epochs: Sequence[EpochMetrics] = ()
+    checkpoint: str | None = None
+    checkpoint_epoch: int = 0
+
+
+def _until_answered(write: _Write) -> _Write:
+    """Repeat a write until the database answers: hours of training hang on it."""
+
+    @wraps(write)
+    def insist(*args: Any, **kwargs: Any) -> Any:
+        while True:
+            try:
+                return write(*args, **kwargs)
+            except DatabaseUnreachable as error:
+                logger.warning("%s (trying again)", error)
+                time.sleep(_RETRY_SECONDS)
+
+    return cast(_Write, insist)
+
+
+class Recorder:
+    """Claims jobs for one worker and records what becomes of them.
+
+    Each write raises LeaseLost if the attempt may not write any more.
+    """
+
+    def __init__(self, database: Database, worker: str, lease_seconds: float) -> None:
+        self.database = database
+        self.worker = worker
+        self.lease_seconds = lease_seconds
+
+    @_until_answered
+    def claim(self, job_id: int, spec: dict[str, Any]) -> Claim | None:
+        """Take a queued job; None, with a line in the log, if this message may not start it."""
+        with self.database.writing() as session:
+            job = session.get(Job, job_id, with_for_update=True)
+            if job is None or (refusal := _refuse(session, job, spec)):
+                why = refusal if job else "there is no such job"
+                logger.warning("dropped a message for job %s: %s", job_id, why)
+                return None
+            lifecycle.start(session, job, self.worker, os.getpid(), self.lease_seconds)
+            session.flush()
+            return _claim_of(job)
+
+    @_until_answered
+    def begin(self, claim: Claim, provenance: Provenance, epochs_done: int) -> None:
+        """Record what this attempt runs on, and forget epochs that it will measure again."""
+        with self._fenced(claim) as (session, job):
+            lifecycle.forget_progress(session, job, after_epoch=epochs_done)
+            attempt = session.get_one(Attempt, (job.id, job.attempt))
+            attempt.provenance, attempt.resumed_epoch = asdict(provenance), epochs_done
+            if job.checkpoint:
+                origin = f"epoch {epochs_done}" if epochs_done else "scratch: no usable checkpoint"
+                lifecycle.log(session, job, f"resumed from {origin}")
+
+    def is_cancelled(self, claim: Claim) -> bool:
+        """Return whether somebody asked to cancel, without writing anything."""
+        with self.database.reading() as session:
+            flags = select(Job.cancel_requested).where(*_mine(claim))
+            if (cancel_requested := session.scalar(flags)) is None:
+                raise LeaseLost
+            return cancel_requested
+
+    def beat(self, claim: Claim, progress: Progress) -> None:
+        """Renew the lease and record progress."""
+        with self._fenced(claim) as (session, job):
+            _add_progress(session, job, progress)
+
+    @_until_answered
+    def insist(self, claim: Claim, progress: Progress) -> None:
+        """Record progress, for as long as the database takes to answer."""
+        self.beat(claim, progress)
+
+    @_until_answered
+    def succeed(self, claim: Claim, progress: Progress) -> None:
+        """Record the result, which is the last epoch's metrics, together with the state change."""
+        try:
+            with self._fenced(claim) as (session, job):
+                _add_progress(session, job, progress)
+                session.flush()
+                _add_result(session, job)
+                job.checkpoint = job.checkpoint if claim.keep_checkpoint else None
+                lifecycle.close(session, job, JobState.SUCCEEDED, None)
+        except LeaseLost:
+            if not self._has_succeeded(claim):
+                raise
+        logger.info("%s: succeeded", claim)
+
+    @_until_answered
+    def fail(self, claim: Claim, reason: str, detail: str = "") -> None:
+        """Record that the experiment itself failed."""
+        with self._fenced(claim) as (session, job):
+            lifecycle.close(session, job, JobState.FAILED, reason, detail)
+        logger.error("%s: failed: %s", claim, reason)
+
+    @_until_answered
+    def cancel(self, claim: Claim) -> None:
+        """Record that the job was cancelled and that this process is off it."""
+        with self._fenced(claim) as (session, job):
+            lifecycle.close(session, job, JobState.CANCELLED, "cancelled while running")
+        logger.info("%s: cancelled", claim)
+
+    @_until_answered
+    def release(self, claim: Claim) -> None:
+        """Give the job back to the queue, with what it has reached."""
+        with self._fenced(claim) as (session, job):
+            lifecycle.give_back(session, job, "the worker was told to stop")
+        logger.info("%s: given back", claim)
+
+    @contextmanager
+    def closing(self, claim: Claim) -> Iterator[None]:
+        """Record how the attempt ends if it does not succeed. The worker's boundary."""
+        try:
+            with self._recording_errors(claim):
+                yield
+        except LeaseLost:
+            logger.warning("%s: fenced off: the lease was lost, nothing more is written", claim)
+
+    @contextmanager
+    def _recording_errors(self, claim: Claim) -> Iterator[None]:
+        try:
+            yield
+        except LeaseLost:
+            raise
+        except Cancelled:
+            self.cancel(claim)
+        except Released:
+            self.release(claim)
+        except Exception as error:  # noqa: BLE001 - the worker's boundary: recorded on the job
+            self.fail(claim, _describe(error), format_exc())
+
+    @contextmanager
+    def _fenced(self, claim: Claim) -> Iterator[tuple[Session, Job]]:
+        """Open a transaction that holds the row and renews the lease; LeaseLost if it was lost.
+
+        An expired lease that nobody took may be renewed: an outage of the database throws no
+        training away.
+        """
+        with self.database.writing() as session:
+            job = session.scalars(select(Job).where(*_mine(claim)).with_for_update()).one_or_none()
+            if job is None:
+                raise LeaseLost
+            job.lease_until = from_now(self.lease_seconds)
+            yield session, job
+
+    def _has_succeeded(self, claim: Claim) -> bool:
+        """Whether an earlier commit, whose answer never came, recorded this attempt's result."""
+        with self.database.reading() as session:
+            result = session.get(Result, claim.job_id)
+            return result is not None and result.attempt == claim.attempt
+
+
+def _mine(claim: Claim) -> tuple[Any, ...]:
+    """Return the fence: the conditions under which the attempt still owns its job."""
+    return Job.id == claim.job_id, Job.attempt == claim.attempt, Job.state == JobState.RUNNING
+
+
+def _refuse(session: Session, job: Job, spec: dict[str, Any]) -> str | None:
+    """Say why a message may not start this job; None if it may."""
+    if job.state != JobState.QUEUED:
+        return f"it is {job.state}"
+    if job.held:
+        return "it is held"
+    if job.spec != spec:
+        return "the message's spec is not the row's"
+    if session.get(Pause, 1):
+        return "the queue is paused"
+    return None
+
+
+def _claim_of(job: Job) -> Claim:
+    return Claim(
+        job_id=job.id,
+        attempt=job.attempt,
+        spec=ExperimentSpec.model_validate(job.spec),
+        checkpoint=job.checkpoint,
+        stall_seconds=job.stall_seconds,
+        timeout_seconds=job.timeout_seconds,
+        keep_checkpoint=job.keep_checkpoint,
+    )
+
+
+def _add_progress(session: Session, job: Job, progress: Progress) -> None:
+    for metrics in progress.epochs:
+        session.merge(Epoch(job_id=job.id, attempt=job.attempt, **asdict(metrics)))
+        job.epochs_done = metrics.epoch
+    if progress.checkpoint:
+        job.checkpoint, job.checkpoint_epoch = progress.checkpoint, progress.checkpoint_epoch
+
+
+_FINAL = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
+
+
+def _add_result(session: Session, job: Job) -> None:
+    """Copy the result from the rows of the epochs, so that the two can never disagree."""
+    last = session.get_one(Epoch, (job.id, job.spec["epochs"]))
+    seconds = session.scalars(select(func.sum(Epoch.seconds)).where(Epoch.job_id == job.id)).one()
+    final = {name: getattr(last, name) for name in _FINAL}
+    session.add(
+        Result(
+            job_id=job.id,
+            attempt=job.attempt,
+            trainer_version=TRAINER_VERSION,
+            seconds=seconds,
+            **final,
+        )
+    )
+
+
+def _describe(error: Exception) -> str:
+    """Put an error in one line; a DqError's own words need no class name."""
+    return str(error) if isinstance(error, DqError) else f"{type(error).__name__}: {error}"

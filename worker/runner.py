@@ -1,0 +1,44 @@
+"""Runs one job: claim, train, record; the steps in order."""
+
+from typing import Any
+
+from worker.checkpoints import Checkpoints
+from worker.heartbeat import Heartbeat
+from worker.process import WorkerProcess
+from worker.provenance import provenance
+from worker.recorder import Claim, Released
+from worker.training import trainer
+
+
+def run(job_id: int, spec: dict[str, Any], process: WorkerProcess) -> None:
+    """Run the job that a message names; do nothing if this message may not start it."""
+    claim = process.recorder.claim(job_id, spec)
+    if claim is None:  # cancelled, finished, or held by another worker
+        return
+    with process.recorder.closing(claim):
+        _run(claim, process)
+
+
+def _run(claim: Claim, process: WorkerProcess) -> None:
+    recorder, checkpoints = process.recorder, Checkpoints(process.checkpoint_dir, claim)
+    with Heartbeat(recorder, claim, process.stopping) as heartbeat:
+        data = process.load(claim.spec.dataset)
+        training = checkpoints.resume(data, process.device)
+        recorder.begin(claim, provenance(process.device, data.content_hash), training.epoch)
+        try:
+            for metrics in trainer.train(claim.spec, training, data, heartbeat.check):
+                heartbeat.report(metrics)
+                if checkpoints.is_due(training):
+                    _save(training, checkpoints, heartbeat)
+        except Released:
+            _save(training, checkpoints, heartbeat)
+            raise
+        recorder.succeed(claim, heartbeat.finish())
+    if not claim.keep_checkpoint:
+        checkpoints.prune()
+
+
+def _save(training: trainer.Run, checkpoints: Checkpoints, heartbeat: Heartbeat) -> None:
+    if saved := checkpoints.save(training):
+        checkpoints.prune(saved, heartbeat.recorded_checkpoint)
+        heartbeat.report_checkpoint(saved, training.epoch)

@@ -1,0 +1,165 @@
+"""Keeps one Celery process per place alive, and puts right what crashes leave behind."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from threading import Event, Thread
+from types import FrameType
+
+from models.embedded_redis import EmbeddedRedis
+from models.errors import BrokerUnreachable, DatabaseUnreachable
+from models.settings import Settings
+from worker.app import DRAIN_SIGNAL
+from worker.places import Place
+from worker.reconciler import Reconciler
+from worker.roster import Roster, worker_name
+
+logger = logging.getLogger(__name__)
+_TICK_SECONDS = 0.2
+_LAST_RESTART_SECONDS = 60.0
+#: A process told to stop has this long to give its job back.
+_STOP_SECONDS = 9.0
+#: A child that lost its job has this long to notice.
+_STRAY_SECONDS = 10.0
+
+
+@dataclass
+class Post:
+    """A place, and the Celery process that holds it at the moment."""
+
+    place: Place
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    restart_seconds: float = 0.0
+    #: Told to end after its current job, and not to be started again.
+    is_draining: bool = False
+
+    def start(self) -> None:
+        """Start the process in a session of its own, so that it can be killed with its child."""
+        command = [sys.executable, "-P", "-m", "worker", "consume", worker_name(self.place)]
+        environment = {**os.environ, **self.place.environment}
+        self.process = subprocess.Popen(command, env=environment, start_new_session=True)
+        self.started_at = time.monotonic()
+
+    def revive(self) -> None:
+        """Start the process again if it died, later each time it dies young."""
+        if self.is_draining or (self.process and self.process.poll() is None):
+            return
+        age = time.monotonic() - self.started_at
+        if self.process and not self.restart_seconds:
+            self.restart_seconds = 1.0
+            logger.error("%s died (exit %s), restarting", self.place.name, self.process.returncode)
+        if age < self.restart_seconds:
+            return
+        doubled = min(2 * self.restart_seconds, _LAST_RESTART_SECONDS)
+        self.restart_seconds = doubled if age < _LAST_RESTART_SECONDS else 0.0
+        self.start()
+
+    def drain(self) -> None:
+        """Have the process end after its current job."""
+        if not self.is_draining:
+            self.is_draining = True
+            self.signal(DRAIN_SIGNAL)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the Celery process; SIGKILL to its child as well."""
+        with suppress(ProcessLookupError):
+            if self.process and number == signal.SIGKILL:
+                os.killpg(self.process.pid, number)
+            elif self.process:
+                self.process.send_signal(number)
+
+    def kill_child(self, pid: int) -> None:
+        """Kill a child of the process; the process starts another."""
+        with suppress(ProcessLookupError):
+            if self.process and os.getsid(pid) == self.process.pid:
+                logger.warning("%s: killing %s, which is stuck on a lost job", self.place.name, pid)
+                os.kill(pid, signal.SIGKILL)
+
+
+class Supervisor:
+    """The `dq worker` of one host."""
+
+    def __init__(
+        self, settings: Settings, places: Sequence[Place], roster: Roster, reconciler: Reconciler
+    ) -> None:
+        self._settings = settings
+        self._posts = [Post(place) for place in places]
+        self._roster, self._reconciler = roster, reconciler
+        self._stop = Event()
+
+    def run(self) -> None:
+        """Run until SIGTERM or SIGINT, then give all jobs back; a second one kills."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._handle)
+        house = Thread(target=self._keep_house, name="housekeeping", daemon=True)
+        house.start()
+        while not self._stop.wait(_TICK_SECONDS) and not self._is_drained():
+            for post in self._posts:
+                post.revive()
+        self._shut_down()
+        house.join(timeout=1)
+        _attempt(self._roster.leave)
+
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        if self._stop.is_set():
+            for post in self._posts:
+                post.signal(signal.SIGKILL)
+        self._stop.set()
+
+    def _shut_down(self) -> None:
+        logger.info("stopping: running jobs are given back (again to stop at once)")
+        for post in self._posts:
+            post.signal(signal.SIGTERM)
+        deadline = time.monotonic() + _STOP_SECONDS
+        while self._alive() and time.monotonic() < deadline:
+            time.sleep(_TICK_SECONDS)
+        for post in self._alive():
+            logger.warning("%s did not stop in time: killed", post.place.name)
+            post.signal(signal.SIGKILL)
+
+    def _alive(self) -> list[Post]:
+        return [post for post in self._posts if post.process and post.process.poll() is None]
+
+    def _is_drained(self) -> bool:
+        return all(post.is_draining for post in self._posts) and not self._alive()
+
+    def _drain(self) -> None:
+        told = self._roster.draining()
+        for post in self._posts:
+            if worker_name(post.place) in told:
+                post.drain()
+
+    def _keep_house(self) -> None:
+        chores: list[Callable[[], object]] = [
+            self._roster.beat,
+            self._drain,
+            self._reconciler.reconcile,
+            self._kill_strays,
+        ]
+        if self._settings.is_broker_embedded:
+            chores.insert(0, EmbeddedRedis(self._settings.home).ensure_running)
+        while True:
+            for chore in chores:
+                _attempt(chore)
+            if self._stop.wait(min(2.0, self._settings.lease_seconds / 4)):
+                return
+
+    def _kill_strays(self) -> None:
+        for pid in self._roster.strays(_STRAY_SECONDS):
+            for post in self._posts:
+                post.kill_child(pid)
+
+
+def _attempt(chore: Callable[[], object]) -> None:
+    """Do what can wait until the database and Redis answer."""
+    try:
+        chore()
+    except (BrokerUnreachable, DatabaseUnreachable) as error:
+        logger.warning("%s", error)
