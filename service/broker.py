@@ -1,0 +1,40 @@
+"""The client's end of the queue in Redis: it sends bells, many in one round trip."""
+
+from collections.abc import Sequence
+
+from celery import Celery
+from kombu.exceptions import OperationalError as KombuError
+from kombu.utils.url import maybe_sanitize_url
+from redis.exceptions import RedisError
+
+from models.embedded_redis import EmbeddedRedis
+from models.errors import BrokerUnreachable
+from models.message import Bell, celery_settings, send
+from models.settings import Settings
+
+#: A client waits this long for a Redis that hangs, and then leaves the ringing to the workers.
+_SOCKET_SECONDS = 2.0
+
+
+class Broker:
+    """The configured Redis, or the embedded one, which is started when needed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._embedded = EmbeddedRedis(settings.home) if settings.is_broker_embedded else None
+        self.url = settings.broker_url or EmbeddedRedis(settings.home).url
+
+    def ring(self, bells: Sequence[Bell]) -> None:
+        """Send a message for each job; raise BrokerUnreachable if Redis does not take them."""
+        if self._embedded:
+            self._embedded.ensure_running()
+        app = Celery("dq", set_as_current=False)
+        app.conf.update(celery_settings(self.url, socket_timeout=_SOCKET_SECONDS))
+        try:
+            send(app, bells)
+        except (KombuError, RedisError, OSError) as error:
+            raise BrokerUnreachable(f"no Redis at {self.name}: {error}") from error
+
+    @property
+    def name(self) -> str:
+        """The URL without its password."""
+        return str(maybe_sanitize_url(self.url))

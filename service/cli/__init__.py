@@ -1,0 +1,86 @@
+"""The command `dq`: one module a command, imported only when that command is run."""
+
+import importlib
+from typing import Any
+
+import click
+
+from models.errors import DqError
+
+#: Each command's module and its line in `dq --help`, in the order of a person's first day.
+COMMANDS = {
+    "demo": "Train the notebook's comparison here, and see the table.",
+    "submit": "Queue experiments: a grid of specs times seeds.",
+    "worker": "Run jobs on this host until told to stop.",
+    "up": "Start all that runs jobs here: Redis and a worker.",
+    "status": "Show the queue: jobs by state, and what runs now.",
+    "wait": "Wait until jobs have ended.",
+    "results": "List results, or compare configurations.",
+    "show": "Show one job: spec, curve, attempts, provenance.",
+    "logs": "Print what happened to a job.",
+    "cancel": "Cancel jobs, queued or running.",
+    "retry": "Queue failed or cancelled jobs again.",
+    "hold": "Keep queued jobs from being started.",
+    "release": "Let held jobs be started.",
+    "pause": "Keep all workers from taking jobs.",
+    "resume": "Let workers take jobs again.",
+    "workers": "List the workers and what each does.",
+    "drain": "Have workers end after their current job.",
+    "data": "Download or check data sets.",
+    "db": "Migrate, check or repair the database.",
+    "doctor": "Check everything, and say how to mend it.",
+    "completion": "Print the completion script of a shell.",
+}
+
+
+class Failure(click.ClickException):
+    """A DqError on its way to standard error, with its exit code."""
+
+    def __init__(self, error: DqError) -> None:
+        super().__init__(str(error))
+        self.__dict__["exit_code"] = error.exit_code  # Click declares it on the class
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is used, and not for --help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of COMMANDS."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's module, and return its `command`."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"service.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; show a DqError as one message."""
+        try:
+            return super().invoke(ctx)
+        except DqError as error:
+            raise Failure(error) from error
+        except KeyboardInterrupt:
+            click.echo("", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="dq")
+def main() -> None:
+    """Queue dropout experiments, train them on GPU workers, compare them honestly.
+
+    \b
+    dq submit --dropout 0.9,0.8,0.8 --dropout none --seeds 5
+    dq results --compare
+
+    Jobs are named by an id (142), a range (140..151), a sweep (s7), tag:paper, state:failed or
+    @last. Settings are environment variables DQ_*: see `dq doctor`.
+    """

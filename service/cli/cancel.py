@@ -1,0 +1,42 @@
+"""`dq cancel`: stop jobs."""
+
+import click
+
+from models.settings import Settings
+from service.cli.output import emit, format_option, say
+from service.cli.parameters import selector_argument
+from service.report import Format
+
+#: A running job's process is off it within the worker's grace period, or its lease.
+_WAIT_SECONDS = 60.0
+
+
+@click.command
+@selector_argument(required=True)
+@format_option
+def command(*, selectors: tuple[str, ...], format: Format) -> None:
+    """Cancel queued jobs at once, and running ones as soon as their process is off them.
+
+    \b
+    dq cancel s7
+    """
+    from dataclasses import replace
+
+    from service.cli.tables import change_table
+    from service.jobs import cancel
+    from service.queries import list_jobs
+    from service.selector import condition, ids_condition
+    from service.store import open_database
+    from service.waiting import wait
+
+    database = open_database(Settings.load())
+    changes = cancel(database, condition(selectors))
+    stopping = [change.job_id for change in changes if change.change == "stopping"]
+    if stopping:
+        say("Waiting for the running ones to stop.")
+        wait(database, ids_condition(stopping), _WAIT_SECONDS, lambda _: None)
+        ended = {row.job_id: str(row.state) for row in list_jobs(database, ids_condition(stopping))}
+        changes = [replace(each, change=ended.get(each.job_id, each.change)) for each in changes]
+    emit(change_table(changes), format)
+    if not changes:
+        say("There are no such jobs.")

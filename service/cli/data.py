@@ -1,0 +1,43 @@
+"""`dq data`: the data sets' files."""
+
+import click
+
+from models.settings import Settings
+from service.cli.output import emit, format_option, say
+from service.cli.parameters import dataset_choice
+from service.report import Column, Format, Table
+
+
+@click.group
+def command() -> None:
+    """Download or check data sets."""
+
+
+@command.command
+@click.argument("dataset", type=dataset_choice(), default="mnist")
+def fetch(*, dataset: str) -> None:
+    """Download what is missing or damaged of a data set: mnist, unless you name another."""
+    from service.worker_program import call
+
+    if code := call(["fetch", dataset]):
+        raise SystemExit(code)
+    say(f"{dataset} is complete. Check it with: dq data verify {dataset}")
+
+
+@command.command
+@click.argument("dataset", type=dataset_choice(), default="mnist")
+@format_option
+def verify(*, dataset: str, format: Format) -> None:
+    """Check a data set's files against their checksums; exit with 1 if one is not right."""
+    from service.worker_program import ask
+
+    files = ask(["verify", dataset])
+    styles = {"ok": "green", "missing": "yellow", "corrupt": "red"}
+    columns = (Column("name", "file"), Column("state", "state", style=lambda s: styles[s]))
+    folder = Settings.load().data_dir / dataset
+    emit(Table(columns, files, title=(str(folder),) if files else ()), format)
+    if not files:
+        say(f"{dataset} has no files: it lies inside an installed package.")
+    elif any(file["state"] != "ok" for file in files):
+        say(f"Next: dq data fetch {dataset}")
+        raise SystemExit(1)

@@ -1,0 +1,58 @@
+"""`dq db`: the database's tables."""
+
+import click
+
+from models.settings import Settings
+from service.cli.output import emit, format_option, pairs, say
+from service.report import Format
+
+
+@click.group
+def command() -> None:
+    """Migrate, check or repair the database."""
+
+
+@command.command
+def upgrade() -> None:
+    """Bring the tables to this version of dq; safe while others do the same."""
+    from models.database import Database
+    from service.store import upgrade as bring_up
+
+    database = Database(Settings.load().sql_url)
+    before = database.revision()
+    bring_up(database)
+    after = database.revision()
+    say(f"{database.name}: {before or 'empty'} -> {after}" if before != after else "Up to date.")
+
+
+@command.command
+@format_option
+def current(*, format: Format) -> None:
+    """Print the tables' revision, and the one this dq wants."""
+    from models.database import Database
+    from models.tables import REVISION
+
+    database = Database(Settings.load().sql_url)
+    facts = {"database": database.name, "revision": database.revision(), "wanted": REVISION}
+    emit(pairs(facts), format)
+
+
+@command.command
+def check() -> None:
+    """Exit with 3 unless the tables are those of this version of dq."""
+    from models.database import Database
+
+    database = Database(Settings.load().sql_url)
+    database.check_schema()
+    say(f"{database.name} is up to date.")
+
+
+@command.command
+@format_option
+def reconcile(*, format: Format) -> None:
+    """Make one pass of the reconciler, as every worker does all the time."""
+    from service.store import open_database
+    from service.worker_program import ask
+
+    open_database(Settings.load())
+    emit(pairs(ask(["reconcile"])), format)

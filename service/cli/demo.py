@@ -1,0 +1,88 @@
+"""`dq demo`: the notebook's comparison, small enough for a CPU."""
+
+import uuid
+from typing import TYPE_CHECKING
+
+import click
+
+from models.settings import Settings
+from models.spec import ExperimentSpec
+from service.cli.output import emit, say
+
+if TYPE_CHECKING:
+    from models.database import Database
+    from service.local_service import LocalService
+
+_KEEPS = ((0.9, 0.8, 0.8), (1.0, 1.0, 1.0))
+_SEEDS = (0, 1)
+#: The notebook's experiment in all but the width: 256 is what two CPU cores train in a minute.
+_MNIST = ExperimentSpec(hidden=(256, 256, 256))
+#: 1,197 images of 8x8 pixels want smaller batches and more passes.
+_DIGITS = ExperimentSpec(dataset="digits", hidden=(256, 256, 256), batch_size=100, epochs=30)
+
+
+@click.command
+def command() -> None:
+    """Train with dropout and without, two seeds each, through the real queue; print the table.
+
+    It starts what it needs, and stops what it started. The jobs stay, tagged "demo".
+    """
+    from service.cli.worker import worker_arguments
+    from service.local_service import LocalService
+
+    settings = Settings.load()
+    base = _choose(settings)
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    log = settings.home / "demo-worker.log"
+    with LocalService(settings, worker_arguments("auto", None), log=log) as local:
+        _run(settings, base, local)
+
+
+def _choose(settings: Settings) -> ExperimentSpec:
+    """Return the spec on MNIST if it can be had, else on the digits that are always there."""
+    from service.worker_program import ask, call
+
+    if all(file["state"] == "ok" for file in ask(["verify", "mnist"])):
+        return _MNIST
+    say(f"MNIST is not in {settings.data_dir}: downloading it.")
+    if call(["fetch", "mnist"]) == 0:
+        return _MNIST
+    say("MNIST cannot be downloaded here: this demo uses scikit-learn's 1,797 digits instead.")
+    return _DIGITS
+
+
+def _run(settings: Settings, base: ExperimentSpec, local: "LocalService") -> None:
+    from models.message import Priority
+    from service.broker import Broker
+    from service.jobs import Order, submit
+    from service.store import open_database
+
+    specs = [
+        base.model_copy(update={"keep": keep, "seed": seed}) for seed in _SEEDS for keep in _KEEPS
+    ]
+    say(f"{len(_KEEPS)} configurations x {len(_SEEDS)} seeds = {len(specs)} jobs")
+    database = open_database(settings)
+    order = Order(name="demo", tags=("demo",), priority=Priority.HIGH)
+    submitted = submit(database, Broker(settings), specs, order, uuid.uuid4().hex)
+    _follow(database, submitted.job_ids, local)
+    say(f"\nNext: dq show {submitted.job_ids[0]}; dq submit --help; dq results --compare")
+
+
+def _follow(database: "Database", job_ids: tuple[int, ...], local: "LocalService") -> None:
+    """Show the jobs' progress to their end, then their comparison."""
+    from service.cli.progress_view import ProgressView
+    from service.comparison import compare
+    from service.comparison_table import comparison_table
+    from service.queries import Progress, list_runs
+    from service.selector import ids_condition
+    from service.waiting import wait
+
+    which = ids_condition(job_ids)
+    with ProgressView() as view:
+
+        def show(progress: Progress) -> None:
+            local.check()
+            view(progress)
+
+        wait(database, which, None, show)
+    emit(comparison_table(compare(list_runs(database, which))), "table")

@@ -1,0 +1,25 @@
+"""`dq hold`: keep queued jobs from being started."""
+
+import click
+
+from models.settings import Settings
+from service.cli.output import emit, format_option
+from service.cli.parameters import selector_argument
+from service.report import Format
+
+
+@click.command
+@selector_argument(required=True)
+@format_option
+def command(*, selectors: tuple[str, ...], format: Format) -> None:
+    """Keep queued jobs from being started, until `dq release`.
+
+    \b
+    dq hold tag:later
+    """
+    from service.cli.tables import change_table
+    from service.jobs import hold
+    from service.selector import condition
+    from service.store import open_database
+
+    emit(change_table(hold(open_database(Settings.load()), condition(selectors))), format)

@@ -1,0 +1,41 @@
+"""`dq logs`: what happened to jobs."""
+
+import time
+
+import click
+
+from models.settings import Settings
+from service.cli.output import emit, format_option
+from service.cli.parameters import selector_argument
+from service.report import Format, clean
+
+_POLL_SECONDS = 0.5
+
+
+@click.command
+@selector_argument(required=True)
+@click.option("-f", "--follow", is_flag=True, help="Go on printing until the jobs have ended.")
+@format_option
+def command(*, selectors: tuple[str, ...], follow: bool, format: Format) -> None:
+    """Print what happened to jobs, oldest first; tracebacks are in `dq show`.
+
+    \b
+    dq logs 142 -f
+    """
+    from service.cli.tables import log_table
+    from service.queries import list_log, measure_progress
+    from service.selector import condition
+    from service.store import open_database
+
+    database, which = open_database(Settings.load()), condition(selectors)
+    if not follow:
+        emit(log_table(list_log(database, which)), format)
+        return
+    last, is_open = 0, True
+    while is_open:
+        is_open = measure_progress(database, which).open_jobs > 0
+        for line in list_log(database, which, after=last):
+            last = line.line_id
+            text = f"{line.at:%Y-%m-%d %H:%M:%S} job {line.job_id} ({line.attempt}) {line.text}"
+            click.echo(clean(text))
+        time.sleep(_POLL_SECONDS if is_open else 0)

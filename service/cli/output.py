@@ -1,0 +1,64 @@
+"""What commands print: data on standard output, words on standard error."""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from service.report import Column, Format, Table, clean, render
+
+_FORMATS = ("table", "json", "csv", "md")
+#: The width of a table in a pipe.
+_PIPE_WIDTH = 200
+
+
+def format_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--format table|json|csv|md` and `--json` to a command, as its parameter `format`."""
+    as_json = click.option("--json", "format", flag_value="json", help="Short for --format json.")
+    chosen = click.option(
+        "--format", type=click.Choice(_FORMATS), default="table", help="How to print the data."
+    )
+    return chosen(as_json(function))
+
+
+def emit(table: Table, format: Format) -> None:
+    """Print a table in a format, as wide as the terminal."""
+    encoding = (sys.stdout.encoding or "ascii").lower()
+    is_terminal = sys.stdout.isatty()
+    text = render(
+        table,
+        format,
+        width=shutil.get_terminal_size().columns if is_terminal else _width_of_pipe(),
+        color=is_terminal and "NO_COLOR" not in os.environ,
+        ascii=not encoding.startswith("utf"),
+    )
+    click.echo(text)
+
+
+def say(text: str) -> None:
+    """Print words for a person, on standard error."""
+    for line in text.splitlines() or [""]:
+        click.echo(clean(line, ascii=_is_plain(sys.stderr)), err=True)
+
+
+def pairs(facts: dict[str, Any], title: Sequence[str] = ()) -> Table:
+    """Make a table of two columns that is one object in JSON."""
+    rows = [{"name": name, "value": value} for name, value in facts.items()]
+    columns = (Column("name", ""), Column("value", ""))
+    return Table(columns, rows, title=tuple(title), json_value=facts)
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number with its noun: "1 job", "2,000 jobs"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _is_plain(stream: Any) -> bool:
+    return not (stream.encoding or "ascii").lower().startswith("utf")
+
+
+def _width_of_pipe() -> int:
+    return int(os.environ.get("COLUMNS") or _PIPE_WIDTH)

@@ -1,0 +1,16 @@
+"""`dq pause`: keep all workers from taking jobs."""
+
+import click
+
+from models.settings import Settings
+from service.cli.output import say
+
+
+@click.command
+def command() -> None:
+    """Keep all workers from taking jobs, until `dq resume`; running jobs go on."""
+    from service.jobs import pause
+    from service.store import open_database
+
+    pause(open_database(Settings.load()))
+    say("Paused: workers finish their jobs and take no more. Go on with: dq resume")

@@ -1,0 +1,98 @@
+"""Shows on standard error how far jobs are: bars on a terminal, else a line now and then."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from models.state import JobState
+from service.cli.output import count, say
+from service.comparison import phrase
+from service.queries import JobRow, Progress
+
+_LINE_SECONDS = 10.0
+
+
+class ProgressView:
+    """Call it with each look at the jobs; use it as a context."""
+
+    def __init__(self) -> None:
+        self._bars = _Bars() if sys.stderr.isatty() else None
+        self._said, self._said_at = "", float("-inf")
+
+    def __enter__(self) -> Self:
+        if self._bars:
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
+    ) -> None:
+        if self._bars:
+            self._bars.stop()
+
+    def __call__(self, progress: Progress) -> None:
+        """Show how far the jobs are."""
+        if self._bars:
+            self._bars.update(progress)
+        elif not progress.open_jobs or time.monotonic() - self._said_at > _LINE_SECONDS:
+            self._say(_describe(progress))
+
+    def _say(self, text: str) -> None:
+        if text != self._said:
+            say(text)
+            self._said, self._said_at = text, time.monotonic()
+
+
+class _Bars:
+    """A bar for all jobs together and one for each that runs."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Rich
+
+        self._rich = Rich(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} epochs {task.fields[figures]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._total = self._rich.add_task("waiting", total=None, figures="")
+        self._jobs: dict[int, Any] = {}
+
+    def start(self) -> None:
+        self._rich.start()
+
+    def stop(self) -> None:
+        self._rich.stop()
+
+    def update(self, progress: Progress) -> None:
+        finished = progress.jobs - progress.open_jobs
+        self._rich.update(
+            self._total,
+            description=f"{finished} of {count(progress.jobs, 'job')} done",
+            completed=progress.epochs_done,
+            total=max(1, progress.epochs),
+        )
+        for job in progress.running:
+            self._update_job(job)
+        for job_id in set(self._jobs) - {job.job_id for job in progress.running}:
+            self._rich.remove_task(self._jobs.pop(job_id))
+
+    def _update_job(self, job: JobRow) -> None:
+        if job.job_id not in self._jobs:
+            title = f"job {job.job_id}: {phrase('keep', job.spec.keep)}, seed {job.spec.seed}"
+            total = job.spec.epochs
+            self._jobs[job.job_id] = self._rich.add_task(title, total=total, figures="")
+        accuracy = job.metrics.get("valid_accuracy")
+        figures = "" if accuracy is None else f"valid acc {accuracy:.4f}"
+        task = self._jobs[job.job_id]
+        self._rich.update(task, completed=job.epochs_done, figures=figures)
+
+
+def _describe(progress: Progress) -> str:
+    states = progress.states
+    parts = [f"{states[state]} {state}" for state in JobState if states[state]]
+    return f"{', '.join(parts)}; {progress.epochs_done} of {count(progress.epochs, 'epoch')}"

@@ -1,0 +1,32 @@
+"""`dq retry`: queue jobs again."""
+
+import click
+
+from models.settings import Settings
+from service.cli.output import emit, format_option, say
+from service.cli.parameters import selector_argument
+from service.report import Format
+
+
+@click.command
+@selector_argument(required=True)
+@click.option("--from-scratch", is_flag=True, help="Forget what was reached.")
+@format_option
+def command(*, selectors: tuple[str, ...], from_scratch: bool, format: Format) -> None:
+    """Queue failed or cancelled jobs again; they go on from their checkpoint.
+
+    \b
+    dq retry state:failed
+    """
+    from service.broker import Broker
+    from service.cli.tables import change_table
+    from service.jobs import retry
+    from service.selector import condition
+    from service.store import open_database
+
+    settings = Settings.load()
+    which = condition(selectors)
+    changes = retry(open_database(settings), Broker(settings), which, from_scratch=from_scratch)
+    emit(change_table(changes), format)
+    if not changes:
+        say("There are no such jobs.")

@@ -1,0 +1,32 @@
+"""`dq status`: the queue as it is now."""
+
+import click
+
+from models.settings import Settings
+from service.cli.output import count, emit, format_option, say
+from service.report import Column, Format, Table
+
+
+@click.command
+@format_option
+def command(*, format: Format) -> None:
+    """Show how many jobs are in each state, and those that run."""
+    from models.state import JobState
+    from service.cli.tables import job_table
+    from service.queries import count_states, is_paused, list_jobs, list_workers
+    from service.selector import condition
+    from service.store import open_database
+
+    database = open_database(Settings.load())
+    states, paused = count_states(database), is_paused(database)
+    running = list_jobs(database, condition(["state:running"]))
+    alive = [worker for worker in list_workers(database) if worker.is_alive]
+    facts = {"jobs": states, "workers": len(alive), "is_paused": paused}
+    rows = [{"state": state, "jobs": number} for state, number in states.items()]
+    columns = (Column("state", "state"), Column("jobs", "jobs", "{:,}".format, "right"))
+    emit(Table(columns, rows, json_value=facts | {"running": [r.job_id for r in running]}), format)
+    if format == "table" and running:
+        emit(job_table(running), format)
+    say(f"{count(len(alive), 'worker')} running{', the queue is paused' if paused else ''}.")
+    if not alive and states[JobState.QUEUED]:
+        say("Queued jobs wait for a worker. Type: dq worker")

@@ -1,0 +1,53 @@
+"""`dq wait`: wait until jobs have ended."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from models.settings import Settings
+from service.cli.output import emit, format_option, say
+from service.cli.parameters import Duration, selector_argument
+from service.report import Format
+
+if TYPE_CHECKING:
+    from models.database import Database
+
+
+@click.command
+@selector_argument(required=True)
+@click.option("--timeout", type=Duration(), help="Give up after so long: 30m. Exit code 124.")
+@format_option
+def command(*, selectors: tuple[str, ...], timeout: float | None, format: Format) -> None:
+    """Wait until the jobs have ended; exit with 1 if one failed or was cancelled.
+
+    \b
+    dq wait @last --timeout 30m
+    """
+    from service.queries import list_ids
+    from service.selector import condition
+    from service.store import open_database
+
+    database = open_database(Settings.load())
+    wait_and_report(database, list_ids(database, condition(selectors)), timeout, format)
+
+
+def wait_and_report(
+    database: "Database", job_ids: Sequence[int], timeout: float | None, format: Format
+) -> None:
+    """Wait for the jobs, print them, and exit with 1 unless all succeeded."""
+    from models.state import JobState
+    from service.cli.progress_view import ProgressView
+    from service.cli.tables import job_table
+    from service.queries import list_jobs, list_workers
+    from service.selector import ids_condition
+    from service.waiting import wait
+
+    which = ids_condition(job_ids)
+    if not any(worker.is_alive for worker in list_workers(database)):
+        say("No worker is running, so nothing will end. Type, in another terminal: dq worker")
+    with ProgressView() as show:
+        progress = wait(database, which, timeout, show)
+    emit(job_table(list_jobs(database, which)), format)
+    if progress.states[JobState.SUCCEEDED] < progress.jobs:
+        raise SystemExit(1)

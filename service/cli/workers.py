@@ -1,0 +1,21 @@
+"""`dq workers`: who takes jobs."""
+
+import click
+
+from models.settings import Settings
+from service.cli.output import emit, format_option, say
+from service.report import Format
+
+
+@click.command
+@format_option
+def command(*, format: Format) -> None:
+    """List the workers: host, device, current job, last heartbeat."""
+    from service.cli.tables import worker_table
+    from service.queries import list_workers
+    from service.store import open_database
+
+    workers = list_workers(open_database(Settings.load()))
+    emit(worker_table(workers), format)
+    if not workers:
+        say("No worker is running. Type: dq worker")

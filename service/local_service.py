@@ -1,0 +1,79 @@
+"""Redis and a worker for as long as a command runs: `dq up` and `dq demo`."""
+
+import signal
+import subprocess
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Self
+
+from models.embedded_redis import EmbeddedRedis
+from models.errors import DqError
+from models.settings import Settings
+from service import worker_program
+from service.store import open_database
+
+#: A worker told to stop gives its jobs back within ten seconds.
+_STOP_SECONDS = 15.0
+
+
+class LocalService:
+    """The embedded Redis, if there is to be one, and a worker, both stopped at the end.
+
+    `log` takes what the worker says; without it that goes to the terminal. Redis is stopped if
+    this started it, or if `stops_redis`; its queue is kept either way.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        worker_arguments: list[str],
+        *,
+        stops_redis: bool = False,
+        log: Path | None = None,
+    ) -> None:
+        self.log = log
+        self._arguments = [*worker_arguments, "--with-parent"]
+        self._redis = EmbeddedRedis(settings.home) if settings.is_broker_embedded else None
+        self._stops_redis = stops_redis
+        self._worker: subprocess.Popen[bytes] | None = None
+        open_database(settings)
+
+    def __enter__(self) -> Self:
+        if self._redis and self._redis.ensure_running():
+            self._stops_redis = True
+        self._worker = worker_program.start(self._arguments, self.log)
+        return self
+
+    def __exit__(
+        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
+    ) -> None:
+        self._stop_worker()
+        if self._redis and self._stops_redis and self._redis.is_running():
+            self._redis.stop()
+
+    def check(self) -> None:
+        """Raise DqError if the worker has ended by itself."""
+        if self._worker and self._worker.poll() is not None:
+            raise DqError(f"The worker ended (exit {self._worker.returncode}): see {self.log}")
+
+    def wait(self) -> int:
+        """Wait until the worker ends; pass SIGINT and SIGTERM on to it. Return its exit code."""
+        worker = self._worker
+        assert worker is not None
+
+        def pass_on(number: int, _: FrameType | None) -> None:
+            worker.send_signal(number)
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, pass_on)
+        return worker.wait()
+
+    def _stop_worker(self) -> None:
+        if self._worker is None or self._worker.poll() is not None:
+            return
+        self._worker.terminate()
+        try:
+            self._worker.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._worker.terminate()  # the second signal stops at once
+            self._worker.wait()

@@ -1,0 +1,324 @@
+"""What a person reads: frozen rows out of SQL."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, case, func, select
+from sqlalchemy.orm import Session
+
+from models.clock import now
+from models.database import Database
+from models.errors import UsageError
+from models.metrics import EpochMetrics
+from models.spec import ExperimentSpec
+from models.state import JobState
+from models.tables import Attempt, Epoch, Job, LogLine, Pause, Result, Tag, Worker
+from service.comparison import HIGHER_IS_BETTER, Run
+
+#: A worker whose last heartbeat is older is taken for dead.
+ALIVE_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """One job in a listing; the metrics are the newest, final if it succeeded."""
+
+    job_id: int
+    sweep_id: int
+    name: str | None
+    state: JobState
+    reason: str | None
+    spec: ExperimentSpec
+    attempt: int
+    epochs_done: int
+    worker: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    held: bool
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class AttemptRow:
+    """One worker's try at a job."""
+
+    number: int
+    worker: str
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: str | None
+    detail: str | None
+    resumed_epoch: int | None
+    provenance: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class JobDetail:
+    """All that is known of one job."""
+
+    row: JobRow
+    tags: tuple[str, ...]
+    epochs: tuple[EpochMetrics, ...]
+    attempts: tuple[AttemptRow, ...]
+
+
+@dataclass(frozen=True)
+class WorkerRow:
+    """One worker; `is_alive` by the database's clock."""
+
+    worker: str
+    host: str
+    device: str
+    state: str
+    job_id: int | None
+    silent_seconds: float
+    started_at: datetime
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its heartbeat is fresh."""
+        return self.silent_seconds < ALIVE_SECONDS
+
+
+@dataclass(frozen=True)
+class LogRow:
+    """One line of a job's log."""
+
+    line_id: int
+    job_id: int
+    attempt: int
+    at: datetime
+    text: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far some jobs are: how many in each state, and epochs done of all there are."""
+
+    states: Mapping[JobState, int]
+    epochs_done: int
+    epochs: int
+    running: tuple[JobRow, ...]
+
+    @property
+    def jobs(self) -> int:
+        """How many jobs these are."""
+        return sum(self.states.values())
+
+    @property
+    def open_jobs(self) -> int:
+        """How many are not at their end."""
+        return sum(count for state, count in self.states.items() if not state.is_final)
+
+
+def count_states(database: Database) -> Mapping[JobState, int]:
+    """Return how many jobs are in each state."""
+    with database.reading() as session:
+        return _count_states(session)
+
+
+def count_jobs(database: Database, which: ColumnElement[bool]) -> int:
+    """Return how many jobs are selected."""
+    with database.reading() as session:
+        return session.scalar(select(func.count()).select_from(Job).where(which)) or 0
+
+
+def list_jobs(
+    database: Database, which: ColumnElement[bool], limit: int | None = None
+) -> list[JobRow]:
+    """Return the newest of the selected jobs, newest first."""
+    with database.reading() as session:
+        return _rows(session, _job_rows(which).order_by(Job.id.desc()).limit(limit))
+
+
+def list_runs(database: Database, which: ColumnElement[bool]) -> list[Run]:
+    """Return the selected jobs as a comparison sees them."""
+    query = select(Job.id, Job.state, Job.spec, Result).outerjoin(Result).where(which)
+    with database.reading() as session:
+        return [_run(*row) for row in session.execute(query.order_by(Job.id)).tuples()]
+
+
+def show_job(database: Database, job_id: int) -> JobDetail:
+    """Return one job; raise UsageError if there is none of that id."""
+    with database.reading() as session:
+        rows = _rows(session, _job_rows(Job.id == job_id))
+        if not rows:
+            raise UsageError(f"There is no job {job_id}. Type: dq results")
+        tags = select(Tag.tag).where(Tag.job_id == job_id).order_by(Tag.tag)
+        epochs = select(Epoch).where(Epoch.job_id == job_id).order_by(Epoch.epoch)
+        attempts = select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.number)
+        return JobDetail(
+            row=rows[0],
+            tags=tuple(session.scalars(tags)),
+            epochs=tuple(_metrics(epoch) for epoch in session.scalars(epochs)),
+            attempts=tuple(_attempt(attempt) for attempt in session.scalars(attempts)),
+        )
+
+
+def list_workers(database: Database) -> list[WorkerRow]:
+    """Return the workers, with the job each has."""
+    job = select(func.max(Job.id)).where(Job.state == JobState.RUNNING, Job.worker == Worker.id)
+    query = select(Worker, job.scalar_subquery(), now()).order_by(Worker.host, Worker.id)
+    with database.reading() as session:
+        return [_worker(*row) for row in session.execute(query).tuples()]
+
+
+def list_log(
+    database: Database, which: ColumnElement[bool], after: int = 0, limit: int | None = None
+) -> list[LogRow]:
+    """Return the log lines of the selected jobs after the line of that id, oldest first."""
+    jobs = select(Job.id).where(which)
+    query = select(LogLine).where(LogLine.job_id.in_(jobs), LogLine.id > after)
+    with database.reading() as session:
+        lines = session.scalars(query.order_by(LogLine.id).limit(limit))
+        return [LogRow(line.id, line.job_id, line.attempt, line.at, line.text) for line in lines]
+
+
+def measure_progress(database: Database, which: ColumnElement[bool]) -> Progress:
+    """Return how far the selected jobs are."""
+    done = case((Job.state == JobState.SUCCEEDED, _epochs()), else_=Job.epochs_done)
+    with database.reading() as session:
+        totals = select(func.coalesce(func.sum(done), 0), func.coalesce(func.sum(_epochs()), 0))
+        epochs_done, epochs = session.execute(totals.where(which)).one()
+        running = _job_rows(which).where(Job.state == JobState.RUNNING).order_by(Job.id).limit(16)
+        return Progress(
+            states=_count_states(session, which),
+            epochs_done=epochs_done,
+            epochs=epochs,
+            running=tuple(_rows(session, running)),
+        )
+
+
+def list_ids(database: Database, which: ColumnElement[bool]) -> list[int]:
+    """Return the ids of the selected jobs."""
+    with database.reading() as session:
+        return list(session.scalars(select(Job.id).where(which).order_by(Job.id)))
+
+
+def is_paused(database: Database) -> bool:
+    """Whether workers were told to take no jobs."""
+    with database.reading() as session:
+        return session.get(Pause, 1) is not None
+
+
+def explain_wait(database: Database, job_id: int) -> list[str]:
+    """Say what a queued job waits for, in sentences; empty for a job that is not queued."""
+    with database.reading() as session:
+        job = session.get(Job, job_id)
+        if job is None or job.state != JobState.QUEUED:
+            return []
+        reasons = [*_blocks(session, job), *_places(session, job)]
+    alive = [worker for worker in list_workers(database) if worker.is_alive]
+    if not alive:
+        return [*reasons, "No worker is running. Type: dq worker"]
+    busy = sum(worker.job_id is not None for worker in alive)
+    return [*reasons, f"{busy} of {len(alive)} workers are busy."]
+
+
+def _blocks(session: Session, job: Job) -> list[str]:
+    """Say what keeps a queued job from being started by whatever worker."""
+    blocks = []
+    if job.held:
+        blocks.append(f"It is held. Type: dq release {job.id}")
+    if session.get(Pause, 1) is not None:
+        blocks.append("The queue is paused. Type: dq resume")
+    if not job.publishes and not job.held:
+        blocks.append("Its message is not in Redis yet; a worker sends it. See: dq doctor")
+    return blocks
+
+
+def _places(session: Session, job: Job) -> list[str]:
+    waiting = Job.state == JobState.QUEUED, Job.held.is_(False)
+    earlier = (Job.priority < job.priority) | ((Job.priority == job.priority) & (Job.id < job.id))
+    ahead = session.scalar(select(func.count()).select_from(Job).where(*waiting, earlier)) or 0
+    return [f"{ahead} queued jobs are ahead of it." if ahead else "It is the next in the queue."]
+
+
+def _count_states(
+    session: Session, which: ColumnElement[bool] | None = None
+) -> Mapping[JobState, int]:
+    query = select(Job.state, func.count()).group_by(Job.state)
+    found = dict(session.execute(query if which is None else query.where(which)).tuples().all())
+    return {state: found.get(state, 0) for state in JobState}
+
+
+def _epochs() -> ColumnElement[int]:
+    epochs: ColumnElement[int] = Job.spec["epochs"].as_integer()
+    return epochs
+
+
+def _job_rows(which: ColumnElement[bool]) -> Select[Job, Epoch]:
+    """Select jobs with their newest epoch."""
+    newest = (Epoch.job_id == Job.id) & (Epoch.epoch == Job.epochs_done)
+    return select(Job, Epoch).outerjoin(Epoch, newest).where(which)
+
+
+def _rows(session: Session, query: Select[Job, Epoch]) -> list[JobRow]:
+    return [_row(job, epoch) for job, epoch in session.execute(query).tuples()]
+
+
+def _row(job: Job, epoch: Epoch | None) -> JobRow:
+    return JobRow(
+        job_id=job.id,
+        sweep_id=job.sweep_id,
+        name=job.name,
+        state=JobState(job.state),
+        reason=job.reason,
+        spec=ExperimentSpec.model_validate(job.spec),
+        attempt=job.attempt,
+        epochs_done=job.epochs_done,
+        worker=job.worker,
+        created_at=job.created_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        held=job.held,
+        metrics={name: getattr(epoch, name) for name in _METRICS} if epoch else {},
+    )
+
+
+_METRICS: Sequence[str] = [name for name in HIGHER_IS_BETTER if name != "seconds"]
+
+
+def _run(job_id: int, state: str, spec: dict[str, Any], result: Result | None) -> Run:
+    return Run(
+        job_id=job_id,
+        state=JobState(state),
+        spec=ExperimentSpec.model_validate(spec),
+        trainer_version=result.trainer_version if result else None,
+        metrics={name: getattr(result, name) for name in HIGHER_IS_BETTER} if result else {},
+    )
+
+
+def _metrics(epoch: Epoch) -> EpochMetrics:
+    return EpochMetrics(epoch.epoch, *(getattr(epoch, name) for name in _IN_ORDER))
+
+
+_IN_ORDER = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "seconds")
+
+
+def _attempt(attempt: Attempt) -> AttemptRow:
+    return AttemptRow(
+        number=attempt.number,
+        worker=attempt.worker,
+        started_at=attempt.started_at,
+        ended_at=attempt.ended_at,
+        outcome=attempt.outcome,
+        detail=attempt.detail,
+        resumed_epoch=attempt.resumed_epoch,
+        provenance=attempt.provenance,
+    )
+
+
+def _worker(worker: Worker, job_id: int | None, time: datetime) -> WorkerRow:
+    return WorkerRow(
+        worker=worker.id,
+        host=worker.host,
+        device=worker.device,
+        state=worker.state,
+        job_id=job_id,
+        silent_seconds=max(0.0, (time - worker.heartbeat_at).total_seconds()),
+        started_at=worker.started_at,
+    )

@@ -1,0 +1,51 @@
+"""The one grammar by which a person names jobs: 142, 140..151, s7, tag:paper, @last."""
+
+import re
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import ColumnElement, func, or_, select, true
+
+from models.errors import UsageError
+from models.state import JobState
+from models.tables import Job, Sweep, Tag
+
+GRAMMAR = "an id (142), a range (140..151), a sweep (s7), tag:NAME, state:failed, or @last"
+
+
+def condition(words: Sequence[str]) -> ColumnElement[bool]:
+    """Return the SQL condition for the jobs that any of the words names; all jobs if none.
+
+    A word may hold several with commas. Raises UsageError for one that is not of the grammar.
+    """
+    parts = [part for word in words for part in word.split(",") if part]
+    return or_(*map(_one, parts)) if parts else true()
+
+
+def _one(word: str) -> ColumnElement[bool]:
+    if word == "@last":
+        return Job.sweep_id == select(func.max(Sweep.id)).scalar_subquery()
+    if found := re.fullmatch(r"(\d{1,9})", word):
+        return Job.id == int(found[1])
+    if found := re.fullmatch(r"(\d{1,9})\.\.(\d{1,9})", word):
+        return Job.id.between(int(found[1]), int(found[2]))
+    if found := re.fullmatch(r"s(\d{1,9})", word):
+        return Job.sweep_id == int(found[1])
+    kind, colon, value = word.partition(":")
+    if colon and kind == "tag":
+        return Job.id.in_(select(Tag.job_id).where(Tag.tag == value))
+    if colon and kind == "state":
+        return Job.state == _state(value)
+    raise UsageError(f"{word!r} names no jobs: give {GRAMMAR}")
+
+
+def _state(value: str) -> str:
+    if value not in set(JobState):
+        raise UsageError(f"Unknown state {value!r}: use one of {', '.join(JobState)}")
+    return value
+
+
+def ids_condition(ids: Collection[int]) -> ColumnElement[bool]:
+    """Return the SQL condition for the jobs of these ids."""
+    if len(ids) and max(ids) - min(ids) + 1 == len(set(ids)):
+        return Job.id.between(min(ids), max(ids))  # a sweep: SQLite takes few bound values
+    return Job.id.in_(ids)

@@ -1,0 +1,49 @@
+"""Waits for jobs to end, telling how far they are."""
+
+import time
+from collections.abc import Callable
+
+from sqlalchemy import ColumnElement
+
+from models.database import Database
+from models.errors import DatabaseUnreachable, WaitTimedOut
+from service.queries import Progress, measure_progress
+
+_POLL_SECONDS = 0.3
+#: A database that restarts is waited for.
+_PATIENCE_SECONDS = 60.0
+
+
+def wait(
+    database: Database,
+    which: ColumnElement[bool],
+    timeout: float | None,
+    show: Callable[[Progress], None],
+) -> Progress:
+    """Return once no selected job is queued or running; raise WaitTimedOut if that takes too long.
+
+    `timeout` is in seconds. `show` is called with each look taken.
+    """
+    deadline = time.monotonic() + timeout if timeout else None
+    while True:
+        progress = _measure(database, which)
+        show(progress)
+        if not progress.open_jobs:
+            return progress
+        if deadline and time.monotonic() > deadline:
+            raise WaitTimedOut(
+                f"{progress.open_jobs} of {progress.jobs} jobs are not done after {timeout:g} s. "
+                "They go on. Type: dq status"
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def _measure(database: Database, which: ColumnElement[bool]) -> Progress:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            return measure_progress(database, which)
+        except DatabaseUnreachable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_SECONDS)
