@@ -1,12 +1,13 @@
 """The message that rings for a job, and how Celery carries it on both sides."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
 TASK = "dq.run_job"
 QUEUE = "dq"
+_LARGEST_ID = 2**31 - 1  # of SQL's integers
 
 
 class Priority(IntEnum):
@@ -37,6 +38,14 @@ class Bell:
             "priority": self.priority,
             "ignore_result": True,
         }
+
+
+def read(kwargs: Mapping[str, Any]) -> Bell | None:
+    """Return the bell that a message's arguments are, or None if they are not those of one."""
+    job_id, spec = kwargs.get("job_id"), kwargs.get("spec")
+    if type(job_id) is not int or not 0 < job_id <= _LARGEST_ID or not isinstance(spec, dict):
+        return None
+    return Bell(job_id, spec)
 
 
 def send(app: Any, bells: Iterable[Bell]) -> None:

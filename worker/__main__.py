@@ -10,7 +10,7 @@ from dataclasses import asdict
 from billiard.util import set_pdeathsig
 
 from models.database import Database
-from models.errors import DqError
+from models.errors import DatasetUnavailable, DqError
 from models.settings import Settings
 from worker import logs
 
@@ -46,10 +46,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_data_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    for name, command in {"fetch": _fetch, "verify": _verify}.items():
-        parser = commands.add_parser(name, help=f"{name} the files of a data set")
-        parser.add_argument("dataset")
-        parser.set_defaults(command=command)
+    fetch = commands.add_parser("fetch", help="download the files of a data set")
+    fetch.add_argument("dataset")
+    fetch.add_argument("--attempt", action="store_true", help="exit with 1, silently, in vain")
+    fetch.set_defaults(command=_fetch)
+    verify = commands.add_parser("verify", help="check the files of a data set")
+    verify.add_argument("dataset")
+    verify.set_defaults(command=_verify)
 
 
 def _supervise(arguments: argparse.Namespace) -> int:
@@ -101,8 +104,13 @@ def _fetch(arguments: argparse.Namespace) -> int:
     from worker.download_bar import DownloadBar
     from worker.training.download import fetch
 
-    with DownloadBar() as bar:
-        fetch(arguments.dataset, Settings.load().data_dir, bar)
+    try:
+        with DownloadBar() as bar:
+            fetch(arguments.dataset, Settings.load().data_dir, bar)
+    except DatasetUnavailable:
+        if arguments.attempt:
+            return 1
+        raise
     return 0
 
 

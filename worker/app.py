@@ -2,11 +2,13 @@
 
 import os
 import signal
+import warnings
 from typing import Any
 
 from billiard.process import active_children
 from celery import Celery, signals
 from celery.exceptions import WorkerLostError
+from celery.platforms import SecurityWarning
 from redis import Redis
 
 from models import lifecycle
@@ -72,6 +74,8 @@ def consume(settings: Settings, name: str) -> int:
         if isinstance(exception, WorkerLostError):
             _lose(database, kwargs.get("job_id"), name, str(exception))
 
+    # Celery warns of root because a pickle could run anything; this worker takes JSON alone.
+    warnings.simplefilter("ignore", SecurityWarning)
     signals.worker_shutting_down.connect(_release_running_job)
     signals.task_failure.connect(lose_at_once)
     worker = make_app(settings).Worker(

@@ -1,11 +1,9 @@
 """How worker processes log: one line an event, to standard error."""
 
 import logging
-import warnings
 from typing import Any
 
 from celery import signals
-from celery.platforms import SecurityWarning
 
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator] # Celery publishes no types
@@ -20,5 +18,3 @@ def configure(**_: Any) -> None:
         datefmt="%H:%M:%S",
     )
     logging.getLogger("worker").setLevel(logging.INFO)
-    # Celery warns of root because pickle could run anything; a dq worker takes JSON alone.
-    warnings.simplefilter("ignore", SecurityWarning)

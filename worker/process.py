@@ -1,5 +1,6 @@
 """What one worker process holds from job to job: its settings, its recorder, its stop flag."""
 
+import logging
 import os
 import signal
 from dataclasses import dataclass
@@ -10,10 +11,13 @@ from threading import Event
 import torch
 
 from models.database import Database
+from models.errors import DatasetUnavailable
 from models.settings import Settings
 from worker.recorder import Recorder
 from worker.training.data import Data, load
+from worker.training.download import fetch
 
+logger = logging.getLogger(__name__)
 #: The signal by which the Celery process tells its child to give its job back.
 RELEASE_SIGNAL = signal.SIGUSR2
 _stopping = Event()
@@ -31,7 +35,10 @@ class WorkerProcess:
     stopping: Event
 
     def load(self, dataset: str) -> Data:
-        """Return a data set on the device, from memory if an earlier job used it."""
+        """Return a data set on the device, from memory if an earlier job used it.
+
+        Raises DatasetUnavailable if it is neither here nor to be downloaded, and DatasetCorrupt.
+        """
         return _load(dataset, self.data_dir, self.device)
 
 
@@ -56,4 +63,10 @@ def worker_process(name: str) -> WorkerProcess:
 
 @cache
 def _load(dataset: str, data_dir: Path, device: torch.device) -> Data:
-    return load(dataset, data_dir, device)
+    """Load a data set, which is downloaded first if it is not here."""
+    try:
+        return load(dataset, data_dir, device)
+    except DatasetUnavailable as error:
+        logger.warning("%s Downloading it.", error)
+        fetch(dataset, data_dir)
+        return load(dataset, data_dir, device)

@@ -62,7 +62,7 @@ class Reconciler:
 
     def _ring(self) -> int:
         if forgetful := self._doorbell.forgets():
-            logger.warning("Redis was wiped or restarted: ringing again for every queued job")
+            logger.warning("Redis is new, was wiped or restarted: ringing for every queued job")
             self._make_all_due()
         everything = forgetful or self._doorbell.is_empty()
         rung = 0

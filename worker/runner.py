@@ -1,7 +1,6 @@
 """Runs one job: claim, train, record; the steps in order."""
 
-from typing import Any
-
+from models.message import Bell
 from worker.checkpoints import Checkpoints
 from worker.heartbeat import Heartbeat
 from worker.process import WorkerProcess
@@ -10,9 +9,9 @@ from worker.recorder import Claim, Released
 from worker.training import trainer
 
 
-def run(job_id: int, spec: dict[str, Any], process: WorkerProcess) -> None:
-    """Run the job that a message names; do nothing if this message may not start it."""
-    claim = process.recorder.claim(job_id, spec)
+def run(bell: Bell, process: WorkerProcess) -> None:
+    """Run the job that a message rings for; do nothing if this message may not start it."""
+    claim = process.recorder.claim(bell.job_id, bell.spec)
     if claim is None:  # cancelled, finished, or held by another worker
         return
     with process.recorder.closing(claim):

@@ -44,10 +44,12 @@ def _choose(settings: Settings) -> ExperimentSpec:
 
     if all(file["state"] == "ok" for file in ask(["verify", "mnist"])):
         return _MNIST
-    say(f"MNIST is not in {settings.data_dir}: downloading it.")
-    if call(["fetch", "mnist"]) == 0:
+    if call(["fetch", "mnist", "--attempt"]) == 0:
         return _MNIST
-    say("MNIST cannot be downloaded here: this demo uses scikit-learn's 1,797 digits instead.")
+    say(
+        f"MNIST is neither in {settings.data_dir} nor to be downloaded: "
+        "this demo runs on scikit-learn's 1,797 digits instead."
+    )
     return _DIGITS
 
 
