@@ -7,6 +7,8 @@ from typing import Any
 
 TASK = "dq.run_job"
 QUEUE = "dq"
+#: A queued job's message that is not in Redis so long after it was sent, is lost.
+OVERDUE_SECONDS = 5.0
 _LARGEST_ID = 2**31 - 1  # of SQL's integers
 
 

@@ -103,7 +103,7 @@ class Job(Table):
     timeout_seconds: Mapped[float | None]
     keep_checkpoint: Mapped[bool] = mapped_column(default=False)
 
-    #: When a queued job's message counts as overdue, and how often it was sent.
+    #: When a queued job's message counts as overdue, and how often it was sent; 0 is never.
     publish_due: Mapped[datetime]
     publishes: Mapped[int] = mapped_column(default=0)
 

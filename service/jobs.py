@@ -11,7 +11,7 @@ from models import lifecycle
 from models.clock import from_now, now
 from models.database import Database
 from models.errors import BrokerUnreachable, DatabaseUnreachable, UsageError
-from models.message import Bell, Priority
+from models.message import OVERDUE_SECONDS, Bell, Priority
 from models.spec import ExperimentSpec
 from models.state import JobState, WorkerState
 from models.tables import Job, Pause, Sweep, Tag, Worker
@@ -19,10 +19,6 @@ from models.tables import Job, Pause, Sweep, Tag, Worker
 if TYPE_CHECKING:  # it brings Celery, which most commands do not need
     from service.broker import Broker
 
-#: A message the client could not say it sent is sent by a worker after so long.
-_UNSENT_SECONDS = 5.0
-#: A message that was sent counts as overdue after so long.
-_SENT_SECONDS = 30.0
 _BATCH = 1000
 
 
@@ -154,7 +150,7 @@ def _insert_jobs(
 ) -> None:
     rows = [_row(sweep_id, ordinal, spec, order) for ordinal, spec in enumerate(specs)]
     jobs = Job.metadata.tables[Job.__tablename__]
-    statement = insert(jobs).values(created_at=now(), publish_due=from_now(_UNSENT_SECONDS))
+    statement = insert(jobs).values(created_at=now(), publish_due=from_now(OVERDUE_SECONDS))
     session.execute(statement, rows)
     if order.tags:
         ids = session.scalars(select(Job.id).where(Job.sweep_id == sweep_id)).all()
@@ -190,7 +186,7 @@ def _ring(database: Database, broker: "Broker", bells: Sequence[Bell]) -> str | 
     with database.writing() as session:
         for start in range(0, len(ids), _BATCH):
             sent = Job.id.in_(ids[start : start + _BATCH])
-            due = {"publishes": 1, "publish_due": from_now(_SENT_SECONDS)}
+            due = {"publishes": 1, "publish_due": from_now(OVERDUE_SECONDS)}
             session.execute(update(Job).where(sent).values(**due))
     return None
 

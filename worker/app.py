@@ -19,6 +19,7 @@ from models.message import celery_settings
 from models.settings import Settings
 from models.state import JobState
 from models.tables import Job
+from worker import transport
 from worker.doorbell import Doorbell
 
 _SOCKET_SECONDS = 10.0
@@ -36,7 +37,6 @@ def make_app(settings: Settings) -> Celery:
     app = Celery("dq", include=["worker.tasks"], set_as_current=False)
     app.conf.update(celery_settings(broker_url(settings), socket_timeout=_SOCKET_SECONDS))
     app.conf.update(
-        broker_transport="worker.transport:Transport",
         worker_consumer="worker.consumer:SafeConsumer",
         # One child, which alone imports torch: a child that dies takes nothing with it.
         worker_pool="prefork",
@@ -68,6 +68,7 @@ def make_doorbell(settings: Settings) -> Doorbell:
 
 def consume(settings: Settings, name: str) -> int:
     """Take and run jobs as the worker process `name` until told to stop; return the exit code."""
+    transport.install()
     database = Database(settings.sql_url)
 
     def lose_at_once(exception: Exception, kwargs: dict[str, Any], **_: Any) -> None:

@@ -1,4 +1,4 @@
-"""A Celery consumer that refuses misshaped messages instead of ending the worker."""
+"""A Celery consumer that drops misshaped messages, a line each, instead of ending the worker."""
 
 import logging
 from collections.abc import Callable
@@ -11,17 +11,39 @@ logger = logging.getLogger(__name__)
 
 
 class SafeConsumer(Consumer):  # type: ignore[misc] # Celery publishes no types
-    """Celery's `worker_consumer`: rejects, with one line in the log, what its handler chokes on."""
+    """Celery's `worker_consumer`."""
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], None]:
-        """Wrap Celery's own handler."""
+        """Wrap Celery's own handler, which lets some messages end the worker."""
         handle = super().create_task_handler(*args, **kwargs)
 
         def handle_safely(message: Message) -> None:
             try:
                 handle(message)
             except Exception as error:  # noqa: BLE001 - whatever it is, the worker must live
-                logger.warning("dropped a misshaped message: %r", error)
-                message.reject()
+                _drop(message, repr(error))
 
         return handle_safely
+
+    # Celery's own four write pages into the log, and touch a result backend that dq has not.
+
+    def on_unknown_message(self, body: Any, message: Message) -> None:
+        """Drop what is no task."""
+        _drop(message, "it is no task")
+
+    def on_unknown_task(self, body: Any, message: Message, exc: Exception) -> None:
+        """Drop a task of another name."""
+        _drop(message, f"there is no task {exc}")
+
+    def on_invalid_task(self, body: Any, message: Message, exc: Exception) -> None:
+        """Drop a task whose content is refused, as a pickle is."""
+        _drop(message, repr(exc))
+
+    def on_decode_error(self, message: Message, exc: Exception) -> None:
+        """Drop what cannot be decoded."""
+        _drop(message, repr(exc))
+
+
+def _drop(message: Message, why: str) -> None:
+    logger.warning("dropped a message: %.200s", why)
+    message.reject()

@@ -1,9 +1,11 @@
 """How worker processes log: one line an event, to standard error."""
 
 import logging
+import warnings
 from typing import Any
 
 from celery import signals
+from celery.exceptions import CPendingDeprecationWarning
 
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator] # Celery publishes no types
@@ -18,3 +20,5 @@ def configure(**_: Any) -> None:
         datefmt="%H:%M:%S",
     )
     logging.getLogger("worker").setLevel(logging.INFO)
+    # At each lost connection Celery announces the next default of a setting that dq sets.
+    warnings.simplefilter("ignore", CPendingDeprecationWarning)

@@ -1,4 +1,4 @@
-"""The places where jobs can run on this host: a GPU each, or a share of the CPU's cores."""
+"""The places where jobs can run on this host: a GPU each, or a core of the CPU."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def places(device: str, processes: int | None) -> Sequence[Place]:
     if gpus:
         return [_gpu(index, title) for index, title in enumerate(gpus)]
     count = processes or min(_cores(), _MOST_CPU_PROCESSES)
-    return [_share_of_cpu(index, count) for index in range(count)]
+    return [_core(index) for index in range(count)]
 
 
 def visible_gpus() -> list[str]:
@@ -60,9 +60,10 @@ def _gpu(index: int, title: str) -> Place:
     return Place(f"cuda{index}", title, {"CUDA_VISIBLE_DEVICES": visible, **_threads(_cores())})
 
 
-def _share_of_cpu(index: int, count: int) -> Place:
-    # Default threads in two processes on two cores train ten times slower than one thread each.
-    return Place(f"cpu{index}", "cpu", {"CUDA_VISIBLE_DEVICES": "", **_threads(_cores() // count)})
+def _core(index: int) -> Place:
+    # One thread, always: with two, sums are rounded in another order, and the same spec would give
+    # other figures on another worker. Processes of one thread are the faster use of cores, too.
+    return Place(f"cpu{index}", "cpu", {"CUDA_VISIBLE_DEVICES": "", **_threads(1)})
 
 
 def _threads(count: int) -> dict[str, str]:

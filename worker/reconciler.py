@@ -12,15 +12,13 @@ from models import lifecycle
 from models.clock import from_now, now
 from models.database import Database
 from models.errors import BrokerUnreachable, DatabaseUnreachable
-from models.message import Bell
+from models.message import OVERDUE_SECONDS, Bell
 from models.state import JobState
 from models.tables import Job, Pause
 from worker.doorbell import Doorbell
 
 logger = logging.getLogger(__name__)
 _BATCH = 500
-_FIRST_RING_SECONDS = 30.0
-_LAST_RING_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ class Reconciler:
         with self._database.writing() as session:
             jobs = session.scalars(_due(everything)).all()
             for job in jobs:
-                job.publish_due = from_now(_pause(job.publishes))
+                job.publish_due = from_now(OVERDUE_SECONDS)
                 job.publishes += 1
             return [Bell(job.id, job.spec, job.priority) for job in jobs]
 
@@ -119,8 +117,3 @@ def _due(everything: bool) -> Select[Job]:
 
 def _every_queued() -> Update:
     return update(Job).where(Job.state == JobState.QUEUED)
-
-
-def _pause(publishes: int) -> float:
-    """Return the seconds until the next ring: 30, 60, 120 ... 600."""
-    return min(_FIRST_RING_SECONDS * 2.0 ** min(publishes, 10), _LAST_RING_SECONDS)

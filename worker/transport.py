@@ -7,7 +7,7 @@ import logging
 from queue import Empty
 from typing import Any
 
-from kombu.transport import redis
+from kombu.transport import TRANSPORT_ALIASES, redis
 
 logger = logging.getLogger(__name__)
 
@@ -16,17 +16,28 @@ class Channel(redis.Channel):
     """A channel that drops what it cannot decode, with one line in the log."""
 
     def _brpop_read(self, **options: Any) -> Any:
-        # A KeyError is kombu's word for a misshaped item, and also one of its "channel errors".
         try:
             return super()._brpop_read(**options)  # type: ignore[no-untyped-call] # kombu
-        except (Empty, *self.connection_errors):
+        except Empty:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the worker must live
+            # kombu counts a KeyError, which is what a misshaped item makes, among these.
+            if isinstance(error, self.connection_errors) and not isinstance(error, KeyError):
+                raise
             logger.warning("dropped an item that is no message: %r", error)
             return True
 
 
 class Transport(redis.Transport):
-    """Celery's `broker_transport`."""
+    """What `redis://`, `rediss://` and `redis+socket://` mean once `install` was called."""
 
     Channel = Channel
+
+
+def install() -> None:
+    """Have kombu use this transport for every kind of Redis URL.
+
+    Celery's `broker_transport` would not do: the scheme of a URL with a "+" overrides it.
+    """
+    for scheme in ("redis", "rediss"):
+        TRANSPORT_ALIASES[scheme] = f"{__name__}:Transport"
