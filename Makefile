@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo install format check test clean
+.PHONY: demo install format check test chaos clean
 
 demo: install
 	$(BIN)/dq demo
@@ -27,6 +27,10 @@ check: install
 
 test: install
 	$(BIN)/pytest
+
+# 300 real jobs under minutes of kill -9, wiped Redis, crashed PostgreSQL; CHAOS="--seed 7" repeats one.
+chaos: install
+	PYTHONPATH=tests $(BIN)/python -m chaos $(CHAOS)
 
 clean:
 	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -20,7 +20,7 @@ class Channel(redis.Channel):
             return super()._brpop_read(**options)  # type: ignore[no-untyped-call] # kombu
         except Empty:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the worker must live
+        except Exception as error:
             # kombu counts a KeyError, which is what a misshaped item makes, among these.
             if isinstance(error, self.connection_errors) and not isinstance(error, KeyError):
                 raise

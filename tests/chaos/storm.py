@@ -1,0 +1,177 @@
+"""One run of chaos: many short real jobs, random faults from a seed, and a calm run beside it."""
+
+import random
+import time
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+from sqlalchemy import func, select
+
+from chaos.faults import FAULTS
+from chaos.stack import Stack
+from models.spec import ExperimentSpec
+from models.state import JobState, Outcome
+from models.tables import Attempt, Epoch, Job, Result
+from service.broker import Broker
+from service.jobs import Order, submit
+
+_BATCH = 20
+#: Innocent jobs are hit again and again: only a poison job should reach this.
+_MAX_CRASHES = 200
+#: After the last fault everything must be done within this.
+_CALM_SECONDS = 300.0
+
+Figures = list[tuple[float, float, float, float]]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a storm did, and what it left."""
+
+    seed: int
+    faults: Counter[str]
+    states: Counter[str]
+    outcomes: Counter[str]
+    results: int
+    resumed: int
+    fenced: int
+    dropped: int
+    #: Jobs whose metrics are not those of the calm run, to the bit.
+    wrong: tuple[int, ...]
+
+    @property
+    def is_right(self) -> bool:
+        """Whether every job has one right result, and none is left in between."""
+        jobs = self.states.total()
+        done = self.states[JobState.SUCCEEDED] == jobs == self.results
+        return done and self.outcomes[Outcome.SUCCEEDED] == jobs and not self.wrong
+
+    def __str__(self) -> str:
+        parts = {
+            "faults": f"{self.faults.total()} ({_list(self.faults)})",
+            "jobs": _list(self.states),
+            "attempts": f"{self.outcomes.total()} ({_list(self.outcomes)})",
+            "resumed": f"{self.resumed} attempts went on from a checkpoint",
+            "fenced off": f"{self.fenced} late attempts",
+            "dropped": f"{self.dropped} messages",
+            "results": f"{self.results}, {len(self.wrong)} not those of the calm run",
+        }
+        lines = [f"seed {self.seed}", *(f"{name:>12}: {text}" for name, text in parts.items())]
+        return "\n".join([*lines, "RIGHT" if self.is_right else f"WRONG: jobs {self.wrong}"])
+
+
+def make_specs(count: int, epochs: int) -> list[ExperimentSpec]:
+    """Return specs of a second or two each, all different."""
+    return [
+        ExperimentSpec(
+            dataset="digits",
+            hidden=(128, 128),
+            keep=(0.9, 0.8) if seed % 2 else (),
+            batch_size=_BATCH,
+            epochs=epochs,
+            seed=seed,
+        )
+        for seed in range(count)
+    ]
+
+
+def rage(
+    stack: Stack, specs: Sequence[ExperimentSpec], seed: int, seconds: float, pause: float
+) -> Report:
+    """Submit the specs, strike for `seconds`, wait for the end, and look at what is left."""
+    order = Order(max_crashes=_MAX_CRASHES)
+    settings = stack.settings
+    submitted = submit(stack.database, Broker(settings), specs, order, uuid.uuid4().hex)
+    faults = _strike(stack, random.Random(seed), seconds, pause)
+    _wait(stack)
+    return _look(stack, seed, faults, dict(zip(submitted.job_ids, run_calmly(specs), strict=True)))
+
+
+def run_calmly(specs: Sequence[ExperimentSpec]) -> list[Figures]:
+    """Train each spec undisturbed, without queue or database."""
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        return list(pool.map(_train, specs, chunksize=10))
+
+
+def _train(spec: ExperimentSpec) -> Figures:
+    import torch
+
+    from worker.training import trainer
+    from worker.training.data import load
+
+    torch.set_num_threads(1)
+    data = load(spec.dataset, Path("nowhere"), "cpu")
+    run = trainer.start(spec, data, "cpu")
+    return [
+        (each.train_loss, each.train_accuracy, each.valid_loss, each.valid_accuracy)
+        for each in trainer.train(spec, run, data)
+    ]
+
+
+def _strike(stack: Stack, rng: random.Random, seconds: float, pause: float) -> Counter[str]:
+    struck: Counter[str] = Counter()
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and _open_jobs(stack):
+        time.sleep(rng.uniform(0.3, 1.7) * pause)
+        fault = rng.choices(list(FAULTS), list(FAULTS.values()))[0]
+        struck[fault.__name__] += fault(stack, rng)
+        for worker in stack.workers:
+            worker.revive()
+    return struck
+
+
+def _open_jobs(stack: Stack) -> int:
+    with stack.database.reading() as session:
+        is_open = Job.state.in_([JobState.QUEUED, JobState.RUNNING])
+        return session.scalar(select(func.count()).select_from(Job).where(is_open)) or 0
+
+
+def _wait(stack: Stack) -> None:
+    deadline = time.monotonic() + _CALM_SECONDS
+    while _open_jobs(stack) and time.monotonic() < deadline:
+        for worker in stack.workers:
+            worker.revive()
+        time.sleep(0.5)
+
+
+def _look(stack: Stack, seed: int, faults: Counter[str], calm: dict[int, Figures]) -> Report:
+    log = stack.logs()
+    with stack.database.reading() as session:
+        figures: dict[int, Figures] = {}
+        for epoch in session.scalars(select(Epoch).order_by(Epoch.job_id, Epoch.epoch)):
+            row = (epoch.train_loss, epoch.train_accuracy, epoch.valid_loss, epoch.valid_accuracy)
+            figures.setdefault(epoch.job_id, []).append(row)
+        finals = {
+            each.job_id: (
+                each.train_loss,
+                each.train_accuracy,
+                each.valid_loss,
+                each.valid_accuracy,
+            )
+            for each in session.scalars(select(Result))
+        }
+        resumed = select(func.count()).select_from(Attempt).where(Attempt.resumed_epoch > 0)
+        return Report(
+            seed=seed,
+            faults=faults,
+            states=Counter(session.scalars(select(Job.state))),
+            outcomes=Counter(str(outcome) for outcome in session.scalars(select(Attempt.outcome))),
+            results=len(finals),
+            resumed=session.scalar(resumed) or 0,
+            fenced=log.count("fenced off"),
+            dropped=log.count("dropped a"),
+            wrong=tuple(
+                job_id
+                for job_id, expected in calm.items()
+                if figures.get(job_id) != expected or finals.get(job_id) != expected[-1]
+            ),
+        )
+
+
+def _list(counts: Counter[str]) -> str:
+    return ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))

