@@ -66,6 +66,16 @@ class JobDetail:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """The epochs of one job, oldest first, and the spec they are of."""
+
+    job_id: int
+    state: JobState
+    spec: ExperimentSpec
+    epochs: tuple[EpochMetrics, ...]
+
+
+@dataclass(frozen=True)
 class WorkerRow:
     """One worker; `is_alive` by the database's clock."""
 
@@ -139,6 +149,26 @@ def list_runs(database: Database, which: ColumnElement[bool]) -> list[Run]:
     query = select(Job.id, Job.state, Job.spec, Result).outerjoin(Result).where(which)
     with database.reading() as session:
         return [_run(*row) for row in session.execute(query.order_by(Job.id)).tuples()]
+
+
+def list_curves(database: Database, which: ColumnElement[bool]) -> list[Curve]:
+    """Return the learning curves of the selected jobs, in two queries."""
+    jobs = select(Job.id, Job.state, Job.spec).where(which).order_by(Job.id)
+    ids = select(Job.id).where(which)
+    epochs = select(Epoch).where(Epoch.job_id.in_(ids)).order_by(Epoch.job_id, Epoch.epoch)
+    with database.reading() as session:
+        by_job: dict[int, list[EpochMetrics]] = {}
+        for epoch in session.scalars(epochs):
+            by_job.setdefault(epoch.job_id, []).append(_metrics(epoch))
+        return [
+            Curve(
+                job.id,
+                JobState(job.state),
+                ExperimentSpec.model_validate(job.spec),
+                tuple(by_job.get(job.id, ())),
+            )
+            for job in session.execute(jobs)
+        ]
 
 
 def show_job(database: Database, job_id: int) -> JobDetail:
