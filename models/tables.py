@@ -80,6 +80,8 @@ class Job(Table):
     state: Mapped[str] = mapped_column(String(12))
     #: Why it failed, was cancelled or waits, in words.
     reason: Mapped[str | None] = mapped_column(Text)
+    #: What a person wrote about it.
+    note: Mapped[str | None] = mapped_column(Text)
 
     #: The fencing token: one more at each claim, never reused.
     attempt: Mapped[int] = mapped_column(default=0)
@@ -110,6 +112,15 @@ class Job(Table):
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+
+
+class Member(Table):
+    """A job of another sweep that a sweep also asked for: it is shared, and not run again."""
+
+    __tablename__ = "members"
+
+    sweep_id: Mapped[int] = mapped_column(ForeignKey("sweeps.id"), primary_key=True)
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"), primary_key=True, index=True)
 
 
 class Tag(Table):

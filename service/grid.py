@@ -1,6 +1,7 @@
 """Expands what a person typed into specs: each repeated option an axis, and the seeds."""
 
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -9,15 +10,10 @@ from pydantic import ValidationError
 
 from models.errors import UsageError
 from models.spec import ExperimentSpec
+from service.spelling import Value
 
 
-@dataclass(frozen=True)
-class Value:
-    """One value of a spec's field, and how it was typed, for the error that may name it."""
-
-    field: str
-    value: Any
-    typed: str
+_SEEDS = 2**63  # of ExperimentSpec.seed
 
 
 @dataclass(frozen=True)
@@ -26,33 +22,69 @@ class Grid:
 
     specs: tuple[ExperimentSpec, ...]
     configurations: int
-    seeds: int
+
+    @property
+    def seeds(self) -> int:
+        """How many different seeds there are."""
+        return len({spec.seed for spec in self.specs})
 
     def __str__(self) -> str:
-        counts = (self.configurations, "configuration"), (self.seeds, "seed")
-        product = " x ".join(_count(*each) for each in counts)
-        return f"{product} = {_count(len(self.specs), 'job')}"
+        configurations = _count(self.configurations, "configuration")
+        jobs = _count(len(self.specs), "job")
+        if self.configurations * self.seeds != len(self.specs):
+            return f"{configurations}, {jobs}"
+        return f"{configurations} x {_count(self.seeds, 'seed')} = {jobs}"
 
 
-def expand(axes: Sequence[Sequence[Value]], seeds: Sequence[int]) -> Grid:
+def expand(
+    axes: Sequence[Sequence[Value]], seeds: Sequence[int], base: ExperimentSpec | None = None
+) -> Grid:
     """Return a spec for each combination of the axes' values, and each seed.
 
-    Raises UsageError, naming the option as it was typed, if a combination is no experiment.
+    What no axis gives is as in `base`, or by default. Raises UsageError, naming the option as it
+    was typed, if a combination is no experiment.
     """
-    combinations = [_build(values) for values in product(*(axis for axis in axes if axis))]
-    configurations = list({spec.configuration: spec for spec in combinations}.values())
-    specs = [
+    combinations = product(*(axis for axis in axes if axis))
+    return repeat([build(values, base) for values in combinations], seeds)
+
+
+def repeat(specs: Iterable[ExperimentSpec], seeds: Sequence[int]) -> Grid:
+    """Return each configuration among the specs with each of the seeds.
+
+    Raises UsageError for a seed that no spec takes.
+    """
+    if wrong := [seed for seed in seeds if not 0 <= seed < _SEEDS]:
+        raise UsageError(f"--seed {wrong[0]}: a seed is at least 0 and below 2**63")
+    configurations = list({spec.configuration: spec for spec in specs}.values())
+    repeated = [
         spec.model_copy(update={"seed": seed})
         for seed in dict.fromkeys(seeds)
         for spec in configurations
     ]
-    return Grid(tuple(specs), len(configurations), len(specs) // len(configurations))
+    return Grid(tuple(repeated), len(configurations))
 
 
-def _build(values: Sequence[Value]) -> ExperimentSpec:
-    fields = {value.field: value.value for value in values}
+def gather(specs: Iterable[ExperimentSpec]) -> Grid:
+    """Return specs as they are, each once."""
+    unique = list(dict.fromkeys(specs))
+    return Grid(tuple(unique), len({spec.configuration for spec in unique}))
+
+
+def sample(grid: Grid, size: int) -> Grid:
+    """Return so many of the grid's configurations, drawn at random: the same ones each time."""
+    names = list(dict.fromkeys(spec.configuration for spec in grid.specs))
+    drawn = set(random.Random(0).sample(names, min(size, len(names))))
+    return gather(spec for spec in grid.specs if spec.configuration in drawn)
+
+
+def build(values: Sequence[Value], base: ExperimentSpec | None = None) -> ExperimentSpec:
+    """Return the spec of these values, the others being as in `base`, or by default."""
+    given = {value.field: value.value for value in values}
+    kept = base.model_dump() if base else {}
+    if "hidden" in given and "keep" not in given and base and not base.has_dropout:
+        del kept["keep"]  # no dropout is no dropout on however many layers
     try:
-        return ExperimentSpec.model_validate(fields)
+        return ExperimentSpec.model_validate(kept | given)
     except ValidationError as error:
         raise _explain(error, {value.field: value.typed for value in values}) from None
 
@@ -61,11 +93,13 @@ def _explain(error: ValidationError, typed: Mapping[str, str]) -> UsageError:
     """Put pydantic's first complaint in the words of the command line."""
     first = error.errors(include_url=False)[0]
     field = str(first["loc"][0])
-    words = typed.get(field, f"The default {field}")
-    return UsageError(f"{words}: {_say(field, first)}")
+    default = f"--{field.replace('_', '-')} {first['input']} (the default)"
+    return UsageError(f"{typed.get(field, default)}: {_say(field, typed.get(field, ''), first)}")
 
 
-def _say(field: str, problem: Any) -> str:
+def _say(field: str, typed: str, problem: Any) -> str:
+    if "--drop " in typed and problem["type"] != "value_error":
+        return "a drop probability is at least 0 and below 1 (0 drops nothing)"
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])
     limits = {

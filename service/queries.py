@@ -30,6 +30,7 @@ class JobRow:
     name: str | None
     state: JobState
     reason: str | None
+    note: str | None
     spec: ExperimentSpec
     attempt: int
     epochs_done: int
@@ -297,6 +298,7 @@ def _row(job: Job, epoch: Epoch | None) -> JobRow:
         name=job.name,
         state=JobState(job.state),
         reason=job.reason,
+        note=job.note,
         spec=ExperimentSpec.model_validate(job.spec),
         attempt=job.attempt,
         epochs_done=job.epochs_done,

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import ColumnElement, func, or_, select, true
+from sqlalchemy import ColumnElement, ScalarSelect, func, or_, select, true
 
 from models.errors import UsageError
 from models.state import JobState
-from models.tables import Job, Sweep, Tag
+from models.tables import Job, Member, Sweep, Tag
 
 GRAMMAR = "an id (142), a range (140..151), a sweep (s7), tag:NAME, state:failed, or @last"
 
@@ -17,19 +17,23 @@ def condition(words: Sequence[str]) -> ColumnElement[bool]:
 
     A word may hold several with commas. Raises UsageError for one that is not of the grammar.
     """
+    if not words:
+        return true()
     parts = [part for word in words for part in word.split(",") if part]
-    return or_(*map(_one, parts)) if parts else true()
+    if not parts:  # `dq cancel "$JOBS"` with nothing in it must not be `dq cancel` of all
+        raise UsageError(f"An empty word names no jobs: give {GRAMMAR}")
+    return or_(*map(_one, parts))
 
 
 def _one(word: str) -> ColumnElement[bool]:
     if word == "@last":
-        return Job.sweep_id == select(func.max(Sweep.id)).scalar_subquery()
+        return _in_sweep(select(func.max(Sweep.id)).scalar_subquery())
     if found := re.fullmatch(r"(\d{1,9})", word):
         return Job.id == int(found[1])
     if found := re.fullmatch(r"(\d{1,9})\.\.(\d{1,9})", word):
         return Job.id.between(int(found[1]), int(found[2]))
     if found := re.fullmatch(r"s(\d{1,9})", word):
-        return Job.sweep_id == int(found[1])
+        return _in_sweep(int(found[1]))
     kind, colon, value = word.partition(":")
     if colon and kind == "tag":
         return Job.id.in_(select(Tag.job_id).where(Tag.tag == value))
@@ -38,10 +42,21 @@ def _one(word: str) -> ColumnElement[bool]:
     raise UsageError(f"{word!r} names no jobs: give {GRAMMAR}")
 
 
+def _in_sweep(sweep: int | ScalarSelect[int]) -> ColumnElement[bool]:
+    """Return the condition for the jobs a sweep made, and those it shares with earlier ones."""
+    shared = select(Member.job_id).where(Member.sweep_id == sweep)
+    return (Job.sweep_id == sweep) | Job.id.in_(shared)
+
+
 def _state(value: str) -> str:
     if value not in set(JobState):
         raise UsageError(f"Unknown state {value!r}: use one of {', '.join(JobState)}")
     return value
+
+
+def open_condition() -> ColumnElement[bool]:
+    """Return the condition for the jobs that are queued or running."""
+    return Job.state.in_([JobState.QUEUED, JobState.RUNNING])
 
 
 def ids_condition(ids: Collection[int]) -> ColumnElement[bool]:

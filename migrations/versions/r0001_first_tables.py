@@ -51,6 +51,7 @@ def _create_jobs() -> None:
         sa.Column("configuration", sa.String(length=16), nullable=False),
         sa.Column("state", sa.String(length=12), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("note", sa.Text(), nullable=True),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("worker", sa.String(length=200), nullable=True),
@@ -146,6 +147,17 @@ def _create_what_jobs_leave() -> None:
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_results_job_id_jobs")),
         sa.PrimaryKeyConstraint("job_id", name=op.f("pk_results")),
     )
+    op.create_table(
+        "members",
+        sa.Column("sweep_id", sa.Integer(), nullable=False),
+        sa.Column("job_id", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["sweep_id"], ["sweeps.id"], name=op.f("fk_members_sweep_id_sweeps")
+        ),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_members_job_id_jobs")),
+        sa.PrimaryKeyConstraint("sweep_id", "job_id", name=op.f("pk_members")),
+    )
+    op.create_index(op.f("ix_members_job_id"), "members", ["job_id"], unique=False)
     op.create_table(
         "tags",
         sa.Column("tag", sa.String(length=100), nullable=False),

@@ -10,6 +10,7 @@ from models.datasets import DATASETS
 from service.selector import GRAMMAR
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+_MOST_SEEDS = 100_000
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -45,8 +46,9 @@ class Seeds(click.ParamType[tuple[int, ...]]):
         if not found:
             self.fail(f"{value!r}: write how many (5), or from..to (0..9)", param, ctx)
         low, high = int(found[1] or 0), int(found[2]) + (found[1] is not None)
-        if not 0 < high - low <= 100_000:  # noqa: PLR2004
-            self.fail(f"{value!r} holds no seed, or too many", param, ctx)
+        if not 0 < high - low <= _MOST_SEEDS:
+            why = "holds no seed" if high <= low else f"holds more than {_MOST_SEEDS:,} seeds"
+            self.fail(f"{value!r} {why}: write how many (5), or from..to (0..9)", param, ctx)
         return tuple(range(low, high))
 
 

@@ -6,12 +6,13 @@ from typing import Any
 import click
 
 from models.errors import UsageError
+from models.spec import ExperimentSpec
 from service.cli.parameters import Seeds, dataset_choice
-from service.grid import Grid, Value, expand
+from service.grid import Grid, expand
+from service.spelling import Value, read_drop, read_hidden, read_keep
 
 #: Keep probabilities all below this are likely drop probabilities.
 _SUSPICIOUS_KEEP = 0.5
-_DIGITS = 12  # 1 - 0.1 is 0.9, and not 0.90000000000000002
 
 _OPTIONS = (
     click.option(
@@ -64,22 +65,33 @@ def read_grid(
     hidden: Sequence[str],
     seed: Sequence[int],
     seeds: tuple[int, ...] | None,
+    base: ExperimentSpec | None = None,
     **plain: Sequence[Any],
 ) -> Grid:
-    """Return the specs that the options spell; raise UsageError, naming the option at fault."""
-    if seed and seeds:
-        raise UsageError("--seed and --seeds exclude each other: give one of them")
-    keep = [_read_keep(typed) for typed in dropout] + [_read_drop(typed) for typed in drop]
-    widths = [_read_hidden(typed) for typed in hidden]
+    """Return the specs that the options spell, what they leave out being as in `base`.
+
+    Raises UsageError, naming the option at fault.
+    """
+    keep = [read_keep(typed) for typed in dropout] + [read_drop(typed) for typed in drop]
+    widths = [read_hidden(typed) for typed in hidden]
     others = [_read_axis(field, values) for field, values in plain.items()]
     # The widths first: how many rates there must be depends on them.
-    return expand([widths, keep, *others], seeds or tuple(seed) or (0,))
+    return expand([widths, keep, *others], read_seeds(seed, seeds, base), base)
+
+
+def read_seeds(
+    seed: Sequence[int], seeds: tuple[int, ...] | None, base: ExperimentSpec | None = None
+) -> tuple[int, ...]:
+    """Return the seeds of `--seed` or `--seeds`, or else that of `base`."""
+    if seed and seeds:
+        raise UsageError("--seed and --seeds exclude each other: give one of them")
+    return seeds or tuple(seed) or (base.seed if base else 0,)
 
 
 def warn_of_low_keep(dropout: Sequence[str]) -> str | None:
     """Say how else `--dropout` could be meant, if all its values are low."""
     for typed in dropout:
-        rates = () if typed == "none" else _read_numbers("--dropout", typed, float)
+        rates = read_keep(typed).value
         if rates and max(rates) < _SUSPICIOUS_KEEP:
             shares = ", ".join(f"{rate:.0%}" for rate in rates)
             return (
@@ -92,28 +104,3 @@ def warn_of_low_keep(dropout: Sequence[str]) -> str | None:
 def _read_axis(field: str, values: Sequence[Any]) -> list[Value]:
     option = f"--{field.replace('_', '-')}"
     return [Value(field, value, f"{option} {value}") for value in values]
-
-
-def _read_keep(typed: str) -> Value:
-    rates = () if typed == "none" else _read_numbers("--dropout", typed, float)
-    return Value("keep", rates, f"--dropout {typed}")
-
-
-def _read_drop(typed: str) -> Value:
-    rates = () if typed == "none" else _read_numbers("--drop", typed, float)
-    return Value("keep", tuple(round(1 - rate, _DIGITS) for rate in rates), f"--drop {typed}")
-
-
-def _read_hidden(typed: str) -> Value:
-    width, times, layers = typed.partition("x")
-    if times and width.isdecimal() and layers.isdecimal() and 0 < int(layers) <= 100:  # noqa: PLR2004
-        return Value("hidden", (int(width),) * int(layers), f"--hidden {typed}")
-    return Value("hidden", _read_numbers("--hidden", typed, int), f"--hidden {typed}")
-
-
-def _read_numbers(option: str, typed: str, kind: Callable[[str], Any]) -> tuple[Any, ...]:
-    try:
-        return tuple(kind(part) for part in typed.split(","))
-    except ValueError:
-        example = {"--hidden": "512,512,512 or 512x3"}.get(option, "0.9,0.8,0.8 or none")
-        raise UsageError(f"{option} {typed}: write a number a hidden layer, {example}") from None

@@ -54,8 +54,8 @@ def job_table(rows: Sequence[JobRow], *, total: int | None = None) -> Table:
 
 
 _JOB_FIELDS = (
-    *("job_id", "sweep_id", "name", "state", "reason", "attempt", "epochs_done", "worker"),
-    *("held", "created_at", "started_at", "finished_at"),
+    *("job_id", "sweep_id", "name", "state", "reason", "note", "attempt", "epochs_done"),
+    *("worker", "held", "created_at", "started_at", "finished_at"),
 )
 _METRICS = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
 
@@ -105,6 +105,7 @@ def detail_table(detail: JobDetail, waits: Sequence[str]) -> Table:
         "sweep": f"s{row.sweep_id}",
         "name": row.name,
         "tags": detail.tags or None,
+        "note": row.note,
         "state": "queued, held" if row.held and row.state == JobState.QUEUED else row.state,
         "reason": row.reason,
         "progress": f"{row.epochs_done} of {row.spec.epochs} epochs",

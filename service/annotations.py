@@ -1,0 +1,52 @@
+"""What people write on jobs: tags and notes."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, delete, select, update
+
+from models.database import Database
+from models.errors import UsageError
+from models.tables import Job, Tag
+
+LONGEST_TAG = 100
+LONGEST_NOTE = 10_000
+
+
+def check_tags(tags: Sequence[str]) -> None:
+    """Raise UsageError for a tag that could not be selected by tag:NAME."""
+    for tag in tags:
+        if not tag or len(tag) > LONGEST_TAG or "," in tag or not tag.isprintable():
+            raise UsageError(
+                f"{tag[:LONGEST_TAG]!r} is no tag: give 1 to {LONGEST_TAG} printable characters "
+                "without a comma"
+            )
+
+
+def add_tags(database: Database, which: ColumnElement[bool], tags: Sequence[str]) -> int:
+    """Put tags on jobs; return how many jobs were selected."""
+    check_tags(tags)
+    with database.writing() as session:
+        ids = session.scalars(select(Job.id).where(which)).all()
+        for job_id in ids:
+            for tag in tags:
+                session.merge(Tag(job_id=job_id, tag=tag))
+        return len(ids)
+
+
+def remove_tags(database: Database, which: ColumnElement[bool], tags: Sequence[str]) -> int:
+    """Take tags off jobs; return how many jobs were selected."""
+    with database.writing() as session:
+        ids = session.scalars(select(Job.id).where(which)).all()
+        chosen = Tag.job_id.in_(select(Job.id).where(which)), Tag.tag.in_(tags)
+        session.execute(delete(Tag).where(*chosen))
+        return len(ids)
+
+
+def write_note(database: Database, which: ColumnElement[bool], text: str) -> int:
+    """Write a note on jobs, in the place of the one there was; return how many were selected."""
+    if len(text) > LONGEST_NOTE:
+        raise UsageError(f"A note has at most {LONGEST_NOTE:,} characters, not {len(text):,}")
+    with database.writing() as session:
+        ids = session.scalars(select(Job.id).where(which)).all()
+        session.execute(update(Job).where(which).values(note=text or None))
+        return len(ids)

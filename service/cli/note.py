@@ -1,0 +1,23 @@
+"""`dq note`: write on jobs."""
+
+import click
+
+from models.settings import Settings
+from service.cli.output import count, say
+
+
+@click.command
+@click.argument("selector", metavar="SEL")
+@click.argument("text")
+def command(*, selector: str, text: str) -> None:
+    """Write a note on jobs; `dq show` prints it. An empty TEXT removes it.
+
+    \b
+    dq note 142 "the fan was broken that day"
+    """
+    from service.annotations import write_note
+    from service.selector import condition
+    from service.store import open_database
+
+    changed = write_note(open_database(Settings.load()), condition([selector]), text)
+    say(f"{count(changed, 'job')} changed.")

@@ -1,0 +1,25 @@
+"""`dq tag`: put words on jobs."""
+
+import click
+
+from models.settings import Settings
+from service.cli.output import count, say
+
+
+@click.command
+@click.argument("selector", metavar="SEL")
+@click.argument("tags", metavar="TAG...", nargs=-1, required=True)
+@click.option("--remove", is_flag=True, help="Take them off instead.")
+def command(*, selector: str, tags: tuple[str, ...], remove: bool) -> None:
+    """Put tags on jobs, by which they can be named: tag:paper.
+
+    \b
+    dq tag s7 paper final
+    """
+    from service.annotations import add_tags, remove_tags
+    from service.selector import condition
+    from service.store import open_database
+
+    change = remove_tags if remove else add_tags
+    changed = change(open_database(Settings.load()), condition([selector]), tags)
+    say(f"{count(changed, 'job')} {'lost' if remove else 'got'} {', '.join(tags)}.")
