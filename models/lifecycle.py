@@ -31,10 +31,13 @@ def enqueue(job: Job) -> None:
 
 
 def give_back(session: Session, job: Job, detail: str) -> None:
-    """Queue a running job again; nothing is held against it."""
+    """Queue a running job again, unless it was to be cancelled; nothing is held against it."""
     _end_attempt(session, job, Outcome.RELEASED, detail)
+    was_cancelled = job.cancel_requested
     enqueue(job)
     log(session, job, f"given back: {detail}")
+    if was_cancelled:
+        close(session, job, JobState.CANCELLED, f"cancelled; {detail}")
 
 
 def close(

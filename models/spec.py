@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -10,10 +10,15 @@ from models.datasets import DATASETS
 
 Keep = Annotated[float, Field(gt=0, le=1)]
 Width = Annotated[int, Field(ge=1)]
+Mask = Literal["batch", "sample"]
 
 
 #: Raised whenever the same spec gives other figures than before; results of two never mix.
 TRAINER_VERSION = 1
+
+#: Fields that rows and checkpoints of earlier releases lack. At its default, a field of these is
+#: in no name made of a spec, so that what was named without it keeps its name.
+_NEWER = ("input_keep", "mask", "momentum", "max_norm", "lr_decay", "evaluation")
 
 
 class ExperimentSpec(BaseModel):
@@ -21,7 +26,8 @@ class ExperimentSpec(BaseModel):
 
     The defaults are the notebook's. `keep` holds, for each hidden layer, the probability that an
     activation is KEPT (Srivastava et al. 2014, section 4); left out, it is 1 everywhere, which is
-    no dropout.
+    no dropout. From `input_keep` on, the fields are what table 2 of that paper needs besides
+    (https://jmlr.org/papers/v15/srivastava14a.html).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -34,6 +40,18 @@ class ExperimentSpec(BaseModel):
     lr: Annotated[float, Field(gt=0)] = 0.1
     batch_size: Annotated[int, Field(ge=1, validate_default=True)] = 1000
     epochs: Annotated[int, Field(ge=1)] = 10
+    #: The probability that an input feature (a pixel) is kept.
+    input_keep: Keep = 1.0
+    #: One mask a layer for all rows of a batch, as in the notebook, or one for each sample.
+    mask: Mask = "batch"
+    #: The share of its velocity that a parameter keeps from batch to batch; 0 is plain SGD.
+    momentum: float = 0.0
+    #: The longest that a hidden unit's vector of incoming weights may be (L2); None is no limit.
+    max_norm: float | None = None
+    #: What the learning rate is multiplied by after each epoch.
+    lr_decay: float = 1.0
+    #: The images that the metrics named valid_* are taken on; training never sees either.
+    evaluation: Literal["valid", "test"] = "valid"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
     @field_validator("dataset")
@@ -68,10 +86,31 @@ class ExperimentSpec(BaseModel):
             raise ValueError(f"{size} is more than the {images} training images of an epoch")
         return size
 
+    @field_validator("momentum")
+    @classmethod
+    def _comes_to_rest(cls, momentum: float) -> float:
+        if not 0 <= momentum < 1:
+            raise ValueError(f"{momentum} is no momentum: use 0 (none) or more, and less than 1")
+        return momentum
+
+    @field_validator("max_norm")
+    @classmethod
+    def _leaves_weights(cls, norm: float | None) -> float | None:
+        if norm is not None and norm <= 0:
+            raise ValueError(f"{norm} leaves no weights: use more than 0, or no max_norm at all")
+        return norm
+
+    @field_validator("lr_decay")
+    @classmethod
+    def _never_grows(cls, decay: float) -> float:
+        if not 0 < decay <= 1:
+            raise ValueError(f"{decay} is no decay: use more than 0, and 1 (none) or less")
+        return decay
+
     @property
     def has_dropout(self) -> bool:
-        """Whether any activation may be dropped."""
-        return any(keep < 1 for keep in self.keep)
+        """Whether any activation or input feature may be dropped."""
+        return any(keep < 1 for keep in (self.input_keep, *self.keep))
 
     @property
     def images(self) -> int:
@@ -84,9 +123,21 @@ class ExperimentSpec(BaseModel):
         return -(-self.images // self.batch_size)
 
     @property
+    def evaluation_images(self) -> int:
+        """How many images the metrics named valid_* are taken on."""
+        dataset = DATASETS[self.dataset]
+        return dataset.test if self.evaluation == "test" else dataset.valid
+
+    @property
+    def newer_defaults(self) -> set[str]:
+        """The fields to leave out where a spec is to be named as in earlier releases."""
+        fields = type(self).model_fields
+        return {name for name in _NEWER if getattr(self, name) == fields[name].default}
+
+    @property
     def configuration(self) -> str:
         """A short stable name of everything but the seed: equal for runs that are repeats."""
-        values = self.model_dump(mode="json", exclude={"seed"})
+        values = self.model_dump(mode="json", exclude={"seed", *self.newer_defaults})
         canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 

@@ -8,8 +8,15 @@ from models.database import Database
 from models.errors import UsageError
 from models.tables import Job, Tag
 
+LONGEST_NAME = 200
 LONGEST_TAG = 100
 LONGEST_NOTE = 10_000
+
+
+def check_name(name: str | None) -> None:
+    """Raise UsageError for a name that is too long."""
+    if name is not None and len(name) > LONGEST_NAME:
+        raise UsageError(f"--name has {len(name)} characters: give at most {LONGEST_NAME}")
 
 
 def check_tags(tags: Sequence[str]) -> None:

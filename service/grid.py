@@ -12,7 +12,6 @@ from models.errors import UsageError
 from models.spec import ExperimentSpec
 from service.spelling import Value
 
-
 _SEEDS = 2**63  # of ExperimentSpec.seed
 
 

@@ -14,7 +14,10 @@ from models.errors import BrokerUnreachable, DatabaseUnreachable, UsageError
 from models.message import OVERDUE_SECONDS, Bell, Priority
 from models.spec import ExperimentSpec
 from models.state import JobState, WorkerState
-from models.tables import Job, Pause, Sweep, Tag, Worker
+from models.tables import Job, Member, Pause, Sweep, Tag, Worker
+from service.annotations import check_name, check_tags
+from service.known import find_known, key
+from service.selector import in_sweep
 
 if TYPE_CHECKING:  # it brings Celery, which most commands do not need
     from service.broker import Broker
@@ -33,15 +36,34 @@ class Order:
     stall_seconds: float = 600.0
     timeout_seconds: float | None = None
     keep_checkpoint: bool = False
+    #: Take over finished, queued and running jobs of the same spec instead of running it again.
+    reuse: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for a name or a tag that SQL could not hold."""
+        check_name(self.name)
+        check_tags(self.tags)
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """What a submit made. `unsent` says why no message was sent, or is None."""
+    """The jobs of a sweep, by how it came to them.
+
+    `unsent` says why no message was sent, or is None.
+    """
 
     sweep_id: int
-    job_ids: tuple[int, ...]
+    created: tuple[int, ...]
+    #: Finished before, by the same version of the trainer.
+    reused: tuple[int, ...]
+    #: Queued or running before.
+    joined: tuple[int, ...]
     unsent: str | None
+
+    @property
+    def job_ids(self) -> tuple[int, ...]:
+        """All of them."""
+        return tuple(sorted({*self.created, *self.reused, *self.joined}))
 
 
 @dataclass(frozen=True)
@@ -60,8 +82,14 @@ def submit(
     `token` makes it repeatable: a second submit with the same one inserts nothing. If Redis does
     not answer the jobs stand, and a worker sends their messages later.
     """
-    sweep_id, bells = _insert(database, specs, order, token)
-    return Submitted(sweep_id, tuple(bell.job_id for bell in bells), _ring(database, broker, bells))
+    inserted = _insert(database, specs, order, token)
+    return Submitted(
+        sweep_id=inserted.sweep_id,
+        created=tuple(bell.job_id for bell in inserted.bells),
+        reused=inserted.reused,
+        joined=inserted.joined,
+        unsent=_ring(database, broker, inserted.bells),
+    )
 
 
 def cancel(database: Database, which: ColumnElement[bool]) -> list[Change]:
@@ -119,9 +147,17 @@ def drain(database: Database, worker: str | None) -> list[str]:
         return [each.id for each in workers]
 
 
+@dataclass(frozen=True)
+class _Inserted:
+    sweep_id: int
+    bells: tuple[Bell, ...]
+    reused: tuple[int, ...]
+    joined: tuple[int, ...]
+
+
 def _insert(
     database: Database, specs: Sequence[ExperimentSpec], order: Order, token: str
-) -> tuple[int, list[Bell]]:
+) -> _Inserted:
     """Insert the rows; once more if the answer to the first commit was lost."""
     try:
         return _insert_once(database, specs, order, token)
@@ -131,18 +167,41 @@ def _insert(
 
 def _insert_once(
     database: Database, specs: Sequence[ExperimentSpec], order: Order, token: str
-) -> tuple[int, list[Bell]]:
+) -> _Inserted:
     with database.writing() as session:
         sweep = session.scalars(select(Sweep).where(Sweep.submit_token == token)).one_or_none()
         if sweep is None:
-            sweep = Sweep(submit_token=token, name=order.name, created_at=now())
-            session.add(sweep)
-            session.flush()
-            _insert_jobs(session, sweep.id, specs, order)
-        jobs = session.execute(
-            select(Job.id, Job.spec).where(Job.sweep_id == sweep.id).order_by(Job.ordinal)
+            sweep = _insert_sweep(session, specs, order, token)
+        created = select(Job.id, Job.spec).where(Job.sweep_id == sweep.id).order_by(Job.ordinal)
+        shared = select(Job.id, Job.state).join(Member).where(Member.sweep_id == sweep.id)
+        states = dict(session.execute(shared.order_by(Job.id)).tuples().all())
+        return _Inserted(
+            sweep_id=sweep.id,
+            bells=tuple(
+                Bell(job_id, spec, order.priority)
+                for job_id, spec in session.execute(created).tuples()
+            ),
+            reused=tuple(i for i, state in states.items() if state == JobState.SUCCEEDED),
+            joined=tuple(i for i, state in states.items() if state != JobState.SUCCEEDED),
         )
-        return sweep.id, [Bell(job.id, job.spec, order.priority) for job in jobs]
+
+
+def _insert_sweep(
+    session: Session, specs: Sequence[ExperimentSpec], order: Order, token: str
+) -> Sweep:
+    sweep = Sweep(submit_token=token, name=order.name, created_at=now())
+    session.add(sweep)
+    session.flush()
+    known = find_known(session, specs) if order.reuse else {}
+    shared = {known[key(spec)].job_id for spec in specs if key(spec) in known}
+    new = [spec for spec in specs if key(spec) not in known]
+    if new:
+        _insert_jobs(session, sweep.id, new, order)
+    if shared:
+        members = [{"sweep_id": sweep.id, "job_id": job_id} for job_id in sorted(shared)]
+        session.execute(insert(Member), members)
+    _insert_tags(session, sweep.id, order.tags)
+    return sweep
 
 
 def _insert_jobs(
@@ -152,10 +211,17 @@ def _insert_jobs(
     jobs = Job.metadata.tables[Job.__tablename__]
     statement = insert(jobs).values(created_at=now(), publish_due=from_now(OVERDUE_SECONDS))
     session.execute(statement, rows)
-    if order.tags:
-        ids = session.scalars(select(Job.id).where(Job.sweep_id == sweep_id)).all()
-        tags = [{"tag": tag, "job_id": job_id} for job_id in ids for tag in set(order.tags)]
-        session.execute(insert(Tag), tags)
+
+
+def _insert_tags(session: Session, sweep_id: int, tags: Sequence[str]) -> None:
+    ids = session.scalars(select(Job.id).where(in_sweep(sweep_id))).all() if tags else []
+    had = select(Tag.job_id, Tag.tag).where(
+        Tag.tag.in_(tags), Tag.job_id.in_(select(Job.id).where(in_sweep(sweep_id)))
+    )
+    present = set(session.execute(had).tuples()) if ids else set()
+    wanted = {(job_id, tag) for job_id in ids for tag in tags} - present
+    if wanted:
+        session.execute(insert(Tag), [{"job_id": i, "tag": tag} for i, tag in sorted(wanted)])
 
 
 def _row(sweep_id: int, ordinal: int, spec: ExperimentSpec, order: Order) -> dict[str, Any]:
@@ -243,7 +309,7 @@ def _retry(session: Session, job: Job, from_scratch: bool) -> str:
     if from_scratch:
         job.checkpoint, job.checkpoint_epoch, job.progress_mark = None, 0, 0
         lifecycle.forget_progress(session, job)
-    job.reason, job.finished_at, job.crashes = None, None, 0
+    job.reason, job.finished_at, job.crashes, job.held = None, None, 0, False
     lifecycle.enqueue(job)
     lifecycle.log(session, job, "queued again from scratch" if from_scratch else "queued again")
     return "queued"

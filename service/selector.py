@@ -25,27 +25,27 @@ def condition(words: Sequence[str]) -> ColumnElement[bool]:
     return or_(*map(_one, parts))
 
 
+def in_sweep(sweep: int | ScalarSelect[int]) -> ColumnElement[bool]:
+    """Return the condition for the jobs a sweep made, and those it shares with earlier ones."""
+    shared = select(Member.job_id).where(Member.sweep_id == sweep)
+    return (Job.sweep_id == sweep) | Job.id.in_(shared)
+
+
 def _one(word: str) -> ColumnElement[bool]:
     if word == "@last":
-        return _in_sweep(select(func.max(Sweep.id)).scalar_subquery())
+        return in_sweep(select(func.max(Sweep.id)).scalar_subquery())
     if found := re.fullmatch(r"(\d{1,9})", word):
         return Job.id == int(found[1])
     if found := re.fullmatch(r"(\d{1,9})\.\.(\d{1,9})", word):
         return Job.id.between(int(found[1]), int(found[2]))
     if found := re.fullmatch(r"s(\d{1,9})", word):
-        return _in_sweep(int(found[1]))
+        return in_sweep(int(found[1]))
     kind, colon, value = word.partition(":")
     if colon and kind == "tag":
         return Job.id.in_(select(Tag.job_id).where(Tag.tag == value))
     if colon and kind == "state":
         return Job.state == _state(value)
     raise UsageError(f"{word!r} names no jobs: give {GRAMMAR}")
-
-
-def _in_sweep(sweep: int | ScalarSelect[int]) -> ColumnElement[bool]:
-    """Return the condition for the jobs a sweep made, and those it shares with earlier ones."""
-    shared = select(Member.job_id).where(Member.sweep_id == sweep)
-    return (Job.sweep_id == sweep) | Job.id.in_(shared)
 
 
 def _state(value: str) -> str:
