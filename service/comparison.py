@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from models.datasets import DATASETS
 from models.errors import UsageError
 from models.spec import ExperimentSpec
 from models.state import JobState
@@ -128,7 +127,11 @@ class Comparison:
 
 
 def compare(
-    runs: Iterable[Run], metric: str = "valid_accuracy", baseline: str | None = None
+    runs: Iterable[Run],
+    metric: str = "valid_accuracy",
+    baseline: str | None = None,
+    *,
+    mix: bool = False,
 ) -> Comparison:
     """Compare the configurations among `runs` with a baseline, by Student's t over seeds.
 
@@ -143,14 +146,15 @@ def compare(
 
     `baseline` is a configuration's id, the beginning of one, or its label. Left out, it is the
     first configuration without dropout, or the first submitted. Raises UsageError for an unknown
-    metric or baseline, no runs, and runs of several data sets or trainer versions.
+    metric or baseline, no runs, and, without `mix`, runs of several data sets, evaluation sets or
+    trainer versions.
     """
     ordered = sorted({run.job_id: run for run in runs}.values(), key=lambda run: run.job_id)
     kept = [run for run in ordered if run.state is not JobState.CANCELLED]
     _refuse_unknown(metric, kept)
-    _refuse_mixing("data set", [(run.spec.dataset, run.job_id) for run in kept])
     measured = [run for run in kept if _is_measured(run, metric)]
-    _refuse_mixing("trainer version", [(run.trainer_version, run.job_id) for run in measured])
+    if not mix:
+        _refuse_mixtures(kept, measured)
     samples = _collect(kept, measured, metric)
     samples = _put_first(samples, _find_baseline(samples, baseline))
     varying = _find_varying([sample.spec for sample in samples])
@@ -171,7 +175,7 @@ def count_images(spec: ExperimentSpec, metric: str) -> int | None:
     if metric == "seconds":
         return None
     if metric.startswith("valid"):
-        return DATASETS[spec.dataset].valid
+        return spec.evaluation_images
     return spec.images - (spec.batches - 1) * spec.batch_size
 
 
@@ -183,7 +187,9 @@ def spell(name: str, value: Any) -> str:
         return f"{value[0]}x{len(value)}"
     if isinstance(value, tuple):
         return ",".join(spell("", item) for item in value)
-    return "all" if value is None else str(value).removesuffix(".0")
+    if value is None:
+        return "all" if name == "train_size" else "none"
+    return str(value).removesuffix(".0")
 
 
 def phrase(name: str, value: Any) -> str:
@@ -194,9 +200,11 @@ def phrase(name: str, value: Any) -> str:
         "train_size": f"{text} training images",
         "keep": "no dropout" if text == "none" else f"keep {text}",
         "batch_size": f"batch {text}",
+        "mask": f"a mask per {text}",
+        "evaluation": f"{text} images",
         "epochs": f"{text} epochs" if value != 1 else "1 epoch",
     }
-    return phrases.get(name, f"{name} {text}")
+    return phrases.get(name, f"{name.replace('_', ' ')} {text}")
 
 
 def spell_ids(ids: Collection[int], most: int = 8) -> str:
@@ -501,6 +509,12 @@ def _refuse_unknown(metric: str, runs: Sequence[Run]) -> None:
         raise UsageError("There is nothing to compare: select jobs that were not cancelled")
 
 
+def _refuse_mixtures(kept: Sequence[Run], measured: Sequence[Run]) -> None:
+    _refuse_mixing("data set", [(run.spec.dataset, run.job_id) for run in kept])
+    _refuse_mixing("evaluation set", [(run.spec.evaluation, run.job_id) for run in kept])
+    _refuse_mixing("trainer version", [(run.trainer_version, run.job_id) for run in measured])
+
+
 def _refuse_mixing(what: str, pairs: Iterable[tuple[object, int]]) -> None:
     """Refuse jobs of which some are of one kind and some of another; a pair is kind and id."""
     jobs: dict[str, set[int]] = {}
@@ -512,5 +526,5 @@ def _refuse_mixing(what: str, pairs: Iterable[tuple[object, int]]) -> None:
     one = spell_ids(min(jobs.values(), key=min)).replace(",", "")
     raise UsageError(
         f"Figures of more than one {what} cannot be compared: {listed}. "
-        f"Select the jobs of one: dq results --compare {one}"
+        f"Select the jobs of one: dq results --compare {one}, or insist on it: --mix"
     )

@@ -175,14 +175,22 @@ def _spell_p(p: float) -> str:
 
 def _title(comparison: Comparison) -> tuple[str, ...]:
     title = _NOTATIONS[comparison.metric].title
+    if comparison.common.get("evaluation") == "test":
+        title = title.replace("Validation", "Test")
     images = f" on {comparison.images:,} images" if comparison.images else ""
     direction = "higher" if comparison.higher_is_better else "lower"
     shown = [
         phrase(name, value)
         for name, value in comparison.common.items()
-        if value is not None and not (name == "keep" and not comparison.varying)
+        if _is_told(name, value) and not (name == "keep" and not comparison.varying)
     ]
     return f"{title}{images}, {direction} is better", ", ".join(shown)
+
+
+def _is_told(name: str, value: Any) -> bool:
+    """Whether a field that all rows share is worth a word: always, or unless at its default."""
+    always = {"dataset", "hidden", "keep", "lr", "batch_size", "epochs"}
+    return name in always or value != ExperimentSpec.model_fields[name].default
 
 
 def _methods(comparison: Comparison) -> list[str]:

@@ -72,5 +72,5 @@ def _guess(spec: ExperimentSpec, own: dict[str, list[float]], pace: float) -> fl
 def _list_past(database: Database) -> list[tuple[ExperimentSpec, float]]:
     query = select(Job.spec, Result.seconds).join(Result).order_by(Job.id.desc()).limit(_PAST_RUNS)
     with database.reading() as session:
-        rows: Iterable[tuple[dict[str, object], float]] = session.execute(query).tuples()
+        rows: Iterable[tuple[dict[str, object], float]] = session.execute(query)
         return [(ExperimentSpec.model_validate(spec), seconds) for spec, seconds in rows]

@@ -108,6 +108,7 @@ def _say(field: str, typed: str, problem: Any) -> str:
         "batch_size": "a batch has at least 1 image",
         "train_size": "it takes at least 1 training image",
         "epochs": "it takes at least 1 epoch",
+        "input_keep": "a keep probability is above 0 and at most 1 (1 drops nothing)",
     }
     return limits.get(field, str(problem["msg"]))
 

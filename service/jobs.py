@@ -174,12 +174,11 @@ def _insert_once(
             sweep = _insert_sweep(session, specs, order, token)
         created = select(Job.id, Job.spec).where(Job.sweep_id == sweep.id).order_by(Job.ordinal)
         shared = select(Job.id, Job.state).join(Member).where(Member.sweep_id == sweep.id)
-        states = dict(session.execute(shared.order_by(Job.id)).tuples().all())
+        states = dict(session.execute(shared.order_by(Job.id)).all())
         return _Inserted(
             sweep_id=sweep.id,
             bells=tuple(
-                Bell(job_id, spec, order.priority)
-                for job_id, spec in session.execute(created).tuples()
+                Bell(job_id, spec, order.priority) for job_id, spec in session.execute(created)
             ),
             reused=tuple(i for i, state in states.items() if state == JobState.SUCCEEDED),
             joined=tuple(i for i, state in states.items() if state != JobState.SUCCEEDED),
@@ -218,7 +217,7 @@ def _insert_tags(session: Session, sweep_id: int, tags: Sequence[str]) -> None:
     had = select(Tag.job_id, Tag.tag).where(
         Tag.tag.in_(tags), Tag.job_id.in_(select(Job.id).where(in_sweep(sweep_id)))
     )
-    present = set(session.execute(had).tuples()) if ids else set()
+    present = set(session.execute(had)) if ids else set()
     wanted = {(job_id, tag) for job_id in ids for tag in tags} - present
     if wanted:
         session.execute(insert(Tag), [{"job_id": i, "tag": tag} for i, tag in sorted(wanted)])

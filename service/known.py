@@ -35,7 +35,7 @@ def find_known(session: Session, specs: Iterable[ExperimentSpec]) -> dict[Key, K
     """Return, by key, the specs' finished jobs of this trainer version, else queued or running."""
     known: dict[Key, KnownJob] = {}
     for batch in _split(sorted({spec.configuration for spec in specs})):
-        for job_id, configuration, spec, state in session.execute(_query(batch)).tuples():
+        for job_id, configuration, spec, state in session.execute(_query(batch)):
             found = KnownJob(job_id, state == JobState.SUCCEEDED)
             before = known.setdefault((configuration, spec["seed"]), found)
             if found.is_finished and not before.is_finished:

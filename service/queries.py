@@ -1,6 +1,6 @@
 """What a person reads: frozen rows out of SQL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,8 @@ from models.metrics import EpochMetrics
 from models.spec import ExperimentSpec
 from models.state import JobState
 from models.tables import Attempt, Epoch, Job, LogLine, Pause, Result, Tag, Worker
-from service.comparison import HIGHER_IS_BETTER, Run
+from service.comparison import Run
+from service.moment import EPOCH_METRICS, FINAL, Moment
 
 #: A worker whose last heartbeat is older is taken for dead.
 ALIVE_SECONDS = 15.0
@@ -142,14 +143,15 @@ def list_jobs(
 ) -> list[JobRow]:
     """Return the newest of the selected jobs, newest first."""
     with database.reading() as session:
-        return _rows(session, _job_rows(which).order_by(Job.id.desc()).limit(limit))
+        return read_rows(session, select_jobs(which).order_by(Job.id.desc()).limit(limit))
 
 
-def list_runs(database: Database, which: ColumnElement[bool]) -> list[Run]:
-    """Return the selected jobs as a comparison sees them."""
-    query = select(Job.id, Job.state, Job.spec, Result).outerjoin(Result).where(which)
+def list_runs(database: Database, which: ColumnElement[bool], moment: Moment = FINAL) -> list[Run]:
+    """Return the selected jobs as a comparison sees them, with the metrics of that moment."""
+    query = select(Job, Result, Epoch).outerjoin(Result)
+    query = query.outerjoin(Epoch, moment.condition()).where(which).order_by(Job.id)
     with database.reading() as session:
-        return [_run(*row) for row in session.execute(query.order_by(Job.id)).tuples()]
+        return [_run(*row, moment) for row in session.execute(query)]
 
 
 def list_curves(database: Database, which: ColumnElement[bool]) -> list[Curve]:
@@ -175,7 +177,7 @@ def list_curves(database: Database, which: ColumnElement[bool]) -> list[Curve]:
 def show_job(database: Database, job_id: int) -> JobDetail:
     """Return one job; raise UsageError if there is none of that id."""
     with database.reading() as session:
-        rows = _rows(session, _job_rows(Job.id == job_id))
+        rows = read_rows(session, select_jobs(Job.id == job_id))
         if not rows:
             raise UsageError(f"There is no job {job_id}. Type: dq results")
         tags = select(Tag.tag).where(Tag.job_id == job_id).order_by(Tag.tag)
@@ -194,7 +196,7 @@ def list_workers(database: Database) -> list[WorkerRow]:
     job = select(func.max(Job.id)).where(Job.state == JobState.RUNNING, Job.worker == Worker.id)
     query = select(Worker, job.scalar_subquery(), now()).order_by(Worker.host, Worker.id)
     with database.reading() as session:
-        return [_worker(*row) for row in session.execute(query).tuples()]
+        return [_worker(*row) for row in session.execute(query)]
 
 
 def list_log(
@@ -214,12 +216,12 @@ def measure_progress(database: Database, which: ColumnElement[bool]) -> Progress
     with database.reading() as session:
         totals = select(func.coalesce(func.sum(done), 0), func.coalesce(func.sum(_epochs()), 0))
         epochs_done, epochs = session.execute(totals.where(which)).one()
-        running = _job_rows(which).where(Job.state == JobState.RUNNING).order_by(Job.id).limit(16)
+        running = select_jobs(which).where(Job.state == JobState.RUNNING).order_by(Job.id).limit(16)
         return Progress(
             states=_count_states(session, which),
             epochs_done=epochs_done,
             epochs=epochs,
-            running=tuple(_rows(session, running)),
+            running=tuple(read_rows(session, running)),
         )
 
 
@@ -272,7 +274,7 @@ def _count_states(
     session: Session, which: ColumnElement[bool] | None = None
 ) -> Mapping[JobState, int]:
     query = select(Job.state, func.count()).group_by(Job.state)
-    found = dict(session.execute(query if which is None else query.where(which)).tuples().all())
+    found = dict(session.execute(query if which is None else query.where(which)).all())
     return {state: found.get(state, 0) for state in JobState}
 
 
@@ -281,14 +283,14 @@ def _epochs() -> ColumnElement[int]:
     return epochs
 
 
-def _job_rows(which: ColumnElement[bool]) -> Select[Job, Epoch]:
-    """Select jobs with their newest epoch."""
-    newest = (Epoch.job_id == Job.id) & (Epoch.epoch == Job.epochs_done)
-    return select(Job, Epoch).outerjoin(Epoch, newest).where(which)
+def select_jobs(which: ColumnElement[bool], moment: Moment = FINAL) -> Select[Job, Epoch]:
+    """Select jobs, each with its epoch of that moment, for `read_rows`."""
+    return select(Job, Epoch).outerjoin(Epoch, moment.condition()).where(which)
 
 
-def _rows(session: Session, query: Select[Job, Epoch]) -> list[JobRow]:
-    return [_row(job, epoch) for job, epoch in session.execute(query).tuples()]
+def read_rows(session: Session, query: Select[Job, Epoch]) -> list[JobRow]:
+    """Return the rows of a query that `select_jobs` began."""
+    return [_row(job, epoch) for job, epoch in session.execute(query)]
 
 
 def _row(job: Job, epoch: Epoch | None) -> JobRow:
@@ -307,20 +309,20 @@ def _row(job: Job, epoch: Epoch | None) -> JobRow:
         started_at=job.started_at,
         finished_at=job.finished_at,
         held=job.held,
-        metrics={name: getattr(epoch, name) for name in _METRICS} if epoch else {},
+        metrics={name: getattr(epoch, name) for name in EPOCH_METRICS} if epoch else {},
     )
 
 
-_METRICS: Sequence[str] = [name for name in HIGHER_IS_BETTER if name != "seconds"]
-
-
-def _run(job_id: int, state: str, spec: dict[str, Any], result: Result | None) -> Run:
+def _run(job: Job, result: Result | None, epoch: Epoch | None, moment: Moment) -> Run:
+    metrics = {name: getattr(epoch, name) for name in EPOCH_METRICS} if result and epoch else {}
+    if result and moment.is_final:
+        metrics["seconds"] = result.seconds
     return Run(
-        job_id=job_id,
-        state=JobState(state),
-        spec=ExperimentSpec.model_validate(spec),
+        job_id=job.id,
+        state=JobState(job.state),
+        spec=ExperimentSpec.model_validate(job.spec),
         trainer_version=result.trainer_version if result else None,
-        metrics={name: getattr(result, name) for name in HIGHER_IS_BETTER} if result else {},
+        metrics=metrics,
     )
 
 

@@ -116,6 +116,11 @@ def _render_json(table: Table) -> str:
     return json.dumps(_jsonable(value), indent=2, allow_nan=False)
 
 
+def to_json_line(value: Any) -> str:
+    """Write a value as JSON in one line, NaN and infinity as null."""
+    return json.dumps(_jsonable(value), allow_nan=False)
+
+
 def _jsonable(value: Any) -> Any:
     """Return a value of JSON's own kinds; NaN and infinity have none and become null."""
     if isinstance(value, Mapping):

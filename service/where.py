@@ -1,4 +1,4 @@
-"""The grammar of `--where`: lr < 0.05 and keep[0] == 0.9 and not (valid_acc > 0.98 or tag == x)."""
+"""The grammar of `--where`: `lr < 0.05 and not (valid_acc > 0.98 or tag == paper)`, as SQL."""
 
 import math
 import operator
@@ -6,10 +6,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from enum import Enum
-from functools import cache, partial
+from functools import cache
 from types import UnionType
-from typing import Annotated, Any, Literal, Protocol, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 from sqlalchemy import (
@@ -17,7 +16,7 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     Double,
-    Numeric,
+    SQLColumnExpression,
     String,
     and_,
     cast,
@@ -39,19 +38,21 @@ from models.spec import ExperimentSpec
 from models.state import JobState
 from models.tables import Job, Result, Tag
 from service.comparison import HIGHER_IS_BETTER
+from service.selector import in_sweep
 
 GRAMMAR = (
-    "comparisons (== != < <= > >= in) of a field with a value, joined by and, or, not and "
+    "comparisons of a field with a value (== != < <= > >= in), joined by and, or, not and "
     "parentheses: lr < 0.05 and keep[0] == 0.9 and valid_acc > 0.98"
 )
 
-# What Python's stack and SQLite (expressions 1000 deep, 32766 bound values) take with ease.
+# Far more than a person writes, far less than Python's stack, or an SQLite expression (1000 deep),
+# has room for.
 _MOST_CHARACTERS = 10_000
 _MOST_NESTED = 20
 _MOST_VALUES = 300
 _MOST_LAYERS = 100
 
-_KEYWORDS = frozenset({"and", "or", "not", "in"})
+_Item = TypeVar("_Item")
 _COMPARISONS: Mapping[str, Callable[[Any, Any], ColumnElement[bool]]] = {
     "==": operator.eq,
     "!=": operator.ne,
@@ -60,12 +61,10 @@ _COMPARISONS: Mapping[str, Callable[[Any, Any], ColumnElement[bool]]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-_UNORDERED = frozenset({"==", "!=", "in", "not in"})
-_NEGATED = {
-    **{"==": "!=", "<": ">=", "<=": ">", "in": "not in"},
-    **{"!=": "==", ">=": "<", ">": "<=", "not in": "in"},
-}
-_MIRRORED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_NEGATED = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
+_MIRRORED = {"==": "==", "!=": "!=", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
+_EQUALITIES = frozenset({"==", "!="})
+_KEYWORDS = frozenset({"and", "or", "not", "in"})
 _HINTS = {"=": "==", "&": "and", "&&": "and", "|": "or", "||": "or", "!": "not", "<>": "!="}
 
 _TOKEN = re.compile(
@@ -79,52 +78,39 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
-_REPEAT = re.compile(r"(.+)x(\d{1,3})", re.ASCII)
+_REPEAT = re.compile(r"(.+)x(\d+)", re.ASCII)
 
 
 def condition(text: str) -> ColumnElement[bool]:
-    """Return the SQL condition on Job that a person wrote.
+    """Return the SQL condition on Job that a person wrote, which needs no join.
 
-    It stands alone: `select(Job).where(condition(text))`, with no join. What has no value (a
-    metric before the job's end, a layer the network lacks) matches no comparison, and no `not` of
-    one either. Raises UsageError for a text that is not of the grammar.
+    What has no value (a metric before the job's end, a layer that the network lacks) meets no
+    comparison, and no `not` of one. Raises UsageError for a text that is not of the grammar.
     """
-    _refuse_unusable(text)
     try:
         return _Parser(text).parse()
     except _Trouble as trouble:
-        message = f"--where {_excerpt(text, trouble.end)!r}: {trouble}"
-        raise UsageError(message) from None
+        shown = _excerpt(text, trouble.end)
+        raise UsageError(f"--where {shown!r}: {trouble}") from None
 
 
 class _Trouble(Exception):
-    """What is wrong, and where in the text it ends."""
+    """What is wrong, in words, and how far the text was read."""
 
-    def __init__(self, message: str, end: int) -> None:
-        super().__init__(message)
+    def __init__(self, words: str, end: int) -> None:
+        super().__init__(words)
         self.end = end
 
 
-def _refuse_unusable(text: str) -> None:
-    if len(text) > _MOST_CHARACTERS:
-        raise UsageError(f"--where {_shorten(text)}: it is longer than {_MOST_CHARACTERS:,} characters")
-    if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
-        raise UsageError(f"--where {_shorten(text)}: it holds characters that are no text")
-
-
-def _excerpt(text: str, end: int) -> str:
-    """Return the end of what was read before the trouble, and a mark where there is more."""
-    read = text[:end] if end <= 60 else f"...{text[end - 60 : end]}"  # noqa: PLR2004
+def _excerpt(text: str, end: int, most: int = 60) -> str:
+    """Return the last that was read, with dots where there is more."""
+    read = text[:end] if end <= most else f"...{text[end - most : end]}"
     return f"{read} ..." if text[end:].strip() else read.rstrip()
-
-
-def _shorten(text: str) -> str:
-    return repr(text if len(text) <= 40 else f"{text[:40]}...")  # noqa: PLR2004
 
 
 @dataclass(frozen=True)
 class _Token:
-    """A piece of the text; `kind` is string, word, sign, keyword or end."""
+    """A piece of the text; `kind` is string, word, keyword, sign or end."""
 
     kind: str
     text: str
@@ -134,42 +120,37 @@ class _Token:
     def is_none(self) -> bool:
         return self.kind == "word" and self.text.lower() == "none"
 
-    @property
-    def is_value(self) -> bool:
-        return self.kind in {"word", "string"}
-
     def __str__(self) -> str:
-        return "the end" if self.kind == "end" else _shorten(self.text)
+        return repr(_excerpt(self.text, 40))
 
 
 def _tokenize(text: str) -> Iterator[_Token]:
     for found in _TOKEN.finditer(text):
-        kind, piece = str(found.lastgroup), found[str(found.lastgroup)]
+        kind, piece = str(found.lastgroup), str(found[str(found.lastgroup)])
         if kind == "odd":
             raise _Trouble(_explain_odd(piece), found.end())
         if kind == "string":
-            piece = piece[1:-1].replace(piece[0] * 2, piece[0])
+            quote = piece[0]
+            piece = piece[1:-1].replace(quote * 2, quote)
         elif piece.lower() in _KEYWORDS:
             kind, piece = "keyword", piece.lower()
         yield _Token(kind, piece, found.end())
-        if kind == "end":
-            return
 
 
 def _explain_odd(piece: str) -> str:
     if piece in {"'", '"'}:
         return f"the quote {piece} is not closed"
     if piece in _HINTS:
-        return f"{piece} is not of the grammar: write {_HINTS[piece]}"
-    return f"{piece!r} is not of the grammar: put text between quotes"
+        return f"{piece} is not known: write {_HINTS[piece]}"
+    return f"{piece!r} is not known: put quotes around text"
 
 
 @dataclass(frozen=True)
 class _Value:
-    """What was written on the other side of a field; one token, or a list in whatever form."""
+    """What a field is compared with, as written: one token, or a list."""
 
     tokens: tuple[_Token, ...]
-    is_list: bool
+    is_list: bool = False
 
     @property
     def is_none(self) -> bool:
@@ -178,25 +159,29 @@ class _Value:
 
 @dataclass(frozen=True)
 class _Kind:
-    """The values that a field takes: in words, how one is read (or KeyError, ValueError), in SQL."""
+    """Some kind of value: in words, how one is read (or KeyError, ValueError), and in SQL."""
 
     noun: str
     read: Callable[[str], Any]
-    type: TypeEngine[Any]
-    is_ordered: bool = True
-
-    def parse(self, name: str, token: _Token) -> Any:
-        """Read a value of the field of that name; raise ValueError with words for a person."""
-        if token.is_none:
-            raise ValueError(f"{name} is {self.noun}, never none")
-        try:
-            return self.read(token.text)
-        except (KeyError, ValueError):
-            raise ValueError(f"{name} is {self.noun}, which {token} is not") from None
+    type: type[TypeEngine[Any]]
 
     def bind(self, value: Any) -> ColumnElement[Any]:
-        """Return a bound parameter; its type, and not the column's, says what fits in it."""
-        return literal(value, self.type)
+        """Return a bound parameter, of this type rather than the column's, which may be small."""
+        return literal(value, self.type())
+
+    def extract(self, json: Any) -> ColumnElement[Any]:
+        """Return the value at a place in a JSON document."""
+        value: ColumnElement[Any] = _EXTRACTIONS[self.type](json)
+        return value
+
+
+_EXTRACTIONS: Mapping[type[TypeEngine[Any]], Callable[[Any], Any]] = {
+    # A whole number may be beyond BIGINT, at which PostgreSQL would fail all of the query.
+    BigInteger: operator.methodcaller("as_numeric", 1000, 0),
+    Boolean: operator.methodcaller("as_boolean"),
+    Double: operator.methodcaller("as_float"),
+    String: operator.methodcaller("as_string"),
+}
 
 
 def _read_number(text: str) -> float:
@@ -206,60 +191,86 @@ def _read_number(text: str) -> float:
 
 
 def _read_whole(text: str) -> int:
-    if re.fullmatch(r"[+-]?\d{1,18}", text, re.ASCII):
-        return int(text)
-    number = _read_number(text)
-    if number != int(number) or abs(number) >= 2**63:
+    if re.fullmatch(r"[+-]?\d{1,19}", text, re.ASCII):
+        number = int(text)  # a float would round it
+    elif (number := int(_read_number(text))) != float(text):
         raise ValueError
-    return int(number)
+    if abs(number) >= 2**63:
+        raise ValueError
+    return number
 
 
-def _choice(choices: Mapping[str, Any], type: TypeEngine[Any]) -> _Kind:
-    return _Kind(f"one of {', '.join(choices)}", choices.__getitem__, type, is_ordered=False)
+def _read_sweep(text: str) -> int:
+    if not re.fullmatch(r"s?\d{1,9}", text, re.ASCII):
+        raise ValueError
+    return int(text.removeprefix("s"))
 
 
-_NUMBERS = _Kind("a number", _read_number, Double())
-_WHOLES = _Kind("a whole number", _read_whole, BigInteger())
-_TEXTS = _Kind("text", str, String(), is_ordered=False)
-_FLAGS = _choice({"true": True, "false": False}, Boolean())
+def _read_priority(text: str) -> int:
+    names = {priority.name.lower(): int(priority) for priority in Priority}
+    return names[text] if text in names else _read_whole(text)
 
 
-class _Field(Protocol):
-    """What stands on one side of a comparison."""
+def _choice(words: Sequence[str]) -> _Kind:
+    return _Kind(f"one of {', '.join(words)}", {word: word for word in words}.__getitem__, String)
 
-    @property
-    def name(self) -> str: ...
 
-    @property
-    def is_ordered(self) -> bool: ...
-
-    def read(self, value: _Value) -> Any:
-        """Return what was written as this field's value; raise ValueError in words if it is not."""
-
-    def compare(self, sign: str, value: Any) -> ColumnElement[bool]:
-        """Return the condition that the field compares so with the value."""
+_NUMBERS = _Kind("a number", _read_number, Double)
+_WHOLES = _Kind("a whole number", _read_whole, BigInteger)
+_TEXTS = _Kind("text", str, String)
+_FLAGS = _Kind("true or false", {"true": True, "false": False}.__getitem__, Boolean)
+_SWEEPS = _Kind("a sweep, such as s7", _read_sweep, BigInteger)
+_PRIORITIES = _Kind("high, normal, low or a number", _read_priority, BigInteger)
 
 
 @dataclass(frozen=True)
-class _Scalar:
-    """A field of one value."""
+class _Field:
+    """What a person may compare."""
 
     name: str
     kind: _Kind
-    column: ColumnElement[Any]
-    #: Whether it may be none, which == and != then take as a value.
+    #: Whether it may be none, which == and != then take for a value.
     is_nullable: bool = False
+
+    def read(self, value: _Value) -> Any:
+        """Return a value of the field; raise ValueError, in a person's words, if it is none."""
+        if value.is_list:
+            raise ValueError(f"{self.name} is {self.kind.noun}, and no list")
+        if value.is_none and self.is_nullable:
+            return None
+        return self._read_token(value.tokens[0])
+
+    def _read_token(self, token: _Token) -> Any:
+        if token.is_none:
+            raise ValueError(f"{self.name} is {self.kind.noun}, and never none")
+        try:
+            return self.kind.read(token.text)
+        except (KeyError, ValueError):
+            raise ValueError(f"{self.name} is {self.kind.noun}, which {token} is not") from None
 
     @property
     def is_ordered(self) -> bool:
-        return self.kind.is_ordered
+        """Whether < compares it, too."""
+        return False
 
-    def read(self, value: _Value) -> Any:
-        if value.is_list:
-            raise ValueError(f"{self.name} is {self.kind.noun}, not a list; in takes one")
-        if value.is_none and self.is_nullable:
-            return None
-        return self.kind.parse(self.name, value.tokens[0])
+    def compare(self, sign: str, value: Any) -> ColumnElement[bool]:
+        """Return the condition that the field compares so with what `read` returned."""
+        raise NotImplementedError
+
+    def at(self, index: int) -> "_Field":
+        """Return the field's value at one layer, from 0; raise ValueError if it has but one."""
+        raise ValueError(f"{self.name} is {self.kind.noun}, and no list: leave out [{index}]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Column(_Field):
+    """A value of the job's own."""
+
+    column: SQLColumnExpression[Any]
+
+    @property
+    def is_ordered(self) -> bool:
+        return self.kind.type in {BigInteger, Double}
 
     def compare(self, sign: str, value: Any) -> ColumnElement[bool]:
         if value is None:
@@ -269,98 +280,81 @@ class _Scalar:
         return _COMPARISONS[sign](self.column, self.kind.bind(value))
 
 
-@dataclass(frozen=True)
-class _Metric(_Scalar):
-    """A figure of the job's result."""
+@dataclass(frozen=True, kw_only=True)
+class _Metric(_Column):
+    """A figure of the job's result, if it has one."""
 
     def compare(self, sign: str, value: Any) -> ColumnElement[bool]:
         return exists().where(Result.job_id == Job.id, super().compare(sign, value))
 
 
-@dataclass(frozen=True)
-class _Tags:
-    """The job's tags: equal to each of its tags, and to none if it has none."""
+@dataclass(frozen=True, kw_only=True)
+class _Membership(_Field):
+    """What a job may be in several of; it equals each of them."""
 
-    name: str = "tag"
-    is_ordered: bool = False
+    contains: Callable[[Any], ColumnElement[bool]]
 
-    def read(self, value: _Value) -> str | None:
-        if value.is_list:
-            raise ValueError("tag is text, not a list; in takes one")
-        return None if value.is_none else value.tokens[0].text
-
-    def compare(self, sign: str, value: str | None) -> ColumnElement[bool]:
-        tags = exists().where(Tag.job_id == Job.id)
-        if value is None:
-            return ~tags if sign == "==" else tags
-        tagged = tags.where(Tag.tag == _TEXTS.bind(value))
-        return tagged if sign == "==" else ~tagged
+    def compare(self, sign: str, value: Any) -> ColumnElement[bool]:
+        return self.contains(value) if sign == "==" else ~self.contains(value)
 
 
-@dataclass(frozen=True)
-class _Layers:
-    """A field of the spec with a value for each hidden layer."""
+@dataclass(frozen=True, kw_only=True)
+class _Layers(_Field):
+    """A value for each hidden layer; none is `neutral` at all of them."""
 
-    name: str
-    kind: _Kind
-    #: What "none" means on every layer, where it means anything.
-    none: float | None = None
-    is_ordered: bool = False
+    neutral: Any = None
 
-    def at(self, index: int) -> _Scalar:
-        """Return the field's value at one layer, the first being 0."""
-        column = _cast(Job.spec[(self.name, index)], self.kind)
-        return _Scalar(f"{self.name}[{index}]", self.kind, column)
+    def at(self, index: int) -> _Column:
+        layer = self.kind.extract(Job.spec[(self.name, index)])
+        return _Column(f"{self.name}[{index}]", self.kind, column=layer)
 
     def read(self, value: _Value) -> tuple[Any, ...] | None:
-        if value.is_none and self.none is not None:
+        if value.is_none and self.is_nullable:
             return None
+        read = tuple(each for token in value.tokens for each in self._repeat(token))
         if not value.is_list and not _REPEAT.fullmatch(value.tokens[0].text):
-            self.kind.parse(self.name, value.tokens[0])
-            raise ValueError(_explain_layers(self.name, value.tokens[0].text))
-        return tuple(each for token in value.tokens for each in self._repeat(token))
+            raise ValueError(self._explain(value.tokens[0].text))
+        return read
 
     def _repeat(self, token: _Token) -> Sequence[Any]:
-        """Read 512x3, which is 512 three times, or one value."""
+        """Read a value, or 512x3, which is three times 512."""
         repeat = _REPEAT.fullmatch(token.text)
         if repeat is None:
-            return [self.kind.parse(self.name, token)]
-        times = int(repeat[2])
-        if not 0 < times <= _MOST_LAYERS:
-            raise ValueError(f"{token}: write 1 to {_MOST_LAYERS} layers")
-        return [self.kind.parse(self.name, _Token("word", repeat[1], token.end))] * times
+            return [self._read_token(token)]
+        if len(repeat[2]) > 3 or not 0 < int(repeat[2]) <= _MOST_LAYERS:  # noqa: PLR2004
+            raise ValueError(f"{token} is not 1 to {_MOST_LAYERS} layers")
+        return [self._read_token(_Token("word", repeat[1], token.end))] * int(repeat[2])
+
+    def _explain(self, value: str) -> str:
+        name = self.name
+        ways = f"{name}[0] == {value}, {name} == {value}x3 or {name} == ({value}, {value})"
+        return f"{name} has a value for each hidden layer: write {ways}"
 
     def compare(self, sign: str, value: tuple[Any, ...] | None) -> ColumnElement[bool]:
-        if value is None:
-            return self._compare_none(sign)
-        if sign == "==":
-            layers = [self.at(index).compare("==", each) for index, each in enumerate(value)]
-            return and_(*layers, self.at(len(value)).column.is_(None))
-        bound = [self.kind.bind(each) for each in value]
-        layers = [self.at(index).column.is_distinct_from(each) for index, each in enumerate(bound)]
-        return or_(*layers, self.at(len(value)).column.is_not(None))
+        equal = self._is_neutral() if value is None else self._equals(value)
+        return equal if sign == "==" else ~equal
 
-    def _compare_none(self, sign: str) -> ColumnElement[bool]:
+    def _is_neutral(self) -> ColumnElement[bool]:
         item = _items(Job.spec[self.name]).table_valued("value").c.value
-        other = exists(select(item).where(_cast(item, self.kind) != self.kind.bind(self.none)))
-        return ~other if sign == "==" else other
+        return ~exists(select(item).where(cast(item, self.kind.type) != self.neutral))
 
-
-def _explain_layers(name: str, text: str) -> str:
-    return (
-        f"{name} has a value for each hidden layer: "
-        f"write {name}[0] == {text}, or {name} == {text}x3, or {name} == ({text}, {text})"
-    )
+    def _equals(self, value: tuple[Any, ...]) -> ColumnElement[bool]:
+        """Compare so that a layer that one of the two lacks is a difference, and not unknown."""
+        layers = [
+            self.at(index).column.is_not_distinct_from(self.kind.bind(each))
+            for index, each in enumerate(value)
+        ]
+        return and_(*layers, self.at(len(value)).column.is_(None))
 
 
 class _items(FunctionElement[Any]):  # noqa: N801 - reads as the SQL function it is
-    """The items of a JSON array as rows of one column, `value`."""
+    """The items of a JSON array, as rows with one column, `value`."""
 
     inherit_cache = True
-    name = "json_array_elements_text"
+    name = "items"
 
 
-@compiles(_items)
+@compiles(_items, "postgresql")
 def _postgresql(element: _items, compiler: SQLCompiler, **kw: Any) -> str:
     return f"json_array_elements_text({compiler.process(element.clauses, **kw)})"
 
@@ -370,41 +364,32 @@ def _sqlite(element: _items, compiler: SQLCompiler, **kw: Any) -> str:
     return f"json_each({compiler.process(element.clauses, **kw)})"
 
 
-def _cast(text: ColumnElement[Any], kind: _Kind) -> ColumnElement[Any]:
-    """Return what JSON holds, taken out as text, as a value of that kind.
-
-    A spec may hold a whole number beyond BIGINT, at which PostgreSQL would fail the whole query.
-    """
-    if isinstance(kind.type, String):
-        return text
-    return cast(text, Numeric() if isinstance(kind.type, BigInteger) else kind.type)
-
-
 @cache
-def _fields() -> Mapping[str, _Field | _Layers]:
-    """Return all fields by their names, in the order in which an error lists them."""
+def _fields() -> Mapping[str, _Field]:
+    """Return the fields by their names, in the order in which an error lists them."""
     spec = [_spec_field(name, info) for name, info in ExperimentSpec.model_fields.items()]
-    fields = {field.name: field for field in (*spec, *_job_fields(), *_metrics())}
+    fields = {field.name: field for field in (*spec, *_job_fields(), *_metric_fields())}
     short = {name.replace("accuracy", "acc"): fields[name] for name in HIGHER_IS_BETTER}
     return {**fields, **short}
 
 
-def _spec_field(name: str, info: FieldInfo) -> _Field | _Layers:
-    kinds = list(_alternatives(info.annotation))
-    types = [each for each in kinds if each is not type(None)]
-    if get_origin(types[0]) is tuple:
-        (item, *_), none = _alternatives(get_args(types[0])[0]), {"keep": 1.0}.get(name)
-        return _Layers(name, _kind_of(name, item), none)
-    kind = _kind_of(name, types[0])
-    column = _cast(Job.spec[name].as_string(), kind)
-    if info.default is not None:
-        # A spec from before dq had the field is read with its default.
+def _spec_field(name: str, info: FieldInfo) -> _Field:
+    alternatives = list(_alternatives(info.annotation))
+    is_nullable = type(None) in alternatives
+    annotation = next(each for each in alternatives if each is not type(None))
+    if get_origin(annotation) is tuple:
+        kind = _kind_of(name, *_alternatives(get_args(annotation)[0]))
+        return _Layers(name, kind, is_nullable=name == "keep", neutral=1.0)
+    kind = _kind_of(name, annotation)
+    column = kind.extract(Job.spec[name])
+    if not is_nullable and not info.is_required():
+        # The row of a job from before the field was lacks it, and is read with the default.
         column = func.coalesce(column, kind.bind(info.default))
-    return _Scalar(name, kind, column, is_nullable=len(types) < len(kinds))
+    return _Column(name, kind, is_nullable, column=column)
 
 
 def _alternatives(annotation: Any) -> Iterator[Any]:
-    """Return the types that a type annotation allows, without what pydantic checks of them."""
+    """Return the types that an annotation allows, without what pydantic checks besides."""
     if get_origin(annotation) is Annotated:
         yield from _alternatives(get_args(annotation)[0])
     elif get_origin(annotation) in {Union, UnionType}:
@@ -415,11 +400,219 @@ def _alternatives(annotation: Any) -> Iterator[Any]:
 
 
 def _kind_of(name: str, annotation: Any) -> _Kind:
-    """Return the kind of the values of a spec's field; text, if they are of no other."""
     if name == "dataset":
-        return _choice(dict.fromkeys(DATASETS) , String())
+        return _choice([*DATASETS])
     if get_origin(annotation) is Literal:
-        return _choice({str(each): each for each in get_args(annotation)}, String())
-    if isinstance(annotation, type) and issubclass(annotation, Enum):
-        return _choice({str(each.value): each.value for each in annotation}, String())
+        return _choice(get_args(annotation))
     return {bool: _FLAGS, int: _WHOLES, float: _NUMBERS}.get(annotation, _TEXTS)
+
+
+def _job_fields() -> Sequence[_Field]:
+    layers = func.json_array_length(Job.spec["hidden"])
+    return (
+        _Column("layers", _WHOLES, column=layers),
+        _Column("id", _WHOLES, column=Job.id),
+        _Membership("sweep", _SWEEPS, contains=in_sweep),
+        _Column("state", _choice([*map(str, JobState)]), column=Job.state),
+        _Column("name", _TEXTS, is_nullable=True, column=Job.name),
+        _Membership("tag", _TEXTS, is_nullable=True, contains=_is_tagged),
+        _Column("epochs_done", _WHOLES, column=Job.epochs_done),
+        _Column("attempt", _WHOLES, column=Job.attempt),
+        _Column("priority", _PRIORITIES, column=Job.priority),
+    )
+
+
+def _is_tagged(tag: str | None) -> ColumnElement[bool]:
+    """Return the condition that a job has a tag; or, for None, that it has none at all."""
+    tags = exists().where(Tag.job_id == Job.id)
+    return ~tags if tag is None else tags.where(Tag.tag == tag)
+
+
+def _metric_fields() -> Sequence[_Field]:
+    return [_Metric(name, _NUMBERS, column=getattr(Result, name)) for name in HIGHER_IS_BETTER]
+
+
+class _Parser:
+    """Reads a text once, from left to right, by recursive descent.
+
+    `negated` travels down to the comparisons, each of which is then turned round: what has no
+    value meets neither `lr < 1` nor `not lr < 1`, which NOT EXISTS, never NULL, could not say.
+    """
+
+    def __init__(self, text: str) -> None:
+        _refuse_unusable(text)
+        self._tokens = [*_tokenize(text)]
+        self._position = 0
+        self._nested = 0
+        self._values = 0
+
+    def parse(self) -> ColumnElement[bool]:
+        parsed = self._either(negated=False)
+        if self._next.kind != "end":
+            words = f"{self._next} is not expected: write and, or, or quotes around text"
+            raise _Trouble(words, self._next.end)
+        return parsed
+
+    def _either(self, negated: bool) -> ColumnElement[bool]:
+        parts = [self._both(negated)]
+        while self._accept("or"):
+            parts.append(self._both(negated))
+        return _join(parts, all_of=negated)
+
+    def _both(self, negated: bool) -> ColumnElement[bool]:
+        parts = [self._one(negated)]
+        while self._accept("and"):
+            parts.append(self._one(negated))
+        return _join(parts, all_of=not negated)
+
+    def _one(self, negated: bool) -> ColumnElement[bool]:
+        while self._accept("not"):
+            negated = not negated
+        return self._nest(negated) if self._accept("(") else self._comparison(negated)
+
+    def _nest(self, negated: bool) -> ColumnElement[bool]:
+        self._nested += 1
+        if self._nested > _MOST_NESTED:
+            raise self._trouble(f"parentheses are more than {_MOST_NESTED} deep")
+        parsed = self._either(negated)
+        self._expect(")")
+        self._nested -= 1
+        return parsed
+
+    def _comparison(self, negated: bool) -> ColumnElement[bool]:
+        """Parse `lr < 0.1`, `0.01 < lr <= 0.1` (fields and values take turns), `seed in (1, 2)`."""
+        left = self._operand()
+        if isinstance(left, _Field) and self._is_next("in", "not"):
+            return self._membership(left, negated)
+        parts: list[ColumnElement[bool]] = []
+        while not parts or self._is_next(*_COMPARISONS):
+            sign = self._sign(negated)
+            right = self._side() if isinstance(left, _Field) else self._field()
+            parts.append(self._compare(left, sign, right))
+            left = right
+        return _join(parts, all_of=not negated)
+
+    def _membership(self, field: _Field, negated: bool) -> ColumnElement[bool]:
+        """Parse what follows a field: `in (1, 2)` or `not in (1, 2)`."""
+        if self._accept("not"):
+            negated = not negated
+        self._expect("in")
+        self._expect("(")
+        values = self._list(self._value)
+        sign = "!=" if negated else "=="
+        return _join([self._compare(field, sign, value) for value in values], all_of=negated)
+
+    def _operand(self) -> "_Field | _Value":
+        token = self._next
+        is_value = token.kind == "string" or _NUMBER.match(token.text)
+        return self._value() if is_value else self._field()
+
+    def _field(self) -> _Field:
+        token = self._take("a field")
+        field = _fields().get(token.text) if token.kind == "word" else None
+        if field is None:
+            raise self._trouble(_explain_unknown(token))
+        return self._layer(field) if self._accept("[") else field
+
+    def _layer(self, field: _Field) -> _Field:
+        token = self._take("the number of a layer, from 0,")
+        if not re.fullmatch(r"\d{1,3}", token.text, re.ASCII):
+            raise self._trouble(f"{token} is not the number of a layer, from 0")
+        self._expect("]")
+        return self._explaining(field.at, int(token.text))
+
+    def _sign(self, negated: bool) -> str:
+        for sign, opposite in _NEGATED.items():
+            if self._accept(sign):
+                return opposite if negated else sign
+        raise self._missing("a comparison")
+
+    def _side(self) -> _Value:
+        """Parse a value, which may be a list without parentheses: 0.9,0.8,0.8."""
+        value = self._value()
+        while self._accept(","):
+            value = _Value((*value.tokens, self._take("a value")), is_list=True)
+        return value
+
+    def _value(self) -> _Value:
+        if self._accept("("):
+            return _Value(tuple(self._list(lambda: self._take("a value"))), is_list=True)
+        return _Value((self._take("a value"),))
+
+    def _list(self, parse: Callable[[], _Item]) -> list[_Item]:
+        """Parse values up to the closing parenthesis."""
+        items = [parse()]
+        while self._accept(",") and not self._is_next(")"):
+            items.append(parse())
+        self._expect(")")
+        return items
+
+    def _compare(
+        self, left: _Field | _Value, sign: str, right: _Field | _Value
+    ) -> ColumnElement[bool]:
+        if isinstance(left, _Value):
+            return self._compare(right, _MIRRORED[sign], left)
+        read = self._explaining(left.read, right)
+        if sign not in _EQUALITIES and (read is None or not left.is_ordered):
+            what = "none" if read is None else left.name
+            raise self._trouble(f"{what} has no order: compare it with ==, != or in")
+        self._values += len(read) if isinstance(read, tuple) else 1
+        if self._values > _MOST_VALUES:
+            raise self._trouble(f"there are more than {_MOST_VALUES} values")
+        return left.compare(sign, read)
+
+    @property
+    def _next(self) -> _Token:
+        return self._tokens[self._position]
+
+    def _is_next(self, *texts: str) -> bool:
+        return self._next.kind in {"sign", "keyword"} and self._next.text in texts
+
+    def _accept(self, text: str) -> bool:
+        found = self._is_next(text)
+        self._position += found
+        return found
+
+    def _expect(self, text: str) -> None:
+        if not self._accept(text):
+            raise self._missing(text)
+
+    def _take(self, what: str) -> _Token:
+        """Take a token that is a value or a name."""
+        if self._next.kind not in {"string", "word"}:
+            raise self._missing(what)
+        self._position += 1
+        return self._tokens[self._position - 1]
+
+    def _missing(self, what: str) -> _Trouble:
+        last = self._tokens[self._position - 1].text if self._position else "the start"
+        return self._trouble(f"{what} is missing after {_excerpt(last, 40)}")
+
+    def _trouble(self, words: str) -> _Trouble:
+        """Return the trouble with what was read last."""
+        return _Trouble(words, self._tokens[self._position - 1].end if self._position else 0)
+
+    def _explaining(self, read: Callable[[Any], _Item], value: Any) -> _Item:
+        """Read a value; turn its ValueError into trouble."""
+        try:
+            return read(value)
+        except ValueError as error:
+            raise self._trouble(str(error)) from None
+
+
+def _refuse_unusable(text: str) -> None:
+    """Refuse what would take long to read, and what PostgreSQL or UTF-8 cannot hold."""
+    if len(text) > _MOST_CHARACTERS:
+        raise _Trouble(f"that is longer than {_MOST_CHARACTERS:,} characters", 40)
+    if odd := re.search("[\0\ud800-\udfff]", text):
+        raise _Trouble(f"{odd[0]!r} is no character of a text", odd.end())
+
+
+def _join(parts: Sequence[ColumnElement[bool]], *, all_of: bool) -> ColumnElement[bool]:
+    return and_(*parts) if all_of else or_(*parts)
+
+
+def _explain_unknown(token: _Token) -> str:
+    near = get_close_matches(token.text, _fields(), n=1)
+    meant = f" (did you mean {near[0]}?)" if near else ""
+    return f"unknown field {token}{meant}: the fields are {', '.join(_fields())}"

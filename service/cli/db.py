@@ -51,8 +51,12 @@ def check() -> None:
 @format_option
 def reconcile(*, format: Format) -> None:
     """Make one pass of the reconciler, as every worker does all the time."""
+    from models.embedded_redis import EmbeddedRedis
     from service.store import open_database
     from service.worker_program import ask
 
-    open_database(Settings.load())
+    settings = Settings.load()
+    open_database(settings)
+    if settings.is_broker_embedded:
+        EmbeddedRedis(settings.home).ensure_running()
     emit(pairs(ask(["reconcile"])), format)

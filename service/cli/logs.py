@@ -1,13 +1,18 @@
 """`dq logs`: what happened to jobs."""
 
 import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from models.settings import Settings
 from service.cli.output import emit, format_option
 from service.cli.parameters import selector_argument
-from service.report import Format, clean
+from service.report import Format, clean, to_json_line
+
+if TYPE_CHECKING:
+    from service.queries import LogRow
 
 _POLL_SECONDS = 0.5
 
@@ -36,6 +41,12 @@ def command(*, selectors: tuple[str, ...], follow: bool, format: Format) -> None
         is_open = measure_progress(database, which).open_jobs > 0
         for line in list_log(database, which, after=last):
             last = line.line_id
-            text = f"{line.at:%Y-%m-%d %H:%M:%S} job {line.job_id} ({line.attempt}) {line.text}"
-            click.echo(clean(text))
+            click.echo(_spell(line, format))
         time.sleep(_POLL_SECONDS if is_open else 0)
+
+
+def _spell(line: "LogRow", format: Format) -> str:
+    """Write one line of a log that is followed: in JSON, an object a line."""
+    if format == "json":
+        return to_json_line(asdict(line))
+    return clean(f"{line.at:%Y-%m-%d %H:%M:%S} job {line.job_id} ({line.attempt}) {line.text}")

@@ -32,7 +32,7 @@ def emit(table: Table, format: Format) -> None:
         table,
         format,
         width=shutil.get_terminal_size().columns if is_terminal else _width_of_pipe(),
-        color=is_terminal and "NO_COLOR" not in os.environ,
+        color=is_terminal and not os.environ.get("NO_COLOR"),
         ascii=not encoding.startswith("utf"),
     )
     click.echo(text)

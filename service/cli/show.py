@@ -17,14 +17,15 @@ def command(*, job_id: int, why: bool, format: Format) -> None:
     \b
     dq show 142 --why
     """
-    from service.cli.tables import attempt_table, detail_table, epoch_table
+    from service.cli.tables import attempt_table, detail_table, epoch_table, reason_table
     from service.queries import explain_wait, show_job
     from service.store import open_database
 
     database = open_database(Settings.load())
     detail, waits = show_job(database, job_id), explain_wait(database, job_id)
     if why:
-        click.echo("\n".join(waits or [detail.row.reason or f"It is {detail.row.state}."]))
+        reasons = waits or [detail.row.reason or f"It is {detail.row.state}."]
+        emit(reason_table(reasons), format)
         return
     emit(detail_table(detail, waits), format)
     if format == "table":

@@ -46,6 +46,28 @@ _OPTIONS = (
     click.option(
         "--train-size", multiple=True, type=int, help="Use the first so many training images only."
     ),
+    click.option(
+        "--input-keep", multiple=True, type=float, help="Keep probability of pixels.  [default: 1]"
+    ),
+    click.option(
+        "--mask",
+        multiple=True,
+        type=click.Choice(["batch", "sample"]),
+        help="One dropout mask a batch, or one a sample.  [default: batch]",
+    ),
+    click.option("--momentum", multiple=True, type=float, help="Of SGD.  [default: 0]"),
+    click.option(
+        "--max-norm", multiple=True, type=float, help="Limit of a hidden unit's weight vector."
+    ),
+    click.option(
+        "--lr-decay", multiple=True, type=float, help="Times the rate, each epoch.  [default: 1]"
+    ),
+    click.option(
+        "--evaluation",
+        multiple=True,
+        type=click.Choice(["valid", "test"]),
+        help="Images that metrics are taken on.  [default: valid]",
+    ),
     click.option("--seed", multiple=True, type=click.IntRange(0), help="One seed.  [default: 0]"),
     click.option("--seeds", type=Seeds(), help="How many seeds (5), or which (0..9)."),
 )

@@ -1,20 +1,38 @@
 """`dq submit`: queue experiments."""
 
+import sys
 import uuid
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from models.errors import DatabaseUnreachable, SchemaOutdated, UsageError
 from models.message import Priority
 from models.settings import Settings
-from service.cli.output import emit, format_option, say
+from models.spec import ExperimentSpec
+from service.cli.output import count, emit, format_option, say
 from service.cli.parameters import Duration
-from service.cli.spec_options import read_grid, spec_options, warn_of_low_keep
+from service.cli.spec_options import read_grid, read_seeds, spec_options, warn_of_low_keep
+from service.grid import Grid, build, gather, repeat, sample
 from service.report import Format
+
+if TYPE_CHECKING:
+    from models.database import Database
+    from service.jobs import Order, Submitted
 
 
 @click.command
 @spec_options
+@click.option("--like", type=click.IntRange(1), metavar="ID", help="Take the rest from a job.")
+@click.option("--fill", metavar="SEL", help="Top the configurations of jobs up to --seeds.")
+@click.option(
+    "--from", "file", type=click.File(encoding="utf-8"), help="Read specs: JSONL, CSV or YAML; or -"
+)
+@click.option(
+    "--sample", "size", type=click.IntRange(1), help="Draw so many configurations of the grid."
+)
+@click.option("--force", is_flag=True, help="Run again what is finished or queued already.")
 @click.option("--name", help="A name for the sweep.")
 @click.option("--tag", "tags", multiple=True, help="A word to find the jobs by: tag:WORD.")
 @click.option(
@@ -39,6 +57,11 @@ from service.report import Format
 @format_option
 def command(
     *,
+    like: int | None,
+    fill: str | None,
+    file: TextIO | None,
+    size: int | None,
+    force: bool,
     name: str | None,
     tags: tuple[str, ...],
     priority: str,
@@ -55,18 +78,20 @@ def command(
 
     \b
     dq submit --dropout 0.9,0.8,0.8 --dropout none --hidden 512x3 --seeds 5
-    """
-    from service.jobs import Order
+    dq submit --fill s7 --seeds 10
 
-    grid = read_grid(**options)
+    What is finished already, or queued, is not run again unless you say --force.
+    """
+    grid = _choose(like, fill, file, options)
+    grid = sample(grid, size) if size else grid
     say(str(grid))
     if warning := warn_of_low_keep(options["dropout"]):
         say(warning)
     if dry_run:
-        from service.cli.tables import spec_table
-
-        emit(spec_table(grid.specs), format)
+        _preview(grid, force, format)
         return
+    from service.jobs import Order
+
     order = Order(
         name=name,
         tags=tags,
@@ -75,11 +100,94 @@ def command(
         stall_seconds=stall_timeout,
         timeout_seconds=timeout,
         keep_checkpoint=keep_checkpoint,
+        reuse=not force,
     )
     _submit(grid.specs, order, wait, format)
 
 
-def _submit(specs: Any, order: Any, wait: bool, format: Format) -> None:
+def _choose(
+    like: int | None, fill: str | None, file: TextIO | None, options: dict[str, Any]
+) -> Grid:
+    """Return the specs of the one source that was named: a file, jobs to fill up, or options."""
+    if sum(source is not None for source in (like, fill, file)) > 1:
+        raise UsageError("--like, --fill and --from exclude each other: give one of them")
+    seeds = options["seed"] or options["seeds"]
+    given = [name for name, value in options.items() if value and name not in {"seed", "seeds"}]
+    if (fill or file) and given:
+        option = f"--{given[0].replace('_', '-')}"
+        raise UsageError(f"{option} goes with neither --fill nor --from, which bring whole specs")
+    if fill:
+        if not seeds:
+            raise UsageError("--fill tops up to how many seeds? Add --seeds 10")
+        return repeat(_list_specs(fill), read_seeds(options["seed"], options["seeds"]))
+    if file:
+        specs = _read_file(file)
+        if not seeds:
+            return gather(specs)
+        return repeat(specs, read_seeds(options["seed"], options["seeds"]))
+    base = _list_specs(str(like))[0] if like else None
+    return read_grid(**options, base=base)
+
+
+def _list_specs(selector: str) -> list[ExperimentSpec]:
+    from service.queries import list_jobs
+    from service.selector import condition
+    from service.store import open_database
+
+    rows = list_jobs(open_database(Settings.load()), condition([selector]))
+    if not rows:
+        raise UsageError(f"There is no job {selector}. Type: dq results")
+    return [row.spec for row in reversed(rows)]
+
+
+def _read_file(file: TextIO) -> list[ExperimentSpec]:
+    from service.spec_files import read_rows
+
+    try:
+        text = file.read()
+    except ValueError as error:
+        raise UsageError(f"{file.name} is no text in UTF-8: {error}") from error
+    name = "-" if file is sys.stdin else str(file.name)
+    return [build(values) for values in read_rows(text, name)]
+
+
+def _preview(grid: Grid, force: bool, format: Format) -> None:
+    """Print the jobs, what is known of them, and how long they will take."""
+    from service.cli.tables import spec_table
+
+    emit(spec_table(grid.specs), format)
+    try:
+        database = _find_database()
+        if database:
+            _say_prospects(database, grid, force)
+    except (DatabaseUnreachable, SchemaOutdated) as error:
+        say(f"What is known already cannot be told: {error}")
+
+
+def _find_database() -> "Database | None":
+    """Return the database, unless it is dq's own and there is none yet."""
+    from service.store import open_database
+
+    settings = Settings.load()
+    if settings.is_database_embedded and not (settings.home / "dq.sqlite").exists():
+        return None
+    return open_database(settings)
+
+
+def _say_prospects(database: "Database", grid: Grid, force: bool) -> None:
+    from service.estimate import estimate
+    from service.known import find_known, key
+
+    with database.reading() as session:
+        known = {} if force else find_known(session, grid.specs)
+    new = [spec for spec in grid.specs if key(spec) not in known]
+    if known:
+        finished = sum(job.is_finished for job in known.values())
+        say(f"{finished} finished already, {len(known) - finished} queued or running, not again.")
+    say(str(estimate(database, new)) if new else "Nothing is left to run.")
+
+
+def _submit(specs: Sequence[ExperimentSpec], order: "Order", wait: bool, format: Format) -> None:
     from service.broker import Broker
     from service.cli.tables import submitted_table
     from service.jobs import submit
@@ -88,6 +196,7 @@ def _submit(specs: Any, order: Any, wait: bool, format: Format) -> None:
     settings = Settings.load()
     database = open_database(settings)
     submitted = submit(database, Broker(settings), specs, order, uuid.uuid4().hex)
+    _say_shared(submitted)
     if submitted.unsent:
         say(f"Saved but not queued: {submitted.unsent}. Sent as soon as Redis answers.")
     if wait:
@@ -96,13 +205,27 @@ def _submit(specs: Any, order: Any, wait: bool, format: Format) -> None:
         wait_and_report(database, submitted.job_ids, None, format)
         return
     emit(submitted_table(submitted), format)
-    _say_next(database, submitted.sweep_id)
+    _say_next(database, submitted)
 
 
-def _say_next(database: Any, sweep_id: int) -> None:
+def _say_shared(submitted: "Submitted") -> None:
+    from service.comparison import spell_ids
+
+    if submitted.reused:
+        jobs = count(len(submitted.reused), "job")
+        say(f"{jobs} finished before: {spell_ids(submitted.reused)} (--force runs them again).")
+    if submitted.joined:
+        jobs = count(len(submitted.joined), "job")
+        say(f"{jobs} queued before: {spell_ids(submitted.joined)}.")
+
+
+def _say_next(database: "Database", submitted: "Submitted") -> None:
     from service.queries import list_workers
 
-    if any(worker.is_alive for worker in list_workers(database)):
-        say(f"Next: dq wait s{sweep_id}; then dq results --compare s{sweep_id}")
+    sweep = f"s{submitted.sweep_id}"
+    if not submitted.created and not submitted.joined:
+        say(f"Nothing is left to run. Next: dq results --compare {sweep}")
+    elif any(worker.is_alive for worker in list_workers(database)):
+        say(f"Next: dq wait {sweep}; then dq results --compare {sweep}")
     else:
         say("No worker is running yet. Start one on a host with a GPU (or this one): dq worker")

@@ -17,12 +17,19 @@ _STATE_STYLES = {
     JobState.FAILED: "red",
     JobState.CANCELLED: "yellow",
 }
+#: The fields that are told also where they are at their default.
+_ALWAYS = {"dataset", "hidden", "keep", "lr", "batch_size", "epochs", "seed"}
 _SPEC_TITLES = {"batch_size": "batch", "train_size": "images"}
 
 
 def spec_table(specs: Sequence[ExperimentSpec]) -> Table:
-    """List specs, a job each."""
-    return Table(_spec_columns(list(ExperimentSpec.model_fields)), specs)
+    """List specs, a job each, without the fields that all leave at their default."""
+    shown = [
+        name
+        for name, info in ExperimentSpec.model_fields.items()
+        if name in _ALWAYS or any(getattr(spec, name) != info.default for spec in specs)
+    ]
+    return Table(_spec_columns(shown), specs, fields=tuple(ExperimentSpec.model_fields))
 
 
 def submitted_table(submitted: Submitted) -> Table:
@@ -31,6 +38,9 @@ def submitted_table(submitted: Submitted) -> Table:
     facts = {
         "sweep": submitted.sweep_id,
         "jobs": submitted.job_ids,
+        "created": submitted.created,
+        "reused": submitted.reused,
+        "joined": submitted.joined,
         "is_sent": submitted.unsent is None,
     }
     return Table((Column("sweep", "sweep"), Column("jobs", "jobs")), [row], json_value=facts)
@@ -129,6 +139,12 @@ def detail_table(detail: JobDetail, waits: Sequence[str]) -> Table:
     return Table(columns, lines, footnotes=tuple(waits), json_value=document)
 
 
+def reason_table(reasons: Sequence[str]) -> Table:
+    """List sentences; in JSON, just these."""
+    rows = [{"reason": reason} for reason in reasons]
+    return Table((Column("reason", "why"),), rows, json_value=reasons)
+
+
 def epoch_table(detail: JobDetail) -> Table:
     """List the epochs of a job."""
     columns = (
@@ -155,18 +171,16 @@ def attempt_table(detail: JobDetail) -> Table:
 
 def repeat_line(spec: ExperimentSpec) -> str:
     """Return the `dq submit` that repeats a spec."""
-    options = {
-        "--dataset": spec.dataset,
-        "--train-size": spec.train_size,
-        "--hidden": spell("hidden", spec.hidden),
-        "--dropout": spell("keep", spec.keep),
-        "--lr": spec.lr,
-        "--batch-size": spec.batch_size,
-        "--epochs": spec.epochs,
-        "--seed": spec.seed,
-    }
-    given = (f"{option} {value}" for option, value in options.items() if value is not None)
+    given = [
+        f"{_option(name)} {spell(name, value)}"
+        for name, value in spec
+        if name in _ALWAYS or value != ExperimentSpec.model_fields[name].default
+    ]
     return f"dq submit {' '.join(given)}"
+
+
+def _option(field: str) -> str:
+    return "--dropout" if field == "keep" else f"--{field.replace('_', '-')}"
 
 
 def _provenance(detail: JobDetail) -> dict[str, Any]:

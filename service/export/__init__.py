@@ -1,0 +1,1 @@
+"""Hands results to other programs: files, TensorBoard, MLflow."""

@@ -1,0 +1,31 @@
+"""Writes a file whole or not at all."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from models.errors import DqError
+
+
+@contextmanager
+def writing_whole(path: Path) -> Iterator[Path]:
+    """Give a path to write to; it becomes `path` when the block ends well, and else goes.
+
+    Makes the folder. Raises DqError where the disk refuses.
+    """
+    target = path.expanduser().resolve()  # a link stays one, and what it leads to is replaced
+    if target.exists() and not target.is_file():
+        raise DqError(f"{path} is not a file. Give the path of one.")
+    # Not the target's name: TensorBoard would read the half of an event file.
+    part = target.with_name(f".dq-{secrets.token_hex(8)}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        os.replace(part, target)
+    except OSError as error:
+        raise DqError(f"{path} cannot be written: {error.strerror or error}.") from error
+    finally:
+        with suppress(OSError):  # a folder that cannot be made holds no part either
+            part.unlink()

@@ -1,0 +1,125 @@
+"""Pages of jobs in any order; a page costs the same wherever in the list it is."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, tuple_
+
+from models.database import Database
+from models.errors import UsageError
+from models.tables import Epoch, Job, Result
+from service.comparison import HIGHER_IS_BETTER
+from service.moment import EPOCH_METRICS, FINAL, Moment, read_metric
+from service.queries import JobRow, read_rows, select_jobs
+
+#: The spec's fields that have one value, by which jobs can be sorted; with that value's kind.
+_SPEC_FIELDS = {
+    "dataset": str,
+    "train_size": int,
+    "lr": float,
+    "batch_size": int,
+    "epochs": int,
+    "seed": int,
+}
+
+
+@dataclass(frozen=True)
+class Sort:
+    """By what jobs are sorted; the id decides between equals, in the same direction."""
+
+    field: str = "id"
+    is_descending: bool = True
+
+    @property
+    def is_metric(self) -> bool:
+        """Whether the jobs are sorted by a metric: those without it are left out."""
+        return self.field in HIGHER_IS_BETTER
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some jobs in order; `next` is what to pass as `after` for the next page, None at the end."""
+
+    rows: tuple[JobRow, ...]
+    next: str | None
+
+
+def read_sort(text: str) -> Sort:
+    """Read "valid_acc", "lr:asc"; a metric goes from the best on, all else from the highest on.
+
+    Raises UsageError for an unknown name.
+    """
+    name, _, direction = text.partition(":")
+    field = read_metric(name)
+    known = [*HIGHER_IS_BETTER, "id", *_SPEC_FIELDS]
+    if field not in known or direction not in {"", "asc", "desc"}:
+        raise UsageError(f"--sort {text}: give one of {', '.join(known)}, and :asc or :desc")
+    is_descending = HIGHER_IS_BETTER.get(field, True)
+    return Sort(field, direction == "desc" if direction else is_descending)
+
+
+def read_page(
+    database: Database,
+    which: ColumnElement[bool],
+    limit: int,
+    sort: Sort,
+    *,
+    moment: Moment = FINAL,
+    after: str | None = None,
+) -> Page:
+    """Return the selected jobs that come after a cursor, at most `limit` of them."""
+    value, job_id = _key(sort, moment)
+    query = _select(which, sort, moment)
+    if after:
+        query = query.where(_follows(value, job_id, sort, after))
+    order = [key.desc() if sort.is_descending else key for key in (value, job_id)]
+    with database.reading() as session:
+        rows = read_rows(session, query.order_by(*order).limit(limit + 1))
+        is_last = len(rows) <= limit
+        return Page(tuple(rows[:limit]), None if is_last else _cursor(rows[limit - 1], sort))
+
+
+def _select(which: ColumnElement[bool], sort: Sort, moment: Moment) -> Select[Job, Epoch]:
+    query = select_jobs(which, moment)
+    if not sort.is_metric:
+        return query
+    if moment.is_final:
+        return query.join(Result, Result.job_id == Job.id)
+    return query.where(Epoch.epoch.is_not(None))
+
+
+def _key(sort: Sort, moment: Moment) -> tuple[Any, Any]:
+    """Return what sorts the jobs; of one table, so that an index can serve both."""
+    if sort.is_metric and moment.is_final:
+        return getattr(Result, sort.field), Result.job_id
+    if sort.is_metric:
+        return getattr(Epoch, sort.field), Epoch.job_id
+    if sort.field == "id":
+        return Job.id, Job.id
+    value = Job.spec[sort.field]
+    kind = _SPEC_FIELDS[sort.field]
+    return {str: value.as_string, int: value.as_float, float: value.as_float}[kind](), Job.id
+
+
+def _follows(value: Any, job_id: Any, sort: Sort, after: str) -> ColumnElement[bool]:
+    typed, _, last = after.rpartition(",")
+    try:
+        kind = _SPEC_FIELDS.get(sort.field, float)
+        there = int(last) if sort.field == "id" else kind(typed), int(last)
+    except ValueError:
+        raise UsageError(f"--after {after}: give what the page before told you to") from None
+    here = tuple_(value, job_id)
+    return here < there if sort.is_descending else here > there
+
+
+def _cursor(row: JobRow, sort: Sort) -> str:
+    if sort.field == "id":
+        return str(row.job_id)
+    value = row.metrics.get(sort.field, getattr(row.spec, sort.field, None))
+    return f"{value!r},{row.job_id}" if not isinstance(value, str) else f"{value},{row.job_id}"
+
+
+def check_moment(sort: Sort, moment: Moment) -> None:
+    """Raise UsageError for a sort by seconds at another moment than the end: epochs have none."""
+    if sort.field not in EPOCH_METRICS and sort.is_metric and not moment.is_final:
+        raise UsageError(f"--sort {sort.field} goes with --at final alone")
