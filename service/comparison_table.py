@@ -60,8 +60,8 @@ _FIGURES = (
 )
 
 
-def comparison_table(comparison: Comparison) -> Table:
-    """Make the table of a comparison.
+def comparison_table(comparison: Comparison, moment: str = "final") -> Table:
+    """Make the table of a comparison of metrics taken at a moment: final, best:METRIC, epoch:N.
 
     Its JSON is one object: the comparison's fields, `rows` and `conclusion`. Its CSV has every
     field of the spec, and the two ends of an interval in two fields.
@@ -71,7 +71,7 @@ def comparison_table(comparison: Comparison) -> Table:
     return Table(
         columns=(*_spec_columns(comparison), *_figure_columns(comparison)),
         rows=rows,
-        title=_title(comparison),
+        title=_title(comparison, moment),
         footnotes=tuple(_footnotes(comparison)),
         fields=fields,
         json_value=_document(comparison, rows, fields),
@@ -173,7 +173,7 @@ def _spell_p(p: float) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"  # noqa: PLR2004
 
 
-def _title(comparison: Comparison) -> tuple[str, ...]:
+def _title(comparison: Comparison, moment: str) -> tuple[str, ...]:
     title = _NOTATIONS[comparison.metric].title
     if comparison.common.get("evaluation") == "test":
         title = title.replace("Validation", "Test")
@@ -184,7 +184,8 @@ def _title(comparison: Comparison) -> tuple[str, ...]:
         for name, value in comparison.common.items()
         if _is_told(name, value) and not (name == "keep" and not comparison.varying)
     ]
-    return f"{title}{images}, {direction} is better", ", ".join(shown)
+    at = "" if moment == "final" else f" at {moment}"
+    return f"{title}{images}{at}, {direction} is better", ", ".join(shown)
 
 
 def _is_told(name: str, value: Any) -> bool:

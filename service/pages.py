@@ -9,7 +9,7 @@ from models.database import Database
 from models.errors import UsageError
 from models.tables import Epoch, Job, Result
 from service.comparison import HIGHER_IS_BETTER
-from service.moment import EPOCH_METRICS, FINAL, Moment, read_metric
+from service.moment import FINAL, Moment, read_metric
 from service.queries import JobRow, read_rows, select_jobs
 
 #: The spec's fields that have one value, by which jobs can be sorted; with that value's kind.
@@ -37,6 +37,21 @@ class Sort:
 
 
 @dataclass(frozen=True)
+class Request:
+    """Which page of jobs: at most `limit` of those that follow the cursor `after`."""
+
+    sort: Sort = Sort()
+    limit: int = 50
+    moment: Moment = FINAL
+    after: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for a sort by seconds at another moment: epochs add up to them."""
+        if self.sort.field == "seconds" and not self.moment.is_final:
+            raise UsageError("--sort seconds goes with --at final alone")
+
+
+@dataclass(frozen=True)
 class Page:
     """Some jobs in order; `next` is what to pass as `after` for the next page, None at the end."""
 
@@ -58,20 +73,13 @@ def read_sort(text: str) -> Sort:
     return Sort(field, direction == "desc" if direction else is_descending)
 
 
-def read_page(
-    database: Database,
-    which: ColumnElement[bool],
-    limit: int,
-    sort: Sort,
-    *,
-    moment: Moment = FINAL,
-    after: str | None = None,
-) -> Page:
-    """Return the selected jobs that come after a cursor, at most `limit` of them."""
-    value, job_id = _key(sort, moment)
-    query = _select(which, sort, moment)
-    if after:
-        query = query.where(_follows(value, job_id, sort, after))
+def read_page(database: Database, which: ColumnElement[bool], request: Request) -> Page:
+    """Return the selected jobs that come after the request's cursor, in its order."""
+    sort, limit = request.sort, request.limit
+    value, job_id = _key(sort, request.moment)
+    query = _select(which, sort, request.moment)
+    if request.after:
+        query = query.where(_follows(value, job_id, sort, request.after))
     order = [key.desc() if sort.is_descending else key for key in (value, job_id)]
     with database.reading() as session:
         rows = read_rows(session, query.order_by(*order).limit(limit + 1))
@@ -117,9 +125,3 @@ def _cursor(row: JobRow, sort: Sort) -> str:
         return str(row.job_id)
     value = row.metrics.get(sort.field, getattr(row.spec, sort.field, None))
     return f"{value!r},{row.job_id}" if not isinstance(value, str) else f"{value},{row.job_id}"
-
-
-def check_moment(sort: Sort, moment: Moment) -> None:
-    """Raise UsageError for a sort by seconds at another moment than the end: epochs have none."""
-    if sort.field not in EPOCH_METRICS and sort.is_metric and not moment.is_final:
-        raise UsageError(f"--sort {sort.field} goes with --at final alone")

@@ -96,9 +96,11 @@ def _draw_curve(axes: "Axes", curve: MeanCurve, style: _Style, *, is_marked: boo
 
 
 def _dress(axes: "Axes", curves: CurveSet) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     axes.set_xlabel("Epoch")
     axes.set_ylabel(curves.axis)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color=_GRID, linewidth=0.6)
     axes.set_axisbelow(True)
@@ -108,7 +110,7 @@ def _dress(axes: "Axes", curves: CurveSet) -> None:
 
 def _write_words(axes: "Axes", curves: CurveSet) -> None:
     heading, common = curves.title
-    axes.set_title(heading, loc="left", fontweight="bold", pad=36)
+    axes.set_title(heading, loc="left", fontweight="bold", pad=32)
     axes.annotate(
         f"{common}\n{_explain(curves)}",
         (0, 1),
@@ -128,8 +130,9 @@ def _draw_with_plotly(curves: CurveSet, path: Path) -> None:
     ]
     page = to_html(
         {"data": traces, "layout": _layout(curves)},
-        config={"displaylogo": False, "responsive": True},
+        config={"displaylogo": False, "responsive": True, "showSendToCloud": False},
         include_plotlyjs=True,  # the whole script, out of the wheel: the page needs no network
+        default_height="95vh",
         validate=False,
     )
     path.write_text(page, encoding="utf-8")

@@ -1,5 +1,8 @@
 """`dq results`: list results, or compare configurations."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 
 from models.settings import Settings
@@ -7,41 +10,123 @@ from service.cli.output import emit, format_option, say
 from service.cli.parameters import selector_argument
 from service.report import Format
 
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+
+    from models.database import Database
+    from service.cli.tables import Choice
+    from service.pages import Request
+
 
 @click.command
 @selector_argument(required=False)
+@click.option("--where", metavar="CONDITION", help="Only jobs like 'lr < 0.05'; see below.")
 @click.option("--compare", is_flag=True, help="One row a configuration, with a verdict.")
-@click.option("--metric", default="valid_accuracy", help="What to compare by.", show_default=True)
+@click.option("--metric", default="valid_accuracy", help="To compare or draw.", show_default=True)
 @click.option("--baseline", help="The configuration to compare with.  [default: no dropout]")
-@click.option("--limit", type=click.IntRange(1), default=50, help="List so many of the newest.")
+@click.option("--mix", is_flag=True, help="Compare across data sets and trainer versions.")
+@click.option("--at", default="final", help="Metrics at final, best:METRIC or epoch:N.")
+@click.option("--curves", is_flag=True, help="Draw learning curves, a row a configuration.")
+@click.option(
+    "--plot", type=click.Path(path_type=Path), help="Save curves with bands: .png, .svg or .html."
+)
+@click.option("--sort", help="By METRIC, id, lr, ...; add :asc or :desc.  [default: newest first]")
+@click.option("--top", type=click.IntRange(1), help="The best so many by --metric.")
+@click.option("--cols", help="Which columns: job_id,keep,lr,valid_accuracy.")
+@click.option("--only-changed", is_flag=True, help="Of the spec, only what differs.")
+@click.option("--limit", type=click.IntRange(1), default=50, help="List so many.")
+@click.option("--after", help="Go on where the page before ended.")
 @format_option
 def command(
     *,
     selectors: tuple[str, ...],
+    where: str | None,
     compare: bool,
     metric: str,
     baseline: str | None,
+    mix: bool,
+    at: str,
+    curves: bool,
+    plot: Path | None,
+    sort: str | None,
+    top: int | None,
+    cols: str | None,
+    only_changed: bool,
     limit: int,
+    after: str | None,
     format: Format,
 ) -> None:
     """List the results of all jobs, or of those named; or compare their configurations.
 
     \b
     dq results --compare s7
+    dq results --where 'keep[0] == 0.9 and valid_acc > 0.98' --sort valid_acc
     """
-    from service.cli.tables import job_table
+    from service.cli.tables import Choice
     from service.comparison import compare as compare_runs
     from service.comparison_table import comparison_table
-    from service.queries import count_jobs, list_jobs, list_runs
-    from service.selector import condition
+    from service.moment import read_metric, read_moment
+    from service.pages import Request, read_sort
+    from service.queries import list_runs
     from service.store import open_database
 
-    database, which = open_database(Settings.load()), condition(selectors)
-    if compare:
-        runs = list_runs(database, which)
-        emit(comparison_table(compare_runs(runs, metric, baseline)), format)
-        return
-    rows = list_jobs(database, which, limit)
-    emit(job_table(rows, total=count_jobs(database, which)), format)
-    if not rows:
-        say("There are no such jobs." if selectors else "There are no jobs yet. Type: dq submit")
+    database, which = open_database(Settings.load()), _select(selectors, where)
+    metric, moment = read_metric(metric), read_moment(at)
+    if plot:
+        _plot(database, which, metric, plot)
+    if curves:
+        _draw_curves(database, which, metric, format)
+    elif compare:
+        runs = list_runs(database, which, moment)
+        table = comparison_table(compare_runs(runs, metric, baseline, mix=mix), str(moment))
+        emit(table, format)
+    elif not plot:
+        order = read_sort(sort or (metric if top else "id"))
+        request = Request(order, top or limit, moment, after)
+        columns = Choice(tuple(cols.split(",")) if cols else None, only_changed)
+        _list(database, which, request, columns, format)
+
+
+def _select(selectors: tuple[str, ...], where: str | None) -> "ColumnElement[bool]":
+    from service.selector import condition
+
+    if where is None:
+        return condition(selectors)
+    from service.where import condition as parse
+
+    return condition(selectors) & parse(where)
+
+
+def _list(
+    database: "Database",
+    which: "ColumnElement[bool]",
+    request: "Request",
+    columns: "Choice",
+    format: Format,
+) -> None:
+    from service.cli.tables import job_table
+    from service.pages import read_page
+
+    page = read_page(database, which, request)
+    emit(job_table(page.rows, columns, request.moment), format)
+    if page.next:
+        say(f"There are more: add --after {page.next}")
+    if not page.rows:
+        say("There are no such jobs. Type: dq status")
+
+
+def _draw_curves(
+    database: "Database", which: "ColumnElement[bool]", metric: str, format: Format
+) -> None:
+    from service.curves import curve_table
+    from service.queries import list_curves
+
+    emit(curve_table(list_curves(database, which), metric), format)
+
+
+def _plot(database: "Database", which: "ColumnElement[bool]", metric: str, path: Path) -> None:
+    from service.plot import save_plot
+    from service.queries import list_curves
+
+    save_plot(list_curves(database, which), metric, path)
+    say(f"Saved {path}.")

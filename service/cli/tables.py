@@ -1,15 +1,18 @@
 """The tables that commands print, but for the comparison."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from models.errors import UsageError
 from models.spec import ExperimentSpec
 from models.state import JobState
 from service.comparison import spell, spell_ids
 from service.jobs import Change, Submitted
+from service.moment import FINAL, Moment
 from service.queries import JobDetail, JobRow, LogRow, WorkerRow
-from service.report import Column, Table
+from service.report import ESSENTIAL, Column, Table
 
 _STATE_STYLES = {
     JobState.RUNNING: "cyan",
@@ -51,16 +54,46 @@ def change_table(changes: Sequence[Change]) -> Table:
     return Table((Column("job_id", "job"), Column("change", "what happened")), changes)
 
 
-def job_table(rows: Sequence[JobRow], *, total: int | None = None) -> Table:
-    """List jobs with their newest metrics; name the data set and what they are to be read by."""
-    more = total - len(rows) if total is not None else 0
-    notes = [f"{more:,} older ones are not shown: use --limit, or name jobs."] if more > 0 else []
+@dataclass(frozen=True)
+class Choice:
+    """Which columns a person wants of a list of jobs."""
+
+    names: tuple[str, ...] | None = None
+    #: Of the spec, only the fields in which the jobs differ.
+    only_changed: bool = False
+
+
+def job_table(rows: Sequence[JobRow], choice: Choice = Choice(), moment: Moment = FINAL) -> Table:
+    """List jobs with their metrics at a moment; raise UsageError for an unknown column."""
     return Table(
-        columns=(*_job_columns(), *_metric_columns()),
+        columns=_choose_columns(rows, choice),
         rows=[_flatten(row) for row in rows],
-        footnotes=tuple(notes),
-        fields=(*_JOB_FIELDS, *ExperimentSpec.model_fields, *_METRICS),
+        title=() if moment.is_final else (f"Metrics at {moment}",),
+        fields=choice.names or (*_JOB_FIELDS, *ExperimentSpec.model_fields, *_METRICS),
     )
+
+
+def _choose_columns(rows: Sequence[JobRow], choice: Choice) -> tuple[Column, ...]:
+    if choice.names:
+        return tuple(_find_column(name) for name in choice.names)
+    if choice.only_changed:
+        changed = [
+            name
+            for name in ExperimentSpec.model_fields
+            if len({spell(name, getattr(row.spec, name)) for row in rows}) > 1
+        ]
+        names = ["job_id", *changed, "progress", "state"]
+        return (*map(_find_column, names), *_metric_columns())
+    return (*_job_columns(), *_metric_columns())
+
+
+def _find_column(name: str) -> Column:
+    known = {column.name: column for column in (*_job_columns(), *_metric_columns())}
+    known |= {column.name: column for column in _spec_columns(ExperimentSpec.model_fields)}
+    known |= {field: Column(field, field) for field in _JOB_FIELDS if field not in known}
+    if name not in known:
+        raise UsageError(f"--cols: unknown column {name!r}: give some of {', '.join(known)}")
+    return replace(known[name], priority=ESSENTIAL)
 
 
 _JOB_FIELDS = (

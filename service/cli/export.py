@@ -1,0 +1,195 @@
+"""`dq export`: results for other programs."""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from models.errors import DqError, UsageError
+from models.settings import Settings
+from service.cli.output import count, emit, say
+from service.cli.parameters import selector_argument
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy import ColumnElement
+
+    from models.database import Database
+    from service.report import Table
+
+_Item = TypeVar("_Item")
+
+_KINDS = ("csv", "jsonl", "parquet", "md", "latex", "tensorboard", "mlflow")
+#: The options that only some kinds take.
+_TAKEN_BY = {
+    "out": ("csv", "jsonl", "parquet", "md", "latex", "tensorboard"),
+    "epochs": ("csv", "jsonl", "parquet", "md"),
+    "metric": ("latex",),
+    "baseline": ("latex",),
+    "url": ("mlflow",),
+    "experiment": ("mlflow",),
+}
+#: Fewer jobs than this are exported before a bar is read.
+_FEW_JOBS = 20
+
+
+@click.command
+@selector_argument(required=False)
+@click.option("--to", "kind", type=click.Choice(_KINDS), required=True, help="What to export to.")
+@click.option("--out", default="-", help="A file, or TensorBoard's folder; - is standard output.")
+@click.option("--epochs", is_flag=True, help="A row an epoch rather than a job.")
+@click.option("--metric", default="valid_accuracy", help="What LaTeX compares.", show_default=True)
+@click.option("--baseline", help="What LaTeX compares with.  [default: no dropout]")
+@click.option("--url", default="http://127.0.0.1:5000", help="MLflow's.", show_default=True)
+@click.option("--experiment", default="dq", help="MLflow's experiment.", show_default=True)
+def command(
+    *,
+    selectors: tuple[str, ...],
+    kind: str,
+    out: str,
+    epochs: bool,
+    metric: str,
+    baseline: str | None,
+    url: str,
+    experiment: str,
+) -> None:
+    """Export results to a file, to TensorBoard or to MLflow; all jobs, or those named.
+
+    Rows are as `dq results --format csv` has them; LaTeX is the table of `dq results --compare`.
+    TensorBoard and MLflow get a run for each job. What is exported again replaces what was.
+
+    \b
+    dq export s7 --to parquet --out s7.parquet --epochs
+    dq export s7 --to tensorboard --out runs
+    dq export @last --to mlflow --url http://127.0.0.1:5000 --experiment dropout
+    """
+    from service.selector import condition
+    from service.store import open_database
+
+    _refuse_stray_options(kind)
+    path = _read_out(kind, out)
+    database, which = open_database(Settings.load()), condition(selectors)
+    if kind == "mlflow":
+        _export_to_mlflow(database, which, url, experiment)
+    elif kind == "tensorboard":
+        _export_to_tensorboard(database, which, Path(out))
+    elif kind == "latex":
+        _write(_compare(database, which, metric, baseline), kind, path)
+    else:
+        _write(_list(database, which, epochs=epochs), kind, path)
+
+
+def _refuse_stray_options(kind: str) -> None:
+    source = click.get_current_context().get_parameter_source
+    for option, kinds in _TAKEN_BY.items():
+        if kind not in kinds and source(option) is not ParameterSource.DEFAULT:
+            raise UsageError(f"--{option} does not go with --to {kind}, but with {_or(kinds)}")
+
+
+def _or(words: Sequence[str]) -> str:
+    *most, last = words
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def _read_out(kind: str, out: str) -> Path | None:
+    """Return the path to write to; None is standard output, which is for text."""
+    if out != "-":
+        return Path(out)
+    if kind in {"parquet", "tensorboard"}:
+        what = "the folder" if kind == "tensorboard" else "a file"
+        raise UsageError(f"--to {kind} needs --out with {what} to write to")
+    return None
+
+
+def _compare(
+    database: "Database", which: "ColumnElement[bool]", metric: str, baseline: str | None
+) -> "Table":
+    from service.comparison import compare
+    from service.comparison_table import comparison_table
+    from service.moment import read_metric
+    from service.queries import list_runs
+
+    return comparison_table(compare(list_runs(database, which), read_metric(metric), baseline))
+
+
+def _list(database: "Database", which: "ColumnElement[bool]", *, epochs: bool) -> "Table":
+    from service.cli.tables import job_table
+    from service.export.files import epoch_table
+    from service.queries import list_curves, list_jobs
+
+    jobs = list_jobs(database, which)[::-1]  # oldest first: a later export appends
+    _refuse_none(jobs)
+    return epoch_table(jobs, list_curves(database, which)) if epochs else job_table(jobs)
+
+
+def _refuse_none(jobs: Sequence[object]) -> None:
+    if not jobs:
+        raise DqError("There are no such jobs: nothing is exported. Type: dq results")
+
+
+def _write(table: "Table", kind: str, path: Path | None) -> None:
+    from service.export import files
+
+    if kind == "parquet" and path:
+        files.write_parquet(table, path)
+    elif path:
+        files.write_text(files.to_text(table, kind), path)
+    elif kind in {"csv", "md"}:
+        emit(table, kind)
+    else:
+        click.echo(files.to_text(table, kind))
+    if path:
+        say(f"{count(len(table.rows), 'row')} in {path}")
+
+
+def _export_to_tensorboard(
+    database: "Database", which: "ColumnElement[bool]", folder: Path
+) -> None:
+    from service.export.tensorboard import write_run
+    from service.queries import list_curves, list_jobs
+
+    jobs = list_jobs(database, which)[::-1]
+    _refuse_none(jobs)
+    epochs = {curve.job_id: curve.epochs for curve in list_curves(database, which)}
+    started = [job for job in jobs if epochs.get(job.job_id)]
+    with _counting(started) as counted:
+        for job in counted:
+            write_run(folder, job, epochs[job.job_id])
+    _say_left_out(len(jobs) - len(started))
+    say(f"{count(len(started), 'run')} in {folder}. Type: tensorboard --logdir {folder}")
+
+
+def _export_to_mlflow(
+    database: "Database", which: "ColumnElement[bool]", url: str, name: str
+) -> None:
+    from service.export.mlflow import Experiment
+    from service.queries import list_curves, show_job
+
+    jobs = list_curves(database, which)
+    _refuse_none(jobs)
+    started = [job.job_id for job in jobs if job.epochs or job.state.is_final]
+    experiment = Experiment.open(url, name)
+    with _counting(started) as counted:
+        done = Counter(experiment.add(show_job(database, id), database.name) for id in counted)
+    _say_left_out(len(jobs) - len(started))
+    told = ", ".join(f"{done[outcome]} {outcome}" for outcome in ("new", "updated", "unchanged"))
+    say(f"{count(len(started), 'run')} in MLflow's experiment {name}: {told}")
+
+
+def _say_left_out(left_out: int) -> None:
+    if left_out:
+        say(f"Left out: {count(left_out, 'job')} without an epoch yet.")
+
+
+@contextmanager
+def _counting(items: Sequence[_Item]) -> "Iterator[Iterable[_Item]]":
+    """Show on standard error how far the exporting is, if it takes a while."""
+    few = len(items) < _FEW_JOBS
+    with click.progressbar(items, label="Exporting", file=sys.stderr, hidden=few) as bar:
+        yield bar
