@@ -120,6 +120,10 @@ class _Token:
     def is_none(self) -> bool:
         return self.kind == "word" and self.text.lower() == "none"
 
+    @property
+    def is_operand(self) -> bool:
+        return self.kind in {"string", "word"}
+
     def __str__(self) -> str:
         return repr(_excerpt(self.text, 40))
 
@@ -235,18 +239,22 @@ class _Field:
     def read(self, value: _Value) -> Any:
         """Return a value of the field; raise ValueError, in a person's words, if it is none."""
         if value.is_list:
-            raise ValueError(f"{self.name} is {self.kind.noun}, and no list")
+            raise ValueError(f"{self.name} is {self._noun}, and no list")
         if value.is_none and self.is_nullable:
             return None
         return self._read_token(value.tokens[0])
 
     def _read_token(self, token: _Token) -> Any:
         if token.is_none:
-            raise ValueError(f"{self.name} is {self.kind.noun}, and never none")
+            raise ValueError(f"{self.name} is {self._noun}, and never none")
         try:
             return self.kind.read(token.text)
         except (KeyError, ValueError):
-            raise ValueError(f"{self.name} is {self.kind.noun}, which {token} is not") from None
+            raise ValueError(f"{self.name} is {self._noun}, which {token} is not") from None
+
+    @property
+    def _noun(self) -> str:
+        return f"{self.kind.noun} or none" if self.is_nullable else self.kind.noun
 
     @property
     def is_ordered(self) -> bool:
@@ -259,7 +267,7 @@ class _Field:
 
     def at(self, index: int) -> "_Field":
         """Return the field's value at one layer, from 0; raise ValueError if it has but one."""
-        raise ValueError(f"{self.name} is {self.kind.noun}, and no list: leave out [{index}]")
+        raise ValueError(f"{self.name} is {self._noun}, and no list: leave out [{index}]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,7 +293,7 @@ class _Metric(_Column):
     """A figure of the job's result, if it has one."""
 
     def compare(self, sign: str, value: Any) -> ColumnElement[bool]:
-        return exists().where(Result.job_id == Job.id, super().compare(sign, value))
+        return _has(Result, super().compare(sign, value))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -424,8 +432,12 @@ def _job_fields() -> Sequence[_Field]:
 
 def _is_tagged(tag: str | None) -> ColumnElement[bool]:
     """Return the condition that a job has a tag; or, for None, that it has none at all."""
-    tags = exists().where(Tag.job_id == Job.id)
-    return ~tags if tag is None else tags.where(Tag.tag == tag)
+    return ~_has(Tag) if tag is None else _has(Tag, Tag.tag == tag)
+
+
+def _has(table: type[Result | Tag], *which: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return the condition that a job has such a row, whatever the query around it joins."""
+    return exists().where(table.job_id == Job.id, *which).correlate(Job)
 
 
 def _metric_fields() -> Sequence[_Field]:
@@ -449,8 +461,7 @@ class _Parser:
     def parse(self) -> ColumnElement[bool]:
         parsed = self._either(negated=False)
         if self._next.kind != "end":
-            words = f"{self._next} is not expected: write and, or, or quotes around text"
-            raise _Trouble(words, self._next.end)
+            raise _Trouble(_explain_rest(self._next), self._next.end)
         return parsed
 
     def _either(self, negated: bool) -> ColumnElement[bool]:
@@ -579,14 +590,16 @@ class _Parser:
 
     def _take(self, what: str) -> _Token:
         """Take a token that is a value or a name."""
-        if self._next.kind not in {"string", "word"}:
+        if not self._next.is_operand:
             raise self._missing(what)
         self._position += 1
         return self._tokens[self._position - 1]
 
     def _missing(self, what: str) -> _Trouble:
-        last = self._tokens[self._position - 1].text if self._position else "the start"
-        return self._trouble(f"{what} is missing after {_excerpt(last, 40)}")
+        if not self._position:
+            return self._trouble(f"{what} is missing")
+        last = _excerpt(self._tokens[self._position - 1].text, 40)
+        return self._trouble(f"{what} is missing after {last}")
 
     def _trouble(self, words: str) -> _Trouble:
         """Return the trouble with what was read last."""
@@ -612,7 +625,12 @@ def _join(parts: Sequence[ColumnElement[bool]], *, all_of: bool) -> ColumnElemen
     return and_(*parts) if all_of else or_(*parts)
 
 
+def _explain_rest(token: _Token) -> str:
+    hint = ": put and, or, or quotes around the whole text" if token.is_operand else ""
+    return f"{token} is not expected here{hint}"
+
+
 def _explain_unknown(token: _Token) -> str:
-    near = get_close_matches(token.text, _fields(), n=1)
+    near = get_close_matches(token.text.partition(":")[0], _fields(), n=1)  # tag:paper
     meant = f" (did you mean {near[0]}?)" if near else ""
     return f"unknown field {token}{meant}: the fields are {', '.join(_fields())}"

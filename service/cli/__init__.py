@@ -17,6 +17,8 @@ COMMANDS = {
     "wait": "Wait until jobs have ended.",
     "watch": "Show how far jobs are, live.",
     "results": "List results, or compare configurations.",
+    "reproduce": "Hold a published table against our own runs.",
+    "export": "Write results to a file, TensorBoard or MLflow.",
     "show": "Show one job: spec, curve, attempts, provenance.",
     "diff": "List all in which two jobs differ.",
     "tag": "Put words on jobs, to name them by.",

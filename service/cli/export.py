@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -133,7 +133,7 @@ def _refuse_none(jobs: Sequence[object]) -> None:
         raise DqError("There are no such jobs: nothing is exported. Type: dq results")
 
 
-def _write(table: "Table", kind: str, path: Path | None) -> None:
+def _write(table: "Table", kind: Any, path: Path | None) -> None:
     from service.export import files
 
     if kind == "parquet" and path:

@@ -1,0 +1,81 @@
+"""`dq reproduce`: published tables beside our own runs."""
+
+import uuid
+from typing import TYPE_CHECKING
+
+import click
+
+from models.settings import Settings
+from models.state import JobState
+from service.cli.output import count, emit, format_option, say
+from service.report import Format
+
+if TYPE_CHECKING:
+    from models.database import Database
+    from service.grid import Grid
+
+
+@click.command
+@click.argument("name", required=False)
+@click.option("--scale", help="A smaller stand-in, which the table names.  [default: full]")
+@click.option("--seeds", type=click.IntRange(1), help="How many seeds.  [default: the table's]")
+@click.option("--no-wait", is_flag=True, help="Submit what is missing, and judge what there is.")
+@format_option
+def command(
+    *, name: str | None, scale: str | None, seeds: int | None, no_wait: bool, format: Format
+) -> None:
+    """Run what is missing of a published table, and hold our figures against it.
+
+    \b
+    dq reproduce notebook --scale small
+    dq reproduce my-table.yaml --seeds 5
+
+    Without a name it lists the tables there are. Exit code 4 says that the table is not met, 5
+    that the evidence does not suffice.
+    """
+    from service.cli.reproduction_tables import claim_table, figure_table, listing_table
+    from service.grid import repeat
+    from service.queries import list_runs
+    from service.reproduction import find_scale, judge, list_specs, load_table
+    from service.selector import ids_condition
+    from service.store import open_database
+
+    if name is None:
+        emit(listing_table(), format)
+        return
+    table = load_table(name)
+    stand_in = find_scale(table, scale)
+    grid = repeat(list_specs(table, stand_in), range(seeds or table.seeds))
+    database = open_database(Settings.load())
+    ids = _run(database, grid, name, no_wait)
+    report = judge(table, stand_in, list_runs(database, ids_condition(ids)))
+    emit(figure_table(report), format)
+    if format == "table" and report.claims:
+        click.echo("")
+        emit(claim_table(report), format)
+    report.check()
+
+
+def _run(database: "Database", grid: "Grid", name: str, no_wait: bool) -> tuple[int, ...]:
+    """Submit what is missing, wait for it, and return all the jobs."""
+    from service.broker import Broker
+    from service.cli.progress_view import ProgressView
+    from service.jobs import Order, submit
+    from service.queries import list_workers
+    from service.selector import ids_condition
+    from service.waiting import wait
+
+    say(str(grid))
+    order = Order(name=f"reproduce {name}"[:200], tags=("reproduce",), reuse=True)
+    broker = Broker(Settings.load())
+    submitted = submit(database, broker, grid.specs, order, uuid.uuid4().hex)
+    missing = len(submitted.created) + len(submitted.joined)
+    if missing and not no_wait:
+        say(f"{count(missing, 'job')} to be run.")
+        if not any(worker.is_alive for worker in list_workers(database)):
+            say("No worker is running. Type, in another terminal: dq worker")
+        with ProgressView() as view:
+            progress = wait(database, ids_condition(submitted.job_ids), None, view)
+        if failed := progress.states[JobState.FAILED]:
+            say(f"{count(failed, 'job')} failed, and is in no figure: dq results state:failed")
+    return submitted.job_ids

@@ -1,0 +1,1 @@
+"""The published tables that ship with dq, a YAML file each."""
