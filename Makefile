@@ -4,15 +4,21 @@ BIN := .venv/bin
 
 .PHONY: demo install format check test chaos clean
 
-demo: install
+demo: .venv/runs
 	$(BIN)/dq demo
 
-install: .venv/installed
+install: .venv/develops
 
-# pip comes from the venv; what it installs is what constraints.txt says was tested.
-.venv/installed: pyproject.toml constraints.txt
+# What is installed is what constraints.txt says was tested.
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.venv/runs: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[worker,dev]'
+	$(PIP) --editable '.[worker]'
+	touch $@
+
+.venv/develops: .venv/runs
+	$(PIP) --editable '.[worker,dev]'
 	touch $@
 
 format: install

@@ -18,7 +18,7 @@ COMMANDS = {
     "watch": "Show how far jobs are, live.",
     "results": "List results, or compare configurations.",
     "reproduce": "Hold a published table against our own runs.",
-    "export": "Write results to a file, TensorBoard or MLflow.",
+    "export": "Export results to files, TensorBoard or MLflow.",
     "show": "Show one job: spec, curve, attempts, provenance.",
     "diff": "List all in which two jobs differ.",
     "tag": "Put words on jobs, to name them by.",

@@ -41,7 +41,7 @@ def emit(table: Table, format: Format) -> None:
 def say(text: str) -> None:
     """Print words for a person, on standard error."""
     for line in text.splitlines() or [""]:
-        click.echo(clean(line, ascii=_is_plain(sys.stderr)), err=True)
+        click.echo(clean(line, ascii=is_plain(sys.stderr)), err=True)
 
 
 def pairs(facts: dict[str, Any], title: Sequence[str] = ()) -> Table:
@@ -56,7 +56,8 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _is_plain(stream: Any) -> bool:
+def is_plain(stream: Any) -> bool:
+    """Whether a stream takes ASCII alone."""
     return not (stream.encoding or "ascii").lower().startswith("utf")
 
 

@@ -1,12 +1,13 @@
 """`dq results`: list results, or compare configurations."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from models.settings import Settings
-from service.cli.output import emit, format_option, say
+from service.cli.output import emit, format_option, is_plain, say
 from service.cli.parameters import selector_argument
 from service.report import Format
 
@@ -121,7 +122,7 @@ def _draw_curves(
     from service.curves import curve_table
     from service.queries import list_curves
 
-    emit(curve_table(list_curves(database, which), metric), format)
+    emit(curve_table(list_curves(database, which), metric, ascii=is_plain(sys.stdout)), format)
 
 
 def _plot(database: "Database", which: "ColumnElement[bool]", metric: str, path: Path) -> None:

@@ -16,6 +16,9 @@ from service.report import Column, Table, clean, render, to_json_line
 if TYPE_CHECKING:
     import pyarrow
 
+#: A page is narrow: what says least about the result is left to the other formats.
+_LEAST_LATEX_PRIORITY = 50
+
 TextKind = Literal["csv", "jsonl", "md", "latex"]
 
 #: The columns of Parquet files that are no text. Named, so that a column in which this file has
@@ -39,7 +42,7 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': "''",  # OT1, LaTeX's default encoding, has no straight one
     "—": "---",
     "…": r"\ldots{}",
     "±": r"$\pm$",
@@ -106,14 +109,15 @@ def _parquet_type(name: str) -> "pyarrow.DataType":
 
 def _spell_latex(table: Table) -> str:
     r"""Write a table as the LaTeX package booktabs has it, to be taken in by \input."""
-    alignment = "".join(column.align[0] for column in table.columns)
-    head = [_escape(column.title) for column in table.columns]
-    body = [[_cell(row, column) for column in table.columns] for row in table.rows]
+    columns = [column for column in table.columns if column.priority >= _LEAST_LATEX_PRIORITY]
+    alignment = "".join(column.align[0] for column in columns)
+    head = [_escape(column.title) for column in columns]
+    body = [[_cell(row, column) for column in columns] for row in table.rows]
     lines = [
         r"% Made by dq export. Needs \usepackage{booktabs}.",
         r"\begin{table}",
-        r"  \centering",
-        rf"  \caption{{{_escape('. '.join(line for line in table.title if line))}.}}",
+        r"  \centering\small\setlength{\tabcolsep}{4pt}",
+        *(rf"  \caption{{{_escape(line)}}}" for line in _caption(table)),
         rf"  \begin{{tabular}}{{{alignment}}}",
         r"    \toprule",
         _latex_row(head),
@@ -125,6 +129,11 @@ def _spell_latex(table: Table) -> str:
         r"\end{table}",
     ]
     return "\n".join(lines)
+
+
+def _caption(table: Table) -> Iterable[str]:
+    if any(table.title):
+        yield f"{'; '.join(line for line in table.title if line)}."
 
 
 def _latex_row(cells: Sequence[str]) -> str:
