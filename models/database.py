@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from models.errors import DatabaseUnreachable, SchemaOutdated
@@ -55,7 +55,8 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """Open a transaction that reads one state of things and keeps no writer waiting."""
-        engine = self.engine.execution_options(reads_only=True)
+        options = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        engine = self.engine.execution_options(reads_only=True, **options)
         with self.reachable(), Session(engine) as session:
             yield session
 
@@ -81,12 +82,21 @@ class Database:
         """Raise DatabaseUnreachable where the driver says that the database does not answer."""
         try:
             yield
-        except (OperationalError, InterfaceError) as error:
+        except DBAPIError as error:
+            if not _is_outage(error):
+                raise
             raise DatabaseUnreachable(self._describe(error)) from error
 
     def _describe(self, error: DBAPIError) -> str:
         cause = " ".join(str(error.orig).split())
         return f"The database {self.name} does not answer: {cause}. Type: dq doctor"
+
+
+def _is_outage(error: DBAPIError) -> bool:
+    """Whether it is no fault of the statement."""
+    if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError):
+        return True
+    return type(error) is DatabaseError  # SQLite's word for a file that is none of its own
 
 
 def _postgres_engine(url: Any) -> Engine:

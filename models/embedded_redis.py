@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import quote
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -33,7 +34,7 @@ class EmbeddedRedis:
     @property
     def url(self) -> str:
         """The broker URL that Celery understands."""
-        return f"redis+socket://{self.socket}"
+        return f"redis+socket://{quote(str(self.socket))}"
 
     @property
     def socket(self) -> Path:
@@ -77,7 +78,12 @@ class EmbeddedRedis:
         command += ["--unixsocket", str(self.socket), "--unixsocketperm", "700"]
         command += ["--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction"]
         command += ["--logfile", str(self.log), "--pidfile", str(self.folder / "redis.pid")]
-        subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        try:
+            subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise BrokerUnreachable(
+                f"The embedded Redis does not start in {self.folder}: {error}. See {self.log}"
+            ) from error
         deadline = time.monotonic() + _START_SECONDS
         while not self.is_running():
             if time.monotonic() > deadline:
@@ -100,7 +106,10 @@ class EmbeddedRedis:
 
 def _make_private(folder: Path) -> None:
     """Make a folder that only this user may enter; refuse one that somebody else made."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise BrokerUnreachable(f"{folder} cannot be made: {error}. Set DQ_HOME.") from error
     if folder.stat().st_uid != os.getuid():
         raise BrokerUnreachable(
             f"{folder} belongs to another user. Set DQ_HOME to a folder of yours."

@@ -8,8 +8,9 @@ class EpochMetrics:
     """The figures after one epoch, as the notebook takes them, under their right names.
 
     The training figures are those of the LAST batch, in training mode (dropout on); the validation
-    figures are those of the whole validation split, in evaluation mode. Losses are mean
-    cross-entropies in nats, accuracies fractions in [0, 1], `seconds` wall time.
+    figures are those of the whole validation split, or of the test images where the spec's
+    `evaluation` says so, in evaluation mode. Losses are mean cross-entropies in nats, accuracies
+    fractions in [0, 1], `seconds` wall time.
     """
 
     epoch: int  # from 1

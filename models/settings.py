@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 from platformdirs import user_cache_path, user_data_path
 from pydantic import Field, ValidationError, field_validator
@@ -34,7 +35,7 @@ class Settings(BaseSettings):
         default=None, description="folder of the checkpoints; share it to resume on another host"
     )
     lease_seconds: float = Field(
-        default=30, ge=1, description="how long a silent worker keeps its job"
+        default=30, ge=1, allow_inf_nan=False, description="how long a silent worker keeps its job"
     )
 
     @classmethod
@@ -50,13 +51,37 @@ class Settings(BaseSettings):
             return cls()
         except ValidationError as error:
             first = error.errors()[0]
-            name = f"DQ_{str(first['loc'][0]).upper()}"
-            raise UsageError(f"{name}={first['input']}: {first['msg']}") from None
+            field = str(first["loc"][0])
+            # A URL is not repeated: it may hold a password.
+            value = "" if field.endswith("_url") else f"={first['input']}"
+            what = first["msg"].removeprefix("Value error, ")
+            raise UsageError(f"DQ_{field.upper()}{value}: {what}") from None
 
     @field_validator("home", "data_dir", "checkpoint_dir")
     @classmethod
     def _make_absolute(cls, path: Path | None) -> Path | None:
         return path.expanduser().absolute() if path else None
+
+    @field_validator("database_url")
+    @classmethod
+    def _names_database(cls, url: str) -> str:
+        scheme = url.partition("://")[0]
+        if url and (_is_misspelt(url) or scheme not in {*_POSTGRES, "sqlite"}):
+            raise ValueError("give postgresql://user:password@host/name or sqlite:////folder/file")
+        if scheme == "sqlite" and not url.removeprefix("sqlite://").strip("/"):
+            raise ValueError("name the file: sqlite:////folder/file")
+        return url
+
+    @field_validator("broker_url")
+    @classmethod
+    def _names_redis(cls, url: str) -> str:
+        scheme, _, rest = url.partition("://")
+        if url and (_is_misspelt(url) or scheme not in {"redis", "rediss", "redis+socket"}):
+            raise ValueError("give redis://:password@host:6379/0, rediss:// or redis+socket://")
+        number = rest.partition("?")[0].partition("/")[2]
+        if url and scheme != "redis+socket" and number and not number.isdecimal():
+            raise ValueError("what follows the host is the number of a Redis database, like /0")
+        return url
 
     @property
     def is_broker_embedded(self) -> bool:
@@ -72,7 +97,11 @@ class Settings(BaseSettings):
     def sql_url(self) -> str:
         """The database's URL as SQLAlchemy wants it."""
         if self.is_database_embedded:
-            return f"sqlite:///{self.home / 'dq.sqlite'}"
+            from sqlalchemy.engine.url import URL  # slow, and few commands need it
+
+            # Built, not written: the path may hold a % or a ?.
+            url = URL.create("sqlite", database=str(self.home / "dq.sqlite"))
+            return url.render_as_string(hide_password=False)
         scheme, _, rest = self.database_url.partition("://")
         return f"{'postgresql+psycopg' if scheme in _POSTGRES else scheme}://{rest}"
 
@@ -83,3 +112,11 @@ class Settings(BaseSettings):
 
 
 _POSTGRES = {"postgres", "postgresql"}
+
+
+def _is_misspelt(url: str) -> bool:
+    """Whether a URL lacks its scheme, or its port is no port."""
+    try:
+        return "://" not in url or urlsplit(url).port == 0
+    except ValueError:
+        return True

@@ -14,7 +14,8 @@ LONGEST_NOTE = 10_000
 
 
 def check_name(name: str | None) -> None:
-    """Raise UsageError for a name that is too long."""
+    """Raise UsageError for a name that is too long or cannot be stored."""
+    _check_storable("--name", name or "")
     if name is not None and len(name) > LONGEST_NAME:
         raise UsageError(f"--name has {len(name)} characters: give at most {LONGEST_NAME}")
 
@@ -51,9 +52,16 @@ def remove_tags(database: Database, which: ColumnElement[bool], tags: Sequence[s
 
 def write_note(database: Database, which: ColumnElement[bool], text: str) -> int:
     """Write a note on jobs, in the place of the one there was; return how many were selected."""
+    _check_storable("The note", text)
     if len(text) > LONGEST_NOTE:
         raise UsageError(f"A note has at most {LONGEST_NOTE:,} characters, not {len(text):,}")
     with database.writing() as session:
         ids = session.scalars(select(Job.id).where(which)).all()
         session.execute(update(Job).where(which).values(note=text or None))
         return len(ids)
+
+
+def _check_storable(what: str, text: str) -> None:
+    """Raise UsageError for what a database refuses: NUL, and halves of characters."""
+    if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
+        raise UsageError(f"{what} {text!r:.100} has characters that are no text: leave them out")

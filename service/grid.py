@@ -80,7 +80,7 @@ def build(values: Sequence[Value], base: ExperimentSpec | None = None) -> Experi
     """Return the spec of these values, the others being as in `base`, or by default."""
     given = {value.field: value.value for value in values}
     kept = base.model_dump() if base else {}
-    if "hidden" in given and "keep" not in given and base and not base.has_dropout:
+    if "hidden" in given and "keep" not in given and base and set(base.keep) == {1.0}:
         del kept["keep"]  # no dropout is no dropout on however many layers
     try:
         return ExperimentSpec.model_validate(kept | given)

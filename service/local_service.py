@@ -1,5 +1,6 @@
 """Redis and a worker for as long as a command runs: `dq up` and `dq demo`."""
 
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -32,13 +33,16 @@ class LocalService:
         log: Path | None = None,
     ) -> None:
         self.log = log
-        self._arguments = [*worker_arguments, "--with-parent"]
+        self._arguments = [*worker_arguments, "--with-parent", str(os.getpid())]
         self._redis = EmbeddedRedis(settings.home) if settings.is_broker_embedded else None
         self._stops_redis = stops_redis
         self._worker: subprocess.Popen[bytes] | None = None
         open_database(settings)
 
     def __enter__(self) -> Self:
+        # Their default would end this process at once, and leave behind what it started.
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _exit)
         if self._redis and self._redis.ensure_running():
             self._stops_redis = True
         self._worker = worker_program.start(self._arguments, self.log)
@@ -62,9 +66,9 @@ class LocalService:
         assert worker is not None
 
         def pass_on(number: int, _: FrameType | None) -> None:
-            worker.send_signal(number)
+            worker.send_signal(signal.SIGTERM if number == signal.SIGHUP else number)
 
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, pass_on)
         return worker.wait()
 
@@ -77,3 +81,7 @@ class LocalService:
         except subprocess.TimeoutExpired:
             self._worker.terminate()  # the second signal stops at once
             self._worker.wait()
+
+
+def _exit(number: int, _: FrameType | None) -> None:
+    raise SystemExit(128 + number)

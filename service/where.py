@@ -40,11 +40,6 @@ from models.tables import Job, Result, Tag
 from service.comparison import HIGHER_IS_BETTER
 from service.selector import in_sweep
 
-GRAMMAR = (
-    "comparisons of a field with a value (== != < <= > >= in), joined by and, or, not and "
-    "parentheses: lr < 0.05 and keep[0] == 0.9 and valid_acc > 0.98"
-)
-
 # Far more than a person writes, far less than Python's stack, or an SQLite expression (1000 deep),
 # has room for.
 _MOST_CHARACTERS = 10_000
@@ -239,14 +234,15 @@ class _Field:
     def read(self, value: _Value) -> Any:
         """Return a value of the field; raise ValueError, in a person's words, if it is none."""
         if value.is_list:
-            raise ValueError(f"{self.name} is {self._noun}, and no list")
+            several = f"write {self.name} in (...) for one of several"
+            raise ValueError(f"{self.name} is {self._noun}, and no list: {several}")
         if value.is_none and self.is_nullable:
             return None
         return self._read_token(value.tokens[0])
 
     def _read_token(self, token: _Token) -> Any:
         if token.is_none:
-            raise ValueError(f"{self.name} is {self._noun}, and never none")
+            raise ValueError(f"{self.name} is {self.kind.noun}, which none is not")
         try:
             return self.kind.read(token.text)
         except (KeyError, ValueError):
@@ -540,10 +536,12 @@ class _Parser:
 
     def _side(self) -> _Value:
         """Parse a value, which may be a list without parentheses: 0.9,0.8,0.8."""
-        value = self._value()
+        if self._is_next("("):
+            return self._value()
+        tokens = [self._take("a value")]
         while self._accept(","):
-            value = _Value((*value.tokens, self._take("a value")), is_list=True)
-        return value
+            tokens.append(self._take("a value"))
+        return _Value(tuple(tokens), is_list=len(tokens) > 1)
 
     def _value(self) -> _Value:
         if self._accept("("):
@@ -598,8 +596,9 @@ class _Parser:
     def _missing(self, what: str) -> _Trouble:
         if not self._position:
             return self._trouble(f"{what} is missing")
-        last = _excerpt(self._tokens[self._position - 1].text, 40)
-        return self._trouble(f"{what} is missing after {last}")
+        last = self._tokens[self._position - 1]
+        shown = last if last.is_operand else last.text
+        return self._trouble(f"{what} is missing after {shown}")
 
     def _trouble(self, words: str) -> _Trouble:
         """Return the trouble with what was read last."""

@@ -1,11 +1,11 @@
 """What every test stands on: no settings of the developer's, and real servers for who asks."""
 
 import os
-import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import event
@@ -14,7 +14,15 @@ from migrations.upgrade import upgrade
 from models.database import Database
 from models.embedded_redis import EmbeddedRedis
 from models.settings import Settings
-from servers import Outage, PostgresServer, RedisServer, locked_sqlite, short_folder
+from servers import (
+    FAST_FOLDER,
+    Outage,
+    PostgresServer,
+    RedisServer,
+    delete_rows,
+    locked_sqlite,
+    short_folder,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -51,11 +59,21 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
-def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated SQLite file to copy."""
-    path = tmp_path_factory.mktemp("migrated") / "dq.sqlite"
-    _migrate(f"sqlite:///{path}")
-    return path
+def migrated_sqlite() -> Iterator[str]:
+    """The URL of the session's migrated SQLite file."""
+    with short_folder("dq-sqlite-", FAST_FOLDER) as folder:
+        url = f"sqlite:///{folder / 'dq.sqlite'}"
+        _migrate(url)
+        yield url
+
+
+@pytest.fixture(scope="session")
+def databases() -> Iterator[dict[str, Database]]:
+    """The databases opened so far: an engine compiles its statements once, not once a test."""
+    opened: dict[str, Database] = {}
+    yield opened
+    for database in opened.values():
+        database.engine.dispose()
 
 
 @pytest.fixture
@@ -77,12 +95,11 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def empty_database_url(
-    backend: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterator[str]:
+def empty_database_url(backend: str, request: pytest.FixtureRequest) -> Iterator[str]:
     """The value of DQ_DATABASE_URL for a database without tables."""
     if backend == "sqlite":
-        yield f"sqlite:///{tmp_path / 'dq.sqlite'}"
+        with short_folder("dq-sqlite-", FAST_FOLDER) as folder:
+            yield f"sqlite:///{folder / 'dq.sqlite'}"
         return
     server: PostgresServer = request.getfixturevalue("postgres")
     server.create("empty")
@@ -93,23 +110,25 @@ def empty_database_url(
 
 
 @pytest.fixture
-def database_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The value of DQ_DATABASE_URL for a migrated database without rows."""
-    if backend == "sqlite":
-        shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path / "dq.sqlite")
-        yield f"sqlite:///{tmp_path / 'dq.sqlite'}"
-        return
-    server: PostgresServer = request.getfixturevalue("postgres")
-    server.clear("migrated")
-    yield server.url("migrated")
+def database_url(database: Database) -> str:
+    """The value of DQ_DATABASE_URL for `database`."""
+    return database.url.render_as_string(hide_password=False)
 
 
 @pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
+def database(
+    backend: str, databases: dict[str, Database], request: pytest.FixtureRequest
+) -> Database:
     """A migrated database without rows."""
-    database = Database(Settings(database_url=database_url).sql_url)
-    yield database
-    database.engine.dispose()
+    if backend == "sqlite":
+        url: str = request.getfixturevalue("migrated_sqlite")
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres")
+        server.end_transactions("migrated")
+        url = server.url("migrated")
+    database = databases.setdefault(url, Database(Settings(database_url=url).sql_url))
+    delete_rows(database)
+    return database
 
 
 @pytest.fixture
@@ -132,13 +151,17 @@ def outage(backend: str, request: pytest.FixtureRequest) -> Outage:
 
 @contextmanager
 def _lock_out(database: Database) -> Iterator[None]:
-    @event.listens_for(database.engine, "connect")
-    def be_impatient(connection, _):
+    def be_impatient(connection: Any, _: Any) -> None:
         connection.execute("PRAGMA busy_timeout = 50")
 
+    event.listen(database.engine, "connect", be_impatient)
     database.engine.dispose()
-    with locked_sqlite(Path(str(database.url.database))):
-        yield
+    try:
+        with locked_sqlite(Path(str(database.url.database))):
+            yield
+    finally:
+        event.remove(database.engine, "connect", be_impatient)
+        database.engine.dispose()
 
 
 def _migrate(url: str) -> None:

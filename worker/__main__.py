@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -32,10 +33,11 @@ def _parser() -> argparse.ArgumentParser:
     supervise = commands.add_parser("supervise", help="run jobs until told to stop")
     supervise.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     supervise.add_argument("--processes", type=int)
-    supervise.add_argument("--with-parent", action="store_true", help="end when the parent does")
+    supervise.add_argument("--with-parent", type=int, metavar="PID", help="end when it does")
     supervise.set_defaults(command=_supervise)
     consume = commands.add_parser("consume", help="be one Celery process of a supervisor")
     consume.add_argument("name")
+    consume.add_argument("supervisor", type=int, metavar="PID")
     consume.set_defaults(command=_consume)
     reconcile = commands.add_parser("reconcile", help="make one pass of the reconciler")
     reconcile.set_defaults(command=_reconcile)
@@ -55,6 +57,12 @@ def _add_data_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPa
     verify.set_defaults(command=_verify)
 
 
+def _end_with(parent: int) -> bool:
+    """Have this process told to stop when its parent dies; False if that died already."""
+    set_pdeathsig(signal.SIGTERM)
+    return os.getppid() == parent
+
+
 def _supervise(arguments: argparse.Namespace) -> int:
     from worker.app import make_doorbell
     from worker.places import places
@@ -62,8 +70,8 @@ def _supervise(arguments: argparse.Namespace) -> int:
     from worker.roster import Roster
     from worker.supervisor import Supervisor
 
-    if arguments.with_parent:
-        set_pdeathsig(signal.SIGTERM)
+    if arguments.with_parent and not _end_with(arguments.with_parent):
+        return 0
     logs.configure()
     settings = Settings.load()
     database = Database(settings.sql_url)
@@ -78,7 +86,8 @@ def _consume(arguments: argparse.Namespace) -> int:
     from worker.app import consume
 
     # A supervisor that is killed takes its Celery processes with it, gently.
-    set_pdeathsig(signal.SIGTERM)
+    if not _end_with(arguments.supervisor):
+        return 0
     return consume(Settings.load(), arguments.name)
 
 

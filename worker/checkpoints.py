@@ -69,5 +69,5 @@ class Checkpoints:
             attempt = int(path.name.partition("-")[0])
             if attempt <= self._claim.attempt and f"{folder.name}/{path.name}" not in kept:
                 path.unlink(missing_ok=True)
-        if not kept and folder.is_dir() and not any(folder.iterdir()):
+        if not any(kept) and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 from celery import Celery
-from kombu.exceptions import ChannelError
 from kombu.exceptions import OperationalError as KombuError
 from redis import Redis
 from redis.exceptions import RedisError
@@ -32,10 +31,9 @@ class Doorbell:
         """Whether no message waits, so that a queued job's message must have been lost."""
         try:
             with self._app.connection_for_write() as connection:
-                waiting = connection.default_channel.queue_declare(QUEUE, passive=True)
+                # Not passive: kombu would look for the queue without our key prefix, in vain.
+                waiting = connection.default_channel.queue_declare(QUEUE)
             return bool(waiting.message_count == 0)
-        except ChannelError:  # kombu's word for a queue that holds nothing
-            return True
         except (KombuError, RedisError, OSError) as error:
             raise _unreachable(error) from error
 

@@ -16,7 +16,6 @@ class DownloadBar:
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
-        self._bars.start()
         return self
 
     def __exit__(
@@ -26,6 +25,7 @@ class DownloadBar:
 
     def __call__(self, name: str, received: int, total: int) -> None:
         """Move a file's bar; a `total` of 0 is unknown."""
+        self._bars.start()  # not before: without a network there is nothing to show
         if name not in self._tasks:
             self._tasks[name] = self._bars.add_task(name)
         self._bars.update(self._tasks[name], completed=received, total=total or None)

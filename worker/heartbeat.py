@@ -32,8 +32,9 @@ class Heartbeat:
         self._lock = Lock()  # guards _epochs and _checkpoint
         self._epochs: list[EpochMetrics] = []
         self._checkpoint: tuple[str | None, int] = (None, 0)
-        #: The checkpoint that SQL points to.
+        #: The checkpoint that SQL points to, and the one it is just being told of.
         self.recorded_checkpoint = claim.checkpoint
+        self._told_checkpoint: str | None = None
         self._started_at = self._checked_at = self._beaten_at = time.monotonic()
         self._verdict: Exception | None = None
 
@@ -66,6 +67,11 @@ class Heartbeat:
         with self._lock:
             self._checkpoint = name, epoch
 
+    def checkpoints_in_use(self) -> set[str | None]:
+        """Return those that SQL points to, or may in a moment."""
+        with self._lock:
+            return {self.recorded_checkpoint, self._told_checkpoint, self._checkpoint[0]}
+
     def finish(self) -> Progress:
         """Stop the thread; return the progress it has not written."""
         self._done.set()
@@ -94,6 +100,7 @@ class Heartbeat:
 
     def _pending(self) -> Progress:
         with self._lock:
+            self._told_checkpoint = self._checkpoint[0]
             return Progress(tuple(self._epochs), *self._checkpoint)
 
     def _forget(self, written: Progress) -> None:
@@ -101,7 +108,7 @@ class Heartbeat:
             del self._epochs[: len(written.epochs)]
             if self._checkpoint[0] == written.checkpoint:
                 self._checkpoint = None, 0
-        self.recorded_checkpoint = written.checkpoint or self.recorded_checkpoint
+            self.recorded_checkpoint = written.checkpoint or self.recorded_checkpoint
 
     def _watch(self) -> None:
         """End what takes too long: gently at the next batch, or else together with the process."""

@@ -49,7 +49,8 @@ def visible_gpus() -> list[str]:
         [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False
     )
     if asked.returncode:
-        raise DqError(f"torch does not start: {asked.stderr.strip().splitlines()[-1]}")
+        why = asked.stderr.strip().splitlines() or [f"exit {asked.returncode}"]
+        raise DqError(f"torch does not start: {why[-1]}")
     names: list[str] = json.loads(asked.stdout)
     return names
 

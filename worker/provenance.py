@@ -69,7 +69,8 @@ def git_commit() -> str | None:
 
 
 def _git(*arguments: str) -> str | None:
-    command = ["git", "-C", str(_ROOT), *arguments]
+    # Without the lock a look at the checkout never meets the user's own git.
+    command = ["git", "--no-optional-locks", "-C", str(_ROOT), *arguments]
     try:
         asked = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import Select, exists, select, update
 from sqlalchemy.sql.dml import Update
@@ -63,8 +64,8 @@ class Reconciler:
             logger.warning("Redis is new, was wiped or restarted: ringing for every queued job")
             self._make_all_due()
         everything = forgetful or self._doorbell.is_empty()
-        rung = 0
-        while bells := self._take_due(everything):
+        began, rung = self._read_clock(), 0
+        while bells := self._take_due(everything, began):
             self._send(bells)
             rung += len(bells)
         if forgetful:
@@ -75,14 +76,18 @@ class Reconciler:
         with self._database.writing() as session:
             session.execute(_every_queued().values(publish_due=now(), publishes=0))
 
-    def _take_due(self, everything: bool) -> Sequence[Bell]:
-        """Put off the next ring of some jobs whose ring is due, and return their bells.
+    def _read_clock(self) -> datetime:
+        with self._database.reading() as session:
+            return session.scalars(select(now())).one()
+
+    def _take_due(self, everything: bool, began: datetime) -> Sequence[Bell]:
+        """Put off the next ring of some jobs, due when the pass began, and return their bells.
 
         A message that was sent may just wait behind others: only a queue that is empty proves it
         lost. So it is sent again only with `everything`.
         """
         with self._database.writing() as session:
-            jobs = session.scalars(_due(everything)).all()
+            jobs = session.scalars(_due(everything, began)).all()
             for job in jobs:
                 job.publish_due = from_now(OVERDUE_SECONDS)
                 job.publishes += 1
@@ -103,11 +108,11 @@ def _expired() -> Select[Job]:
     return select(Job).where(*expired).limit(_BATCH).with_for_update(skip_locked=True)
 
 
-def _due(everything: bool) -> Select[Job]:
+def _due(everything: bool, began: datetime) -> Select[Job]:
     due = select(Job).where(
         Job.state == JobState.QUEUED,
         Job.held.is_(False),
-        Job.publish_due <= now(),
+        Job.publish_due <= began,
         ~exists(select(Pause.id)),
     )
     if not everything:

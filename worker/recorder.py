@@ -106,15 +106,16 @@ class Recorder:
             return _claim_of(job)
 
     @_until_answered
-    def begin(self, claim: Claim, provenance: Provenance, epochs_done: int) -> None:
-        """Record what this attempt runs on, and forget epochs that it will measure again."""
+    def begin(
+        self, claim: Claim, provenance: Provenance, epochs_done: int, batches_done: int = 0
+    ) -> None:
+        """Record what this attempt runs on and from where, and forget what it measures again."""
         with self._fenced(claim) as (session, job):
             lifecycle.forget_progress(session, job, after_epoch=epochs_done)
             attempt = session.get_one(Attempt, (job.id, job.attempt))
             attempt.provenance, attempt.resumed_epoch = asdict(provenance), epochs_done
             if job.checkpoint:
-                origin = f"epoch {epochs_done}" if epochs_done else "scratch: no usable checkpoint"
-                lifecycle.log(session, job, f"resumed from {origin}")
+                lifecycle.log(session, job, _tell_origin(epochs_done, batches_done))
 
     def is_cancelled(self, claim: Claim) -> bool:
         """Return whether somebody asked to cancel, without writing anything."""
@@ -190,7 +191,7 @@ class Recorder:
         except Released:
             self.release(claim)
         except Exception as error:  # noqa: BLE001 - the worker's boundary: recorded on the job
-            self.fail(claim, _describe(error), format_exc())
+            self.fail(claim, _storable(_describe(error)), _storable(format_exc()))
 
     @contextmanager
     def _fenced(self, claim: Claim) -> Iterator[tuple[Session, Job]]:
@@ -268,6 +269,17 @@ def _add_result(session: Session, job: Job) -> None:
             **final,
         )
     )
+
+
+def _tell_origin(epochs_done: int, batches_done: int) -> str:
+    if not epochs_done and not batches_done:
+        return "resumed from scratch: no usable checkpoint"
+    return f"resumed from epoch {epochs_done}" + (f", batch {batches_done}" if batches_done else "")
+
+
+def _storable(text: str) -> str:
+    """Escape what a database refuses: NUL, and halves of characters."""
+    return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
 
 
 def _describe(error: Exception) -> str:

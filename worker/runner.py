@@ -23,7 +23,8 @@ def _run(claim: Claim, process: WorkerProcess) -> None:
     with Heartbeat(recorder, claim, process.stopping) as heartbeat:
         data = process.load(claim.spec.dataset)
         training = checkpoints.resume(data, process.device)
-        recorder.begin(claim, provenance(process.device, data.content_hash), training.epoch)
+        origin = provenance(process.device, data.content_hash)
+        recorder.begin(claim, origin, training.epoch, training.batch)
         try:
             for metrics in trainer.train(claim.spec, training, data, heartbeat.check):
                 heartbeat.report(metrics)
@@ -32,12 +33,13 @@ def _run(claim: Claim, process: WorkerProcess) -> None:
         except Released:
             _save(training, checkpoints, heartbeat)
             raise
-        recorder.succeed(claim, heartbeat.finish())
-    if not claim.keep_checkpoint:
-        checkpoints.prune()
+        unwritten = heartbeat.finish()
+        recorder.succeed(claim, unwritten)
+    kept = unwritten.checkpoint or heartbeat.recorded_checkpoint
+    checkpoints.prune(kept if claim.keep_checkpoint else None)
 
 
 def _save(training: trainer.Run, checkpoints: Checkpoints, heartbeat: Heartbeat) -> None:
     if saved := checkpoints.save(training):
-        checkpoints.prune(saved, heartbeat.recorded_checkpoint)
         heartbeat.report_checkpoint(saved, training.epoch)
+        checkpoints.prune(*heartbeat.checkpoints_in_use())

@@ -43,6 +43,7 @@ class Post:
     def start(self) -> None:
         """Start the process in a session of its own, so that it can be killed with its child."""
         command = [sys.executable, "-P", "-m", "worker", "consume", worker_name(self.place)]
+        command.append(str(os.getpid()))
         environment = {**os.environ, **self.place.environment}
         self.process = subprocess.Popen(command, env=environment, start_new_session=True)
         self.started_at = time.monotonic()

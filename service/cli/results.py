@@ -85,7 +85,11 @@ def command(
         order = read_sort(sort or (metric if top else "id"))
         request = Request(order, top or limit, moment, after)
         columns = Choice(tuple(cols.split(",")) if cols else None, only_changed)
-        _list(database, which, request, columns, format)
+        if not _list(database, which, request, columns, format):
+            is_chosen = selectors or where or after
+            say(
+                "There are no such jobs." if is_chosen else "There are no jobs yet. Type: dq submit"
+            )
 
 
 def _select(selectors: tuple[str, ...], where: str | None) -> "ColumnElement[bool]":
@@ -104,7 +108,8 @@ def _list(
     request: "Request",
     columns: "Choice",
     format: Format,
-) -> None:
+) -> bool:
+    """Print a page; return whether it holds a job."""
     from service.cli.tables import job_table
     from service.pages import read_page
 
@@ -112,8 +117,7 @@ def _list(
     emit(job_table(page.rows, columns, request.moment), format)
     if page.next:
         say(f"There are more: add --after {page.next}")
-    if not page.rows:
-        say("There are no such jobs. Type: dq status")
+    return bool(page.rows)
 
 
 def _draw_curves(

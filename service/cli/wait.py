@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from models.errors import UsageError
 from models.settings import Settings
 from service.cli.output import emit, format_option, say
 from service.cli.parameters import Duration, selector_argument
@@ -29,7 +30,10 @@ def command(*, selectors: tuple[str, ...], timeout: float | None, format: Format
     from service.store import open_database
 
     database = open_database(Settings.load())
-    wait_and_report(database, list_ids(database, condition(selectors)), timeout, format)
+    job_ids = list_ids(database, condition(selectors))
+    if not job_ids:
+        raise UsageError(f"There are no such jobs: {' '.join(selectors)}. Type: dq results")
+    wait_and_report(database, job_ids, timeout, format)
 
 
 def wait_and_report(

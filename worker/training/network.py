@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from models.datasets import DATASETS
 from models.spec import ExperimentSpec
@@ -15,7 +15,8 @@ def build(spec: ExperimentSpec, masks: torch.Generator) -> nn.Sequential:
     """Return the spec's network on the CPU, its weights still undefined.
 
     It takes (batch, features) to logits (batch, classes). Each hidden layer is Linear, ReLU and,
-    where keep is under 1, Dropout1D drawing from `masks`; the output layer is a bare Linear.
+    where keep is under 1, Dropout1D drawing from `masks`; the output layer is a bare Linear. If
+    input_keep is under 1, a Dropout1D of the features comes before all.
     """
     return nn.Sequential(*_layers(spec, masks))
 
@@ -23,11 +24,13 @@ def build(spec: ExperimentSpec, masks: torch.Generator) -> nn.Sequential:
 def _layers(spec: ExperimentSpec, masks: torch.Generator) -> Iterator[nn.Module]:
     dataset = DATASETS[spec.dataset]
     widths = (dataset.features, *spec.hidden)
+    if spec.input_keep < 1:
+        yield Dropout1D(spec.input_keep, masks, spec.mask)
     for (fan_in, fan_out), keep in zip(pairwise(widths), spec.keep, strict=True):
         yield _undefined_linear(fan_in, fan_out)
         yield nn.ReLU()
         if keep < 1:
-            yield Dropout1D(keep, masks)
+            yield Dropout1D(keep, masks, spec.mask)
     yield _undefined_linear(widths[-1], dataset.classes)
 
 
@@ -47,3 +50,9 @@ def initialise(network: nn.Sequential, generator: torch.Generator) -> None:
             nn.init.kaiming_uniform_(layer.weight, a=5**0.5, generator=generator)
             bound = layer.in_features**-0.5
             nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+
+
+def hidden_weights(network: nn.Sequential) -> list[Tensor]:
+    """Return the weights (units, inputs) of the hidden layers: of every Linear but the last."""
+    linears = [layer for layer in network if isinstance(layer, nn.Linear)]
+    return [layer.weight for layer in linears[:-1]]

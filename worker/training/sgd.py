@@ -1,9 +1,9 @@
-"""Stochastic gradient descent, written out as in the notebook."""
+"""Stochastic gradient descent, written out: the notebook's step, the paper's momentum and norms."""
 
 from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 @torch.no_grad()
@@ -13,3 +13,34 @@ def step(parameters: Iterable[nn.Parameter], lr: float) -> None:
         if p.grad is not None:
             p.sub_(lr * p.grad)
             p.grad.zero_()
+
+
+@torch.no_grad()
+def step_with_momentum(
+    parameters: Iterable[nn.Parameter], velocities: Iterable[Tensor], lr: float, momentum: float
+) -> None:
+    """Descend by v <- momentum * v - lr * dL/dp and p <- p + v, and zero the gradient.
+
+    As in Sutskever et al. 2013, equations 1 and 2 (https://proceedings.mlr.press/v28/sutskever13.html).
+    torch.optim.SGD multiplies by lr outside: v <- momentum * v + dL/dp and p <- p - lr * v. While
+    lr stays the same, so do the parameters; when it decays, there the velocity gathered earlier is
+    scaled down with it at once, and here it is not.
+    """
+    for p, v in zip(parameters, velocities, strict=True):
+        if p.grad is not None:
+            v.mul_(momentum).sub_(lr * p.grad)
+            p.add_(v)
+            p.grad.zero_()
+
+
+@torch.no_grad()
+def limit_norms(weights: Iterable[Tensor], max_norm: float) -> None:
+    """Scale each row of a weight down to the L2 norm `max_norm` if it is longer.
+
+    A row of a weight (units, inputs) is what comes into one unit: w <- w min(1, c / ||w||), the
+    projection onto a ball of radius c of Srivastava et al. 2014, section 5.1.
+    """
+    for weight in weights:
+        norms = torch.linalg.vector_norm(weight, dim=1, keepdim=True)  # (units, 1)
+        # A row of zeros: c / 0 is infinite, and so limited to 1.
+        weight.mul_((max_norm / norms).clamp(max=1))

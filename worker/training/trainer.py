@@ -31,6 +31,8 @@ class Run:
     order: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
     #: Wall time the epoch under way has taken so far, its earlier attempts included.
     seconds: float = 0.0
+    #: One for each of the network's parameters, on its device; none without momentum.
+    velocities: list[Tensor] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Snapshot:
     batch: int
     order: Tensor
     seconds: float
+    #: Left out by the checkpoints of earlier releases, which had no momentum.
+    velocities: list[Tensor] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ def start(spec: ExperimentSpec, data: Data, device: torch.device | str) -> Run:
     run = _make_run(spec, data)
     network.initialise(run.network, run.randomness.init)
     run.network.to(device)
+    if spec.momentum:
+        run.velocities = [torch.zeros_like(p) for p in run.network.parameters()]
     return run
 
 
@@ -74,6 +80,7 @@ def restore(
     run.randomness.restore(snapshot.randomness)
     run.epoch, run.batch, run.seconds = snapshot.epoch, snapshot.batch, snapshot.seconds
     run.order = snapshot.order.clone()
+    run.velocities = [velocity.clone().to(device) for velocity in snapshot.velocities]
     return run
 
 
@@ -86,6 +93,7 @@ def snapshot(run: Run) -> Snapshot:
         batch=run.batch,
         order=run.order.clone(),
         seconds=run.seconds,
+        velocities=[velocity.cpu().clone() for velocity in run.velocities],
     )
 
 
@@ -122,30 +130,45 @@ def _train_epoch(
     batches = torch.split(run.order.to(data.train_x.device), spec.batch_size)
     for indexes in batches[run.batch :]:
         before_batch()
-        last = _train_batch(run.network, data.train_x[indexes], data.train_y[indexes], spec.lr)
+        last = _train_batch(spec, run, data.train_x[indexes], data.train_y[indexes])
         run.batch += 1
         run.seconds = time.perf_counter() - began
-    figures = _fetch(last, _evaluate(run.network, data))
+    figures = _fetch(last, _evaluate(run.network, *_pick_images(spec, data)))
     if not all(map(math.isfinite, figures)):
         raise Diverged(f"diverged at epoch {run.epoch + 1}")
     return EpochMetrics(run.epoch + 1, *figures, time.perf_counter() - began)
 
 
-def _train_batch(network: nn.Sequential, x: Tensor, y: Tensor, lr: float) -> _Pass:
+def _train_batch(spec: ExperimentSpec, run: Run, x: Tensor, y: Tensor) -> _Pass:
     # x: (batch, features), y: (batch,)
-    logits = network(x)
+    logits = run.network(x)
     loss = cross_entropy(logits, y)
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    sgd.step(network.parameters(), lr)
+    _update(spec, run)
     return _Pass(loss.detach(), _accuracy(logits, y))
 
 
+def _update(spec: ExperimentSpec, run: Run) -> None:
+    lr = spec.lr * spec.lr_decay**run.epoch
+    if spec.momentum:
+        sgd.step_with_momentum(run.network.parameters(), run.velocities, lr, spec.momentum)
+    else:
+        sgd.step(run.network.parameters(), lr)
+    if spec.max_norm is not None:
+        sgd.limit_norms(network.hidden_weights(run.network), spec.max_norm)
+
+
+def _pick_images(spec: ExperimentSpec, data: Data) -> tuple[Tensor, Tensor]:
+    """Return the images, and their labels, that the metrics named valid_* are taken on."""
+    return (data.test_x, data.test_y) if spec.evaluation == "test" else (data.valid_x, data.valid_y)
+
+
 @torch.no_grad()
-def _evaluate(network: nn.Sequential, data: Data) -> _Pass:
+def _evaluate(network: nn.Sequential, x: Tensor, y: Tensor) -> _Pass:
     # In one pass: in parts, the mean loss would be summed in another order and round differently.
     network.eval()
-    logits = network(data.valid_x)
-    return _Pass(cross_entropy(logits, data.valid_y), _accuracy(logits, data.valid_y))
+    logits = network(x)
+    return _Pass(cross_entropy(logits, y), _accuracy(logits, y))
 
 
 def _accuracy(logits: Tensor, y: Tensor) -> Tensor:

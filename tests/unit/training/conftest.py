@@ -26,6 +26,21 @@ def spec() -> ExperimentSpec:
     )
 
 
+@pytest.fixture
+def paper_spec(spec: ExperimentSpec) -> ExperimentSpec:
+    """The same with all that the paper's table 2 trains with besides."""
+    paper = {
+        "input_keep": 0.8,
+        "mask": "sample",
+        "lr": 0.1,
+        "momentum": 0.9,
+        "max_norm": 1.0,
+        "lr_decay": 0.9,
+        "evaluation": "test",
+    }
+    return ExperimentSpec(**{**spec.model_dump(), **paper})
+
+
 @pytest.fixture(scope="session")
 def real_data_dir() -> Path:
     folder = os.environ.get("DQ_DATA_DIR")

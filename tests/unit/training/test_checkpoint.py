@@ -1,3 +1,5 @@
+import hashlib
+import io
 import subprocess
 import sys
 from dataclasses import replace
@@ -27,6 +29,12 @@ except OSError as error:
     print("OSError", error.errno)
 """
 
+# What a checkpoint of the fixtures' spec said to belong to.
+OWNER_BEFORE_MOMENTUM = (
+    '1 {"dataset":"digits","train_size":null,"hidden":[32,32,32],"keep":[0.9,0.8,0.8],'
+    '"lr":0.5,"batch_size":100,"epochs":3,"seed":7}'
+)
+
 
 @pytest.fixture
 def snapshot(spec: ExperimentSpec, digits: Data) -> trainer.Snapshot:
@@ -49,6 +57,39 @@ def test_what_is_loaded_is_what_was_saved(
     assert (loaded.epoch, loaded.batch, loaded.seconds) == (0, 0, 0.0)
     assert all(torch.equal(loaded.weights[name], w) for name, w in snapshot.weights.items())
     assert all(torch.equal(loaded.randomness[name], s) for name, s in snapshot.randomness.items())
+
+
+def test_velocities_are_loaded_as_they_were_saved(
+    tmp_path: Path, paper_spec: ExperimentSpec, digits: Data
+) -> None:
+    run = trainer.start(paper_spec, digits, "cpu")
+    next(trainer.train(paper_spec, run, digits))
+
+    checkpoint.save(tmp_path / "1.checkpoint", paper_spec, trainer.snapshot(run))
+    loaded = checkpoint.load(tmp_path / "1.checkpoint", paper_spec)
+
+    assert all(map(torch.equal, loaded.velocities, run.velocities))
+    assert [v.shape for v in loaded.velocities] == [p.shape for p in run.network.parameters()]
+    assert all(v.any() for v in loaded.velocities)
+
+
+def test_a_checkpoint_without_momentum_holds_no_velocities(snapshot: trainer.Snapshot) -> None:
+    assert snapshot.velocities == []
+
+
+def test_a_checkpoint_of_before_there_was_momentum_is_still_loaded(
+    tmp_path: Path, spec: ExperimentSpec, snapshot: trainer.Snapshot
+) -> None:
+    content = {name: value for name, value in vars(snapshot).items() if name != "velocities"}
+    body = io.BytesIO()
+    torch.save({"belongs_to": OWNER_BEFORE_MOMENTUM, **content}, body)
+    path = tmp_path / "1.checkpoint"
+    path.write_bytes(hashlib.sha256(body.getvalue()).digest() + body.getvalue())
+
+    loaded = checkpoint.load(path, spec)
+
+    assert all(torch.equal(loaded.weights[name], w) for name, w in snapshot.weights.items())
+    assert loaded.velocities == []
 
 
 def test_a_second_save_replaces_the_first_and_leaves_nothing_else(
@@ -94,7 +135,10 @@ def test_a_checkpoint_longer_than_it_was_is_refused(path: Path, spec: Experiment
         checkpoint.load(path, spec)
 
 
-@pytest.mark.parametrize("difference", [{"seed": 8}, {"lr": 0.4}, {"keep": (0.9, 0.8, 0.7)}])
+@pytest.mark.parametrize(
+    "difference",
+    [{"seed": 8}, {"lr": 0.4}, {"keep": (0.9, 0.8, 0.7)}, {"momentum": 0.9}, {"mask": "sample"}],
+)
 def test_a_checkpoint_of_another_spec_is_refused(
     path: Path, spec: ExperimentSpec, difference: dict[str, object]
 ) -> None:

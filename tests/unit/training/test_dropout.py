@@ -62,3 +62,38 @@ def test_the_gradient_passes_only_through_what_was_kept() -> None:
 
     assert x.grad is not None
     assert torch.equal(x.grad, 3 * bernoulli(0.7, 32).expand(4, 32))
+
+
+def test_a_sample_mask_is_what_bernoulli_draws_for_each_activation_of_each_row() -> None:
+    x = torch.randn(50, 200, generator=seeded(1), requires_grad=True)
+
+    dropped = Dropout1D(0.8, seeded(), "sample")(x)
+    (dropped * 3).sum().backward()
+
+    drawn = torch.bernoulli(torch.full((50, 200), 0.8), generator=seeded())
+    assert torch.equal(dropped, x * drawn)
+    assert x.grad is not None
+    assert torch.equal(x.grad, 3 * drawn)
+
+
+def test_with_a_sample_mask_each_row_loses_activations_of_its_own() -> None:
+    dropped = Dropout1D(0.5, seeded(), "sample")(torch.ones(100, 64))
+
+    assert len({tuple(row) for row in dropped.tolist()}) == 100
+    assert set(dropped.flatten().tolist()) == {0.0, 1.0}
+
+
+def test_one_row_alone_loses_the_same_with_either_mask() -> None:
+    of_batch, of_sample = Dropout1D(0.5, seeded(), "batch"), Dropout1D(0.5, seeded(), "sample")
+
+    assert torch.equal(of_batch(torch.ones(1, 64)), of_sample(torch.ones(1, 64)))
+
+
+def test_evaluation_with_a_sample_mask_multiplies_by_keep_and_draws_nothing() -> None:
+    generator = seeded()
+    x = torch.randn(3, 16, generator=seeded(1))
+
+    scaled = Dropout1D(0.8, generator, "sample").eval()(x)
+
+    assert torch.equal(scaled, x * 0.8)
+    assert torch.equal(generator.get_state(), seeded().get_state())

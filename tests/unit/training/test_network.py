@@ -49,3 +49,37 @@ def test_building_leaves_the_global_generator_alone() -> None:
     make_network(hidden=(30, 20), keep=(0.9, 0.8))(torch.zeros(4, 64))
 
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_an_input_keep_below_1_drops_features_before_the_first_layer() -> None:
+    built = make_network(hidden=(30,), input_keep=0.5)
+
+    assert [type(layer) for layer in built] == [Dropout1D, nn.Linear, nn.ReLU, nn.Linear]
+    dropped = torch.bernoulli(torch.full((64,), 0.5), generator=seeded())
+    x = torch.randn(4, 64, generator=seeded(1))
+    assert torch.equal(built(x), built[1:](x * dropped))
+    assert torch.equal(built.eval()(x), built[1:](x * 0.5))
+
+
+def test_all_dropout_of_a_network_has_the_specs_mask() -> None:
+    built = make_network(hidden=(30, 20), keep=(0.9, 0.8), input_keep=0.7, mask="sample")
+
+    dropouts = [layer for layer in built if isinstance(layer, Dropout1D)]
+    assert [(layer.keep, layer.mask) for layer in dropouts] == [
+        (0.7, "sample"),
+        (0.9, "sample"),
+        (0.8, "sample"),
+    ]
+
+
+def test_an_input_keep_leaves_the_first_weights_as_they_are() -> None:
+    plain, dropping = make_network(hidden=(30,)), make_network(hidden=(30,), input_keep=0.5)
+
+    pairs = zip(plain.parameters(), dropping.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_the_hidden_weights_are_those_of_all_layers_but_the_output() -> None:
+    built = make_network(hidden=(30, 20), keep=(0.9, 0.8), input_keep=0.7)
+
+    assert [weight.shape for weight in network.hidden_weights(built)] == [(30, 64), (20, 30)]

@@ -51,6 +51,17 @@ def train_until(
     return untimed(metrics)
 
 
+def resume_at(
+    batch: int, spec: ExperimentSpec, data: Data, path: Path
+) -> tuple[list[EpochMetrics], list[EpochMetrics]]:
+    """Return the metrics before and after a run was saved before a batch and taken up again."""
+    run = trainer.start(spec, data, "cpu")
+    before = train_until(batch, spec, run, data)
+    checkpoint.save(path, spec, trainer.snapshot(run))
+    resumed = trainer.restore(spec, data, "cpu", checkpoint.load(path, spec))
+    return before, untimed(list(trainer.train(spec, resumed, data)))
+
+
 @contextmanager
 def threads(count: int) -> Iterator[None]:
     before = torch.get_num_threads()
@@ -112,6 +123,19 @@ def test_one_thread_gives_the_figures_of_two(spec: ExperimentSpec, digits: Data)
     assert one == two
 
 
+def test_one_thread_gives_the_figures_of_two_with_a_limit_on_norms(
+    paper_spec: ExperimentSpec, digits: Data
+) -> None:
+    wide = paper_spec.model_copy(update={"hidden": (512, 512, 512), "batch_size": 400})
+    with threads(1):
+        one = train_all(wide, digits)
+
+    with threads(2):
+        two = train_all(wide, digits)
+
+    assert one == two
+
+
 def test_training_leaves_the_global_generator_alone(spec: ExperimentSpec, digits: Data) -> None:
     before = torch.random.get_rng_state()
 
@@ -125,17 +149,19 @@ def test_training_leaves_the_global_generator_alone(spec: ExperimentSpec, digits
 def test_a_run_resumed_from_disk_at_any_batch_gives_the_figures_of_an_undisturbed_one(
     spec: ExperimentSpec, digits: Data, tmp_path: Path, batch: int
 ) -> None:
-    undisturbed = train_all(spec, digits)
-    path = tmp_path / "run.checkpoint"
-    run = trainer.start(spec, digits, "cpu")
+    before, after = resume_at(batch, spec, digits, tmp_path / "run.checkpoint")
 
-    before = train_until(batch, spec, run, digits)
-    checkpoint.save(path, spec, trainer.snapshot(run))
-    resumed = trainer.restore(spec, digits, "cpu", checkpoint.load(path, spec))
-    after = untimed(list(trainer.train(spec, resumed, digits)))
-
-    assert before + after == undisturbed
+    assert before + after == train_all(spec, digits)
     assert len(before) == batch // 12
+
+
+@pytest.mark.parametrize("batch", [0, 1, 12, 18, 35])
+def test_a_run_with_velocities_resumed_at_any_batch_gives_the_figures_of_an_undisturbed_one(
+    paper_spec: ExperimentSpec, digits: Data, tmp_path: Path, batch: int
+) -> None:
+    before, after = resume_at(batch, paper_spec, digits, tmp_path / "run.checkpoint")
+
+    assert before + after == train_all(paper_spec, digits)
 
 
 def test_a_run_resumed_from_an_epochs_end_ends_with_the_same_weights(
@@ -175,6 +201,21 @@ def test_a_snapshot_does_not_move_with_its_run(spec: ExperimentSpec, digits: Dat
 
     restored = trainer.restore(spec, digits, "cpu", taken)
     assert untimed(list(trainer.train(spec, restored, digits))) == train_all(spec, digits)
+
+
+def test_velocities_of_a_snapshot_move_neither_with_its_run_nor_with_one_restored(
+    paper_spec: ExperimentSpec, digits: Data
+) -> None:
+    run = trainer.start(paper_spec, digits, "cpu")
+    train_until(5, paper_spec, run, digits)
+    taken = trainer.snapshot(run)
+    before = [velocity.clone() for velocity in taken.velocities]
+
+    list(trainer.train(paper_spec, run, digits))
+    restored = trainer.restore(paper_spec, digits, "cpu", taken)
+    list(trainer.train(paper_spec, restored, digits))
+
+    assert all(map(torch.equal, taken.velocities, before))
 
 
 def test_an_epochs_time_includes_that_before_its_resumption(
@@ -250,3 +291,48 @@ def test_data_with_fewer_images_than_the_spec_names_are_refused(
 
     with pytest.raises(ValueError, match="100 training images for a spec of 1197"):
         trainer.start(spec, short, "cpu")
+
+
+def test_the_rate_of_an_epoch_is_that_of_the_first_times_the_decay_to_its_number(
+    spec: ExperimentSpec, digits: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+    monkeypatch.setattr(trainer.sgd, "step", lambda _, lr: rates.append(lr))
+
+    train_all(spec.model_copy(update={"lr_decay": 0.5}), digits)
+
+    assert rates == [0.5] * 12 + [0.25] * 12 + [0.125] * 12
+
+
+def test_no_row_of_a_hidden_weight_is_longer_than_the_limit_and_the_output_layer_has_none(
+    spec: ExperimentSpec, digits: Data
+) -> None:
+    limited = spec.model_copy(update={"max_norm": 0.4})
+    run = trainer.start(limited, digits, "cpu")
+
+    list(trainer.train(limited, run, digits))
+
+    *hidden, output = (w.norm(dim=1) for w in run.network.parameters() if w.ndim == 2)
+    assert [norms.max().item() for norms in hidden] == pytest.approx([0.4] * 3)
+    assert output.min() > 0.4
+
+
+def test_what_is_evaluated_on_changes_nothing_of_the_training(
+    spec: ExperimentSpec, digits: Data
+) -> None:
+    on_valid = train_all(spec, digits)
+
+    on_test = train_all(spec.model_copy(update={"evaluation": "test"}), digits)
+
+    assert [m.train_loss for m in on_test] == [m.train_loss for m in on_valid]
+    assert [m.valid_loss for m in on_test] != [m.valid_loss for m in on_valid]
+
+
+def test_evaluation_on_test_images_looks_at_no_validation_image(
+    spec: ExperimentSpec, digits: Data
+) -> None:
+    blinding = replace(digits, valid_x=torch.full_like(digits.valid_x, math.inf))
+
+    metrics = train_all(spec.model_copy(update={"evaluation": "test"}), blinding)
+
+    assert len(metrics) == spec.epochs

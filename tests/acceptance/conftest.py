@@ -1,0 +1,176 @@
+"""A person at a terminal: the installed `dq`, real processes, and a home of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from servers import short_folder, wait_until
+
+DQ = Path(sys.executable).with_name("dq")
+#: A small experiment on the data set that is always there: 12 batches an epoch.
+DIGITS = {"--dataset": "digits", "--hidden": "16x2", "--batch-size": "100", "--epochs": "3"}
+#: No request leaves this host, whether it has a network or not.
+NO_NETWORK = {"HTTP_PROXY": "http://127.0.0.1:1", "HTTPS_PROXY": "http://127.0.0.1:1"}
+#: What a command may take; other work on the host makes it slow.
+PATIENCE = 90.0
+
+
+@dataclass
+class Terminal:
+    """Types `dq` commands, each a process, with DQ_HOME below one folder."""
+
+    folder: Path
+    program: Path = DQ
+    started: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "dq"
+
+    def environment(self, **settings: str) -> dict[str, str]:
+        """Return the developer's environment without any setting of dq, and with these."""
+        own = {name: os.environ[name] for name in os.environ if name[:3] not in ("DQ_", "PYT")}
+        nowhere = {"DQ_HOME": str(self.home), "DQ_DATA_DIR": str(self.folder / "data")}
+        return {**own, "HOME": str(self.folder), **NO_NETWORK, **nowhere, **settings}
+
+    def dq(self, *words: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command to its end."""
+        return subprocess.run(
+            [self.program, *words],
+            env=self.environment(**settings),
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+    def data(self, *words: str, **settings: str) -> Any:
+        """Run a command that succeeds; return the data it printed."""
+        done = self.dq(*words, "--json", **settings)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def submit(self, *words: str, **settings: str) -> list[int]:
+        """Submit new jobs, small if no options make them large; return their ids."""
+        defaults = [word for pair in DIGITS.items() if pair[0] not in words for word in pair]
+        jobs: list[int] = self.data("submit", "--force", *defaults, *words, **settings)["jobs"]
+        return jobs
+
+    def run_jobs(self, *words: str) -> list[int]:
+        """Submit jobs, and wait until they have succeeded."""
+        jobs = self.submit(*words)
+        assert self.dq("wait", f"{jobs[0]}..{jobs[-1]}").returncode == 0
+        return jobs
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Keep the worker from taking jobs for the time of a `with`."""
+        self.dq("pause")
+        try:
+            yield
+        finally:
+            self.dq("resume")
+
+    def show(self, job_id: int) -> Any:
+        return self.data("show", str(job_id))
+
+    def start(self, log: str, *words: str, **settings: str) -> "subprocess.Popen[bytes]":
+        """Start a command in a session of its own, as a terminal does; `log` takes its words."""
+        with (self.folder / log).open("wb") as out:
+            process = subprocess.Popen(
+                [self.program, *words],
+                env=self.environment(**settings),
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+        self.started.append(process)
+        return process
+
+    def read(self, log: str) -> str:
+        return (self.folder / log).read_text()
+
+    def stop(self, process: "subprocess.Popen[bytes]", number: signal.Signals) -> float:
+        """Send a signal to all of a command's session, as Ctrl-C does; return the seconds taken."""
+        started_at = time.monotonic()
+        os.killpg(process.pid, number)
+        process.wait(timeout=PATIENCE)
+        return time.monotonic() - started_at
+
+    def processes(self) -> list[str]:
+        """Return the command lines of all processes that work for this home."""
+        return [line for each in psutil.process_iter() if (line := self._line(each))]
+
+    def processes_with(self, library: str) -> list[str]:
+        """Return the command lines of those of them that have a shared library loaded."""
+        ours = [each for each in psutil.process_iter() if self._line(each)]
+        return [self._line(each) for each in ours if library in self._maps(each)]
+
+    def _maps(self, process: psutil.Process) -> str:
+        with suppress(psutil.Error):
+            return " ".join(each.path for each in process.memory_maps())
+        return ""
+
+    def _line(self, process: psutil.Process) -> str:
+        with suppress(psutil.Error):
+            line = " ".join(process.cmdline())
+            is_ours = process.environ().get("DQ_HOME") == str(self.home) or str(self.home) in line
+            return line if is_ours and process.status() != psutil.STATUS_ZOMBIE else ""
+        return ""
+
+    def close(self) -> None:
+        """Stop whatever was started here and still runs, Redis at last, by its pid."""
+        for process in self.started:
+            if process.poll() is None:
+                process.terminate()
+        for process in self.started:
+            process.wait(timeout=PATIENCE)
+        # What a command left behind that should not have: it would start Redis again.
+        for left in psutil.process_iter():
+            if "supervise" in self._line(left):
+                left.terminate()
+        wait_until(lambda: "supervise" not in str(self.processes()), "the workers have ended")
+        pid = self.home / "redis" / "redis.pid"
+        with suppress(FileNotFoundError, ProcessLookupError):
+            os.kill(int(pid.read_text()), signal.SIGTERM)
+        wait_until(lambda: not self.processes(), "all processes have ended")
+
+
+@contextmanager
+def open_terminal() -> Iterator[Terminal]:
+    with short_folder("dq-") as folder:
+        opened = Terminal(folder)
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    """A terminal on a machine where dq was never used."""
+    with open_terminal() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def manned() -> Iterator[Terminal]:
+    """A terminal where one worker runs, for all tests of a module."""
+    with open_terminal() as opened:
+        opened.start("worker.log", "worker", "--device", "cpu", "--processes", "1")
+        yield opened

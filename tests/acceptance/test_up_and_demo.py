@@ -1,0 +1,66 @@
+"""The two commands that start a worker and Redis, and must leave neither behind."""
+
+import signal
+
+import pytest
+
+from servers import wait_until
+
+#: It ends by itself after a test that failed to cancel it.
+ENDLESS = ["--epochs", "1000000", "--hidden", "64x2", "--timeout", "60s"]
+
+
+def test_up_runs_jobs_and_ctrl_c_stops_worker_and_redis_and_loses_nothing(terminal):
+    up = terminal.start("up.log", "up", "--workers", "1")
+    terminal.run_jobs()
+    (unfinished,) = terminal.submit(*ENDLESS)
+    wait_until(lambda: terminal.show(unfinished)["epochs_done"] > 0, "the job runs")
+
+    seconds = terminal.stop(up, signal.SIGINT)
+
+    assert seconds < 15
+    assert up.returncode == 0
+    assert "dq is down." in terminal.read("up.log")
+    wait_until(lambda: not terminal.processes(), "no process is left", seconds=15)
+    left = terminal.show(unfinished)
+    assert left["state"] == "queued"
+    assert left["epochs_done"] > 0
+    assert left["attempts"][0]["outcome"] == "released"
+
+
+def test_demo_without_mnist_says_so_and_runs_on_the_digits_and_leaves_no_process(terminal):
+    done = terminal.dq("demo")
+
+    about_mnist = [line for line in done.stderr.splitlines() if "MNIST" in line]
+    assert done.returncode == 0
+    assert len(about_mnist) == 1
+    assert done.stderr.splitlines()[0] == about_mnist[0]
+    assert "digits" in about_mnist[0]
+    assert "digits, hidden 256x3" in done.stdout
+    assert "baseline" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert terminal.processes() == []
+    assert terminal.data("status")["jobs"]["succeeded"] == 4
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_demo_that_is_stopped_leaves_no_process_either(terminal, number):
+    demo = terminal.start("demo.log", "demo")
+    wait_until(lambda: terminal.home.exists() and terminal.data("workers"), "the worker runs")
+
+    seconds = terminal.stop(demo, number)
+
+    assert seconds < 15
+    assert demo.returncode in (128 + number, -number)
+    assert "Traceback" not in terminal.read("demo.log")
+    wait_until(lambda: not terminal.processes(), "no process is left", seconds=15)
+
+
+def test_a_worker_ends_with_its_command_even_if_that_is_killed_at_the_first_moment(terminal):
+    up = terminal.start("up.log", "up", "--workers", "1")
+    wait_until(lambda: "supervise" in str(terminal.processes()), "the worker starts")
+
+    terminal.stop(up, signal.SIGKILL)
+
+    # That long a worker that does not know takes to come up, and would then run for ever.
+    wait_until(lambda: "supervise" not in str(terminal.processes()), "it ends", seconds=20)

@@ -1,0 +1,171 @@
+"""Rows of the database, arranged and looked at by the tests."""
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select, update
+
+from models.clock import from_now
+from models.database import Database
+from models.message import Bell
+from models.metrics import EpochMetrics
+from models.provenance import Provenance
+from models.spec import ExperimentSpec
+from models.tables import Attempt, Epoch, Job, LogLine, Result, Table, Tag, Worker
+from service import jobs
+from worker.recorder import Claim, Recorder
+
+#: 12 batches an epoch, 3 epochs: a few hundredths of a second.
+SPEC = ExperimentSpec(dataset="digits", hidden=(16,), batch_size=100, epochs=3)
+
+#: What an attempt ran on.
+PROVENANCE = Provenance(
+    dq="0.1.0",
+    python="3.11",
+    torch="2.13.0",
+    cuda=None,
+    device="a processor",
+    host="here",
+    git_commit=None,
+    dataset_hash="0" * 64,
+    threads=1,
+)
+
+
+class Bells:
+    """A broker that keeps what it is to ring for."""
+
+    def __init__(self) -> None:
+        self.rung: list[Bell] = []
+
+    def ring(self, bells: Sequence[Bell]) -> None:
+        self.rung += bells
+
+
+def spec(**changes: Any) -> ExperimentSpec:
+    return ExperimentSpec.model_validate({**SPEC.model_dump(exclude={"keep"}), **changes})
+
+
+def submit(database: Database, *specs: ExperimentSpec, **order: Any) -> list[int]:
+    """Submit a sweep of the specs; its messages go nowhere."""
+    submitted = jobs.submit(
+        database, Bells(), specs or (SPEC,), jobs.Order(**order), uuid.uuid4().hex
+    )
+    return list(submitted.job_ids)
+
+
+def submit_one(database: Database, **order: Any) -> int:
+    return submit(database, SPEC, **order)[0]
+
+
+def bell(database: Database, job_id: int) -> Bell:
+    return Bell(job_id, job(database, job_id).spec)
+
+
+def claim(recorder: Recorder, job_id: int) -> Claim:
+    claimed = recorder.claim(job_id, job(recorder.database, job_id).spec)
+    assert claimed, f"job {job_id} was not claimed"
+    return claimed
+
+
+def job(database: Database, job_id: int) -> Job:
+    return get(database, Job, job_id)
+
+
+def get(database: Database, table: Any, key: Any) -> Any:
+    with database.reading() as session:
+        return session.get_one(table, key)
+
+
+def find(database: Database, table: Any, key: Any) -> Any:
+    with database.reading() as session:
+        return session.get(table, key)
+
+
+def states(database: Database, job_ids: Sequence[int]) -> list[str]:
+    return [job(database, job_id).state for job_id in job_ids]
+
+
+def attempts(database: Database, job_id: int) -> list[Attempt]:
+    return _of_job(database, Attempt, job_id)
+
+
+def epochs(database: Database, job_id: int) -> list[Epoch]:
+    return _of_job(database, Epoch, job_id)
+
+
+def log(database: Database, job_id: int) -> list[str]:
+    return [line.text for line in _of_job(database, LogLine, job_id)]
+
+
+def tags(database: Database, job_id: int) -> list[str]:
+    return [row.tag for row in _of_job(database, Tag, job_id)]
+
+
+def result(database: Database, job_id: int) -> Result | None:
+    return find(database, Result, job_id)
+
+
+def _of_job(database: Database, table: Any, job_id: int) -> list[Any]:
+    query = select(table).where(table.job_id == job_id)
+    with database.reading() as session:
+        return list(session.scalars(query.order_by(*table.__table__.primary_key)))
+
+
+def change(database: Database, job_id: int, **values: Any) -> None:
+    with database.writing() as session:
+        session.execute(update(Job).where(Job.id == job_id).values(**values))
+
+
+def expire(database: Database, job_id: int) -> None:
+    """Make it a second since the lease of a job ran out."""
+    change(database, job_id, lease_until=from_now(-1))
+
+
+def make_due(database: Database, job_id: int) -> None:
+    """Make it a second since the next ring for a job was due."""
+    change(database, job_id, publish_due=from_now(-1))
+
+
+def add_worker(database: Database, name: str, silent_seconds: float = 0) -> None:
+    with database.writing() as session:
+        session.add(
+            Worker(
+                id=name,
+                host="here",
+                pid=1,
+                device="cpu",
+                state="active",
+                started_at=from_now(-100),
+                heartbeat_at=from_now(-silent_seconds),
+            )
+        )
+
+
+def everything(database: Database) -> dict[str, list[Any]]:
+    """Return all rows of all tables: equal before and after what must change nothing."""
+    with database.reading() as session:
+        return {
+            name: [
+                tuple(row) for row in session.execute(select(table).order_by(*table.primary_key))
+            ]
+            for name, table in Table.metadata.tables.items()
+        }
+
+
+def measured(epoch: int) -> EpochMetrics:
+    """Return the figures of an epoch, each different from those of the others."""
+    return EpochMetrics(
+        epoch=epoch,
+        train_loss=1.0 / epoch,
+        train_accuracy=0.5 + epoch / 100,
+        valid_loss=2.0 / epoch,
+        valid_accuracy=0.4 + epoch / 100,
+        seconds=0.25,
+    )
+
+
+def measured_all() -> tuple[EpochMetrics, ...]:
+    """Return the figures of all epochs of SPEC."""
+    return tuple(measured(epoch) for epoch in range(1, SPEC.epochs + 1))

@@ -1,0 +1,74 @@
+from collections import Counter
+
+import pytest
+
+from integration import rows
+from integration.race import race
+from integration.rows import SPEC
+from models.database import Database
+
+CLAIM_ALL = """
+from models.database import Database
+from worker.recorder import Recorder
+
+url, worker, first, last, spec = sys.argv[1:]
+recorder = Recorder(Database(url), worker, lease_seconds=60)
+recorder.database.revision()
+spec = json.loads(spec)
+job_ids = range(int(first), int(last) + 1)
+at_once()
+claims = [recorder.claim(job_id, spec) for job_id in job_ids]
+print(json.dumps([claim.job_id for claim in claims if claim]))
+"""
+
+
+def test_of_processes_that_want_the_same_jobs_each_job_goes_to_one(database: Database):
+    job_ids = rows.submit(database, *[SPEC] * 100)
+    url = database.url.render_as_string(hide_password=False)
+    first, last = str(job_ids[0]), str(job_ids[-1])
+
+    claimed = race(
+        CLAIM_ALL,
+        *[[url, f"worker {n}", first, last, SPEC.model_dump_json()] for n in range(4)],
+    )
+
+    claims = {job_id: f"worker {n}" for n, ids in enumerate(claimed) for job_id in ids}
+    assert Counter(job_id for ids in claimed for job_id in ids) == Counter(job_ids)
+    for job_id in job_ids:
+        job, attempts = rows.job(database, job_id), rows.attempts(database, job_id)
+        assert (job.state, job.attempt, job.worker) == ("running", 1, claims[job_id])
+        assert [attempt.worker for attempt in attempts] == [claims[job_id]]
+
+
+CLAIM_IN_TURNS = """
+import time
+from models.database import Database
+from worker.recorder import Progress, Recorder
+
+url, worker, job_id, spec = sys.argv[1:]
+recorder = Recorder(Database(url), worker, lease_seconds=60)
+recorder.database.revision()
+spec = json.loads(spec)
+at_once()
+numbers = []
+deadline = time.monotonic() + 20
+while len(numbers) < 10 and time.monotonic() < deadline:
+    if claim := recorder.claim(int(job_id), spec):
+        numbers.append(claim.attempt)
+        recorder.release(claim)
+print(json.dumps(numbers))
+"""
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_no_two_attempts_of_a_job_have_the_same_number(database: Database):
+    job_id = rows.submit_one(database)
+    url = database.url.render_as_string(hide_password=False)
+
+    numbers = race(
+        CLAIM_IN_TURNS,
+        *[[url, f"worker {n}", str(job_id), SPEC.model_dump_json()] for n in range(3)],
+    )
+
+    assert [len(each) for each in numbers] == [10, 10, 10]
+    assert sorted(number for each in numbers for number in each) == [*range(1, 31)]

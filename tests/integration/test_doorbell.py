@@ -1,0 +1,96 @@
+import pytest
+
+from integration.messages import waiting_jobs
+from models.errors import BrokerUnreachable
+from models.message import Bell, Priority
+from models.settings import Settings
+from servers import RedisServer
+from worker.app import make_doorbell
+from worker.doorbell import Doorbell
+
+
+@pytest.fixture
+def settings(redis: RedisServer) -> Settings:
+    return Settings(broker_url=redis.url)
+
+
+@pytest.fixture
+def doorbell(settings: Settings) -> Doorbell:
+    return make_doorbell(settings)
+
+
+def test_a_bell_is_a_message_in_the_queue(doorbell: Doorbell, redis: RedisServer):
+    doorbell.ring([Bell(1, {"lr": 0.1}), Bell(2, {"lr": 0.2})])
+
+    assert waiting_jobs(redis) == [1, 2]
+
+
+def test_a_queue_that_nobody_used_yet_is_empty(doorbell: Doorbell):
+    assert doorbell.is_empty()
+
+
+@pytest.mark.parametrize("priority", Priority)
+def test_a_queue_with_a_message_of_any_priority_is_not_empty(
+    doorbell: Doorbell, priority: Priority
+):
+    doorbell.ring([Bell(1, {}, priority)])
+
+    assert not doorbell.is_empty()
+
+
+def test_a_queue_whose_messages_were_all_taken_is_empty(doorbell: Doorbell, redis: RedisServer):
+    doorbell.ring([Bell(1, {})])
+    redis.client().delete("dq:dq\x06\x163")
+
+    assert doorbell.is_empty()
+
+
+def test_a_new_redis_has_forgotten(doorbell: Doorbell):
+    assert doorbell.forgets()
+
+
+def test_a_redis_that_runs_on_remembers_for_every_worker(doorbell: Doorbell, settings: Settings):
+    doorbell.remember()
+
+    assert not doorbell.forgets()
+    assert not make_doorbell(settings).forgets()
+
+
+def test_a_wiped_redis_has_forgotten(doorbell: Doorbell, redis: RedisServer):
+    doorbell.remember()
+
+    redis.client().flushall()
+
+    assert doorbell.forgets()
+
+
+def test_a_restarted_redis_counts_as_one_that_has_forgotten_even_if_it_kept_its_data(
+    doorbell: Doorbell, redis: RedisServer
+):
+    """Its last second of messages may be lost, whatever else its append-only file holds."""
+    doorbell.remember()
+    marker = redis.client().get("dq:rung-in")
+
+    redis.stop()
+    redis.start()
+    redis.client().set("dq:rung-in", marker)
+
+    assert doorbell.forgets()
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda doorbell: doorbell.ring([Bell(1, {})]),
+        lambda doorbell: doorbell.forgets(),
+        lambda doorbell: doorbell.remember(),
+    ],
+    ids=["ring", "forgets", "remember"],
+)
+def test_a_redis_that_does_not_answer_is_an_unreachable_broker(
+    doorbell: Doorbell, redis: RedisServer, use
+):
+    redis.stop()
+
+    with pytest.raises(BrokerUnreachable, match="Redis does not answer"):
+        use(doorbell)

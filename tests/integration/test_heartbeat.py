@@ -1,0 +1,146 @@
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from integration import rows
+from integration.rows import SPEC
+from models.database import Database
+from models.state import Outcome
+from models.tables import Job
+from servers import wait_until
+from service import jobs
+from service.selector import ids_condition
+from worker import runner
+from worker.checkpoints import Checkpoints
+from worker.heartbeat import Heartbeat
+from worker.recorder import Claim, Progress, Recorder
+from worker.training import data, trainer
+
+STUCK = """
+import sys
+from threading import Event
+
+import worker.heartbeat
+from models.database import Database
+from worker.heartbeat import Heartbeat
+from worker.recorder import Recorder
+
+url, job_id, spec = sys.argv[1:]
+worker.heartbeat._GRACE_SECONDS = 0.5
+recorder = Recorder(Database(url), "stuck@here", 30)
+claim = recorder.claim(int(job_id), json.loads(spec))
+print("running", flush=True)
+with Heartbeat(recorder, claim, Event()) as heartbeat:
+    heartbeat.check()
+    Event().wait()
+"""
+
+
+def start_stuck(database: Database, job_id: int) -> subprocess.Popen[str]:
+    url = database.url.render_as_string(hide_password=False)
+    command = [sys.executable, "-c", f"import json\n{STUCK}", url, f"{job_id}"]
+    return subprocess.Popen([*command, SPEC.model_dump_json()], stdout=subprocess.PIPE, text=True)
+
+
+@pytest.fixture
+def claim(database: Database, recorder: Recorder) -> Claim:
+    return rows.claim(recorder, rows.submit_one(database))
+
+
+def test_a_training_that_makes_no_progress_is_failed_and_killed(database: Database):
+    job_id = rows.submit_one(database, stall_seconds=0.5)
+
+    with start_stuck(database, job_id) as stuck:
+        ended = stuck.wait(60)
+
+    job, (attempt,) = rows.job(database, job_id), rows.attempts(database, job_id)
+    assert ended == -signal.SIGKILL
+    assert (job.state, job.reason) == ("failed", "no progress for 0.5 s")
+    assert attempt.outcome == Outcome.FAILED
+
+
+def test_a_training_that_does_not_stop_when_it_is_cancelled_is_killed(database: Database):
+    job_id = rows.submit_one(database)
+
+    with start_stuck(database, job_id) as stuck:
+        assert stuck.stdout
+        stuck.stdout.readline()
+        jobs.cancel(database, ids_condition([job_id]))
+        ended = stuck.wait(60)
+
+    assert ended == -signal.SIGKILL
+    assert rows.job(database, job_id).state == "cancelled"
+
+
+def test_epochs_are_written_while_the_training_goes_on(
+    database: Database, recorder: Recorder, claim: Claim
+):
+    with Heartbeat(recorder, claim, threading.Event()) as heartbeat:
+        heartbeat.report(rows.measured(1))
+        wait_until(lambda: rows.epochs(database, claim.job_id), "the epoch is written")
+        unwritten = heartbeat.finish()
+
+    assert unwritten == Progress()
+    assert rows.job(database, claim.job_id).epochs_done == 1
+
+
+def test_what_is_not_written_yet_is_handed_back_at_the_end(recorder: Recorder, claim: Claim):
+    with Heartbeat(recorder, claim, threading.Event()) as heartbeat:
+        heartbeat.report(rows.measured(1))
+        heartbeat.report_checkpoint("1/1-1-0", 1)
+
+        unwritten = heartbeat.finish()
+
+    assert unwritten == Progress((rows.measured(1),), "1/1-1-0", 1)
+
+
+def test_a_lease_is_renewed_while_the_training_goes_on(database: Database, claim: Claim):
+    recorder = Recorder(database, "w", lease_seconds=1)
+    before = rows.job(database, claim.job_id).lease_until
+
+    with Heartbeat(recorder, claim, threading.Event()):
+        wait_until(
+            lambda: rows.job(database, claim.job_id).lease_until != before, "the lease is renewed"
+        )
+
+
+class WatchedRecorder(Recorder):
+    """A recorder that tells when a beat, which may have to wait for the row, begins."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database, "w", 30)
+        self.began = threading.Event()
+
+    def beat(self, claim: Claim, progress: Progress) -> None:
+        self.began.set()
+        super().beat(claim, progress)
+
+
+def test_the_checkpoint_that_sql_points_to_is_always_there(
+    database: Database, claim: Claim, tmp_path: Path
+):
+    """Also if the next one is saved while the database takes its time to note the one before."""
+    digits = data.load("digits", tmp_path, "cpu")
+    training = trainer.start(SPEC, digits, "cpu")
+    checkpoints = Checkpoints(tmp_path, claim)
+    recorder = WatchedRecorder(database)
+
+    with Heartbeat(recorder, claim, threading.Event()) as heartbeat:
+        with database.writing() as session:
+            session.get(Job, claim.job_id, with_for_update=True)
+            training.epoch = 1
+            heartbeat.report(rows.measured(1))
+            runner._save(training, checkpoints, heartbeat)
+            assert recorder.began.wait(10)
+            training.epoch = 2
+            runner._save(training, checkpoints, heartbeat)
+        name = wait_until(
+            lambda: rows.job(database, claim.job_id).checkpoint, "a checkpoint is noted"
+        )
+        is_there = (tmp_path / name).exists()
+
+    assert is_there, f"SQL points to {name}, which is gone"

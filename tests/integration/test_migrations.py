@@ -1,0 +1,147 @@
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, text
+
+import migrations
+from integration.race import race
+from models.database import Database
+from models.errors import DatabaseUnreachable, SchemaOutdated
+from models.settings import Settings
+from models.tables import REVISION, VERSION_TABLE, Table
+from servers import PostgresServer
+from service import store
+
+UPGRADE = """
+from models.database import Database
+from service.store import upgrade
+
+database = Database(sys.argv[1])
+at_once()
+upgrade(database)
+print(json.dumps(database.revision()))
+"""
+
+
+@pytest.fixture
+def empty(empty_database_url: str) -> Database:
+    return Database(Settings(database_url=empty_database_url).sql_url)
+
+
+def constraint_names(database: Database) -> set[str]:
+    inspector = inspect(database.engine)
+    names = set()
+    for table in Table.metadata.tables:
+        keys = [inspector.get_pk_constraint(table), *inspector.get_foreign_keys(table)]
+        checks = inspector.get_check_constraints(table)
+        names |= {found["name"] for found in [*keys, *checks]}
+    return names
+
+
+def test_the_migrations_make_the_tables_of_the_models(empty: Database):
+    store.upgrade(empty)
+
+    with empty.engine.connect() as connection:
+        options = {"version_table": VERSION_TABLE, "compare_server_default": True}
+        context = MigrationContext.configure(connection, opts=options)
+        differences = compare_metadata(context, Table.metadata)
+    assert differences == []
+
+
+def test_the_migrations_name_the_constraints_as_the_models_do(empty: Database):
+    store.upgrade(empty)
+
+    migrated = constraint_names(empty)
+    Table.metadata.drop_all(empty.engine)
+    Table.metadata.create_all(empty.engine)
+    assert migrated == constraint_names(empty)
+
+
+def test_the_models_want_the_newest_revision():
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+
+    head = ScriptDirectory.from_config(config).get_current_head()
+
+    assert head == REVISION
+
+
+def test_a_database_without_tables_is_refused_with_what_to_type(empty: Database):
+    with pytest.raises(SchemaOutdated, match=r"at revision none.*Type: dq db upgrade"):
+        empty.check_schema()
+
+
+def test_a_second_upgrade_changes_nothing(empty: Database):
+    store.upgrade(empty)
+
+    store.upgrade(empty)
+
+    empty.check_schema()
+
+
+def test_processes_that_migrate_a_fresh_database_at_once_all_succeed(empty: Database):
+    url = empty.url.render_as_string(hide_password=False)
+
+    revisions = race(UPGRADE, *[[url]] * 4)
+
+    assert revisions == [REVISION] * 4
+
+
+def test_a_database_made_by_a_newer_dq_is_not_touched(empty: Database):
+    store.upgrade(empty)
+    with empty.writing() as session:
+        session.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+
+    with pytest.raises(SchemaOutdated, match=r"made by a newer dq .*9999.*Install that one"):
+        store.upgrade(empty)
+
+    assert empty.revision() == "9999"
+
+
+def test_a_configured_database_is_left_to_its_owner_to_migrate(empty_database_url: str):
+    settings = Settings(database_url=empty_database_url)
+
+    with pytest.raises(SchemaOutdated):
+        store.open_database(settings)
+
+    assert Database(settings.sql_url).revision() is None
+
+
+def test_the_embedded_database_is_migrated_when_it_is_opened(home: Path):
+    database = store.open_database(Settings())
+
+    database.check_schema()
+    assert database.name == f"sqlite:///{home}/dq.sqlite"
+
+
+def test_the_embedded_database_of_a_newer_dq_is_refused(home: Path):
+    with store.open_database(Settings()).writing() as session:
+        session.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+
+    with pytest.raises(SchemaOutdated, match="made by a newer dq"):
+        store.open_database(Settings())
+
+
+def test_a_password_may_hold_a_percent_sign(postgres: PostgresServer):
+    postgres.execute("CREATE ROLE locked LOGIN SUPERUSER PASSWORD 'a%b@c%20'")
+    postgres.create("of_locked")
+    url = postgres.url("of_locked", "locked:a%25b%40c%2520")
+    database = Database(Settings(database_url=url).sql_url)
+
+    store.upgrade(database)
+
+    database.check_schema()
+    assert "a%" not in database.name
+    database.engine.dispose()
+    postgres.drop("of_locked")
+
+
+def test_a_wrong_password_is_an_unreachable_database(postgres: PostgresServer):
+    url = postgres.url("migrated", "locked:wrong")
+
+    with pytest.raises(DatabaseUnreachable, match=r"locked:\*\*\*@.*Type: dq doctor"):
+        Database(Settings(database_url=url).sql_url).check_schema()

@@ -1,0 +1,535 @@
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from celery import Celery
+from sqlalchemy import select, update
+
+from integration import rows
+from integration.conftest import LEASE_SECONDS, LostAnswer
+from integration.messages import waiting_jobs
+from integration.rows import SPEC
+from models.clock import from_now
+from models.database import Database
+from models.errors import BrokerUnreachable, DatabaseUnreachable
+from models.message import Priority
+from models.settings import Settings
+from models.state import Outcome
+from models.tables import Job
+from servers import Outage, RedisServer
+from service import jobs
+from service.broker import Broker
+from service.selector import ids_condition
+from worker.app import make_doorbell
+from worker.doorbell import Doorbell
+from worker.reconciler import Reconciler, Repairs
+from worker.recorder import Progress, Recorder
+
+
+def crash(recorder: Recorder, job_id: int, checkpoint_epoch: int | None = None) -> None:
+    """Have an attempt take the job, write a checkpoint perhaps, and fall silent."""
+    claim = rows.claim(recorder, job_id)
+    if checkpoint_epoch is not None:
+        name = f"{job_id}/{claim.attempt}-{checkpoint_epoch}-0"
+        recorder.beat(claim, Progress((), name, checkpoint_epoch))
+    rows.expire(recorder.database, job_id)
+
+
+def rings(reconciler: Reconciler, redis: RedisServer) -> list[int]:
+    """Return the jobs that one pass rings for."""
+    before = waiting_jobs(redis)
+    reconciler.reconcile()
+    return waiting_jobs(redis)[len(before) :]
+
+
+def at_once(*passes: Callable[[], Any]) -> list[Any]:
+    """Call the functions in threads, all at the same moment, and return what they return."""
+    barrier = threading.Barrier(len(passes))
+    returned: list[Any] = []
+
+    def call(function: Callable[[], Any]) -> None:
+        barrier.wait()
+        returned.append(function())
+
+    threads = [threading.Thread(target=call, args=[each]) for each in passes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(returned) == len(passes)
+    return returned
+
+
+# Leases
+
+
+def test_a_job_whose_worker_fell_silent_waits_again_and_is_rung_for(
+    database: Database, reconciler: Reconciler, recorder: Recorder, redis: RedisServer
+):
+    job_id = rows.submit_one(database)
+    crash(recorder, job_id)
+
+    repairs = reconciler.reconcile()
+
+    job = rows.job(database, job_id)
+    (attempt,) = rows.attempts(database, job_id)
+    assert repairs == Repairs(lost=1, rung=1)
+    assert waiting_jobs(redis) == [job_id]
+    assert (job.state, job.worker, job.lease_until, job.crashes) == ("queued", None, None, 1)
+    assert (attempt.outcome, attempt.detail) == (Outcome.LOST, "cpu0-1@here fell silent")
+    assert attempt.ended_at
+    assert rows.log(database, job_id)[-1] == "lost: cpu0-1@here fell silent"
+
+
+def test_a_job_whose_lease_runs_is_left_alone(
+    database: Database, reconciler: Reconciler, recorder: Recorder
+):
+    rows.claim(recorder, rows.submit_one(database))
+    before = rows.everything(database)
+
+    repairs = reconciler.reconcile()
+
+    assert repairs == Repairs()
+    assert rows.everything(database) == before
+
+
+def test_a_second_pass_finds_nothing_to_do(
+    database: Database, reconciler: Reconciler, recorder: Recorder
+):
+    crash(recorder, rows.submit_one(database))
+    rows.submit_one(database)
+    reconciler.reconcile()
+    before = rows.everything(database)
+
+    repairs = reconciler.reconcile()
+
+    assert repairs == Repairs()
+    assert rows.everything(database) == before
+
+
+def test_a_job_that_kills_its_workers_fails_with_words_that_say_so(
+    database: Database, reconciler: Reconciler, recorder: Recorder
+):
+    job_id = rows.submit_one(database, max_crashes=3)
+
+    for _ in range(3):
+        crash(recorder, job_id)
+        reconciler.reconcile()
+
+    job = rows.job(database, job_id)
+    assert (job.state, job.reason) == ("failed", "crashed 3 times: cpu0-1@here fell silent")
+    assert job.finished_at
+    assert [attempt.outcome for attempt in rows.attempts(database, job_id)] == [Outcome.LOST] * 3
+
+
+@pytest.mark.parametrize(("max_crashes", "state"), [(1, "failed"), (2, "queued")])
+def test_a_job_survives_fewer_crashes_than_it_may_have(
+    *,
+    database: Database,
+    reconciler: Reconciler,
+    recorder: Recorder,
+    max_crashes: int,
+    state: str,
+):
+    job_id = rows.submit_one(database, max_crashes=max_crashes)
+
+    crash(recorder, job_id)
+    reconciler.reconcile()
+
+    assert rows.job(database, job_id).state == state
+
+
+def test_a_crash_after_a_newer_checkpoint_counts_as_the_first(
+    database: Database, reconciler: Reconciler, recorder: Recorder
+):
+    job_id = rows.submit_one(database, max_crashes=3)
+    crashes = []
+
+    for checkpoint_epoch in (None, None, 1, None, 2, None, None):
+        crash(recorder, job_id, checkpoint_epoch)
+        reconciler.reconcile()
+        crashes.append(rows.job(database, job_id).crashes)
+
+    assert crashes == [1, 2, 1, 2, 1, 2, 3]
+    assert rows.job(database, job_id).state == "failed"
+
+
+def test_a_job_that_was_given_back_has_not_crashed(
+    database: Database, reconciler: Reconciler, recorder: Recorder
+):
+    job_id = rows.submit_one(database, max_crashes=1)
+
+    recorder.release(rows.claim(recorder, job_id))
+    reconciler.reconcile()
+
+    job = rows.job(database, job_id)
+    assert (job.state, job.crashes) == ("queued", 0)
+
+
+def test_a_job_to_be_cancelled_whose_worker_fell_silent_is_cancelled(
+    database: Database, reconciler: Reconciler, recorder: Recorder, redis: RedisServer
+):
+    job_id = rows.submit_one(database)
+    rows.claim(recorder, job_id)
+    jobs.cancel(database, ids_condition([job_id]))
+    rows.expire(database, job_id)
+
+    repairs = reconciler.reconcile()
+
+    job = rows.job(database, job_id)
+    assert repairs == Repairs(lost=1)
+    assert (job.state, job.reason) == ("cancelled", "cancelled; cpu0-1@here fell silent")
+    assert job.cancel_requested is False
+    assert waiting_jobs(redis) == []
+
+
+def test_a_claim_whose_answer_was_lost_costs_a_lease_and_not_the_job(
+    *,
+    database: Database,
+    reconciler: Reconciler,
+    recorder: Recorder,
+    losing_an_answer: LostAnswer,
+):
+    job_id = rows.submit_one(database)
+    with losing_an_answer():
+        recorder.claim(job_id, SPEC.model_dump(mode="json"))
+    rows.expire(database, job_id)
+
+    reconciler.reconcile()
+
+    assert rows.job(database, job_id).state == "queued"
+    assert rows.claim(recorder, job_id).attempt == 2
+
+
+def test_six_hundred_jobs_of_a_host_that_died_wait_again(
+    database: Database, reconciler: Reconciler, redis: RedisServer
+):
+    job_ids = rows.submit(database, *[SPEC] * 600)
+    with database.writing() as session:
+        lost = {"state": "running", "attempt": 1, "lease_until": from_now(-1), "worker": "w"}
+        session.execute(update(Job).values(**lost))
+
+    lost_jobs = reconciler.reconcile().lost
+    while more := reconciler.reconcile().lost:
+        lost_jobs += more
+
+    with database.reading() as session:
+        found = session.scalars(select(Job.state).distinct()).all()
+    assert lost_jobs == 600
+    assert found == ["queued"]
+    assert sorted(waiting_jobs(redis)) == job_ids
+
+
+def test_after_an_outage_of_the_database_the_living_get_time_to_renew_their_leases(
+    *, database: Database, doorbell: Doorbell, recorder: Recorder, outage: Outage
+):
+    reconciler = Reconciler(database, doorbell, lease_seconds=0.5)
+    claim = rows.claim(recorder, rows.submit_one(database))
+    rows.expire(database, claim.job_id)
+    with outage(database), pytest.raises(DatabaseUnreachable):
+        reconciler.reconcile()
+
+    right_after = reconciler.reconcile()
+    recorder.beat(claim, Progress())
+    renewed = reconciler.reconcile()
+
+    assert (right_after.lost, renewed.lost) == (0, 0)
+    assert rows.job(database, claim.job_id).state == "running"
+
+
+def test_after_an_outage_and_the_time_of_a_lease_the_silent_lose_their_jobs(
+    *, database: Database, doorbell: Doorbell, recorder: Recorder, outage: Outage
+):
+    reconciler = Reconciler(database, doorbell, lease_seconds=0.3)
+    job_id = rows.submit_one(database)
+    crash(recorder, job_id)
+    with outage(database), pytest.raises(DatabaseUnreachable):
+        reconciler.reconcile()
+
+    passes = [reconciler.reconcile().lost]
+    while not passes[-1] and len(passes) < 10_000:
+        passes.append(reconciler.reconcile().lost)
+
+    assert passes[0] == 0
+    assert passes[-1] == 1
+    assert rows.job(database, job_id).state == "queued"
+
+
+# Bells
+
+
+def test_a_job_whose_message_was_never_sent_is_rung_for_once(
+    database: Database, reconciler: Reconciler, redis: RedisServer
+):
+    job_id = rows.submit_one(database)
+    rows.change(database, job_id, publishes=0, publish_due=from_now(-1))
+
+    first, second = rings(reconciler, redis), rings(reconciler, redis)
+
+    assert (first, second) == ([job_id], [])
+    assert rows.job(database, job_id).publishes == 1
+
+
+def test_a_message_that_waits_behind_others_is_not_sent_again(
+    *, database: Database, reconciler: Reconciler, broker: Broker, redis: RedisServer
+):
+    submitted = jobs.submit(database, broker, [SPEC, SPEC], jobs.Order(), "token")
+    for job_id in submitted.job_ids:
+        rows.make_due(database, job_id)
+
+    assert rings(reconciler, redis) == []
+
+
+def test_a_message_that_an_empty_queue_proves_lost_is_sent_again_when_it_is_overdue(
+    *, database: Database, reconciler: Reconciler, broker: Broker, redis: RedisServer
+):
+    submitted = jobs.submit(database, broker, [SPEC, SPEC], jobs.Order(), "token")
+    overdue, sent_just_now = submitted.job_ids
+    redis.client().delete("dq:dq\x06\x163")
+    rows.make_due(database, overdue)
+
+    assert rings(reconciler, redis) == [overdue]
+    assert rows.job(database, overdue).publishes == 2
+    assert rows.job(database, sent_just_now).publishes == 1
+
+
+def test_a_wiped_redis_is_rung_in_for_every_job_that_waits(
+    *, database: Database, reconciler: Reconciler, broker: Broker, redis: RedisServer
+):
+    submitted = jobs.submit(database, broker, [SPEC, SPEC], jobs.Order(), "token")
+    redis.client().flushall()
+
+    first, second = rings(reconciler, redis), rings(reconciler, redis)
+
+    assert tuple(first) == submitted.job_ids
+    assert second == []
+
+
+def test_a_restarted_redis_is_rung_in_for_every_job_that_waits(
+    *, database: Database, reconciler: Reconciler, broker: Broker, redis: RedisServer
+):
+    submitted = jobs.submit(database, broker, [SPEC, SPEC], jobs.Order(), "token")
+    redis.stop()
+    redis.start()
+
+    first, second = rings(reconciler, redis), rings(reconciler, redis)
+
+    assert tuple(first) == submitted.job_ids
+    assert second == []
+
+
+def test_a_redis_that_no_worker_has_rung_in_is_rung_in_for_every_job_that_waits(
+    database: Database, settings: Settings, redis: RedisServer
+):
+    """As after a change of DQ_BROKER_URL."""
+    job_ids = rows.submit(database, SPEC, SPEC)
+    reconciler = Reconciler(database, make_doorbell(settings), LEASE_SECONDS)
+
+    assert rings(reconciler, redis) == job_ids
+
+
+def test_jobs_are_rung_for_by_priority_and_then_in_their_order(
+    database: Database, reconciler: Reconciler, redis: RedisServer
+):
+    low = rows.submit(database, SPEC, priority=Priority.LOW)
+    normal = rows.submit(database, SPEC, SPEC)
+    high = rows.submit(database, SPEC, priority=Priority.HIGH)
+    redis.client().flushall()
+
+    assert rings(reconciler, redis) == [*high, *normal, *low]
+
+
+@pytest.mark.parametrize("is_wiped", [False, True])
+def test_nobody_rings_for_a_job_that_is_held(
+    *, database: Database, reconciler: Reconciler, redis: RedisServer, is_wiped: bool
+):
+    job_id = rows.submit_one(database)
+    jobs.hold(database, ids_condition([job_id]))
+    rows.change(database, job_id, publishes=0, publish_due=from_now(-1))
+    if is_wiped:
+        redis.client().flushall()
+
+    assert rings(reconciler, redis) == []
+
+
+@pytest.mark.parametrize("is_wiped", [False, True])
+def test_nobody_rings_while_the_queue_is_paused(
+    *, database: Database, reconciler: Reconciler, redis: RedisServer, is_wiped: bool
+):
+    job_id = rows.submit_one(database)
+    jobs.pause(database)
+    rows.change(database, job_id, publishes=0, publish_due=from_now(-1))
+    if is_wiped:
+        redis.client().flushall()
+
+    assert rings(reconciler, redis) == []
+
+
+def test_jobs_that_waited_out_a_pause_and_a_restart_of_redis_are_rung_for_afterwards(
+    *, database: Database, reconciler: Reconciler, redis: RedisServer
+):
+    """Resume could not send the messages, and the pass during the pause remembered Redis."""
+    job_id = rows.submit_one(database)
+    jobs.pause(database)
+    redis.client().flushall()
+    reconciler.reconcile()
+
+    jobs.resume(database, Broker(Settings(broker_url="redis+socket:///tmp/nowhere.sock")))
+
+    assert rings(reconciler, redis) == [job_id]
+
+
+@pytest.mark.parametrize("state", ["running", "succeeded", "failed", "cancelled"])
+def test_nobody_rings_for_a_job_that_does_not_wait(
+    *, database: Database, reconciler: Reconciler, redis: RedisServer, state: str
+):
+    job_id = rows.submit_one(database)
+    lease = from_now(100) if state == "running" else None
+    rows.change(database, job_id, state=state, lease_until=lease, publish_due=from_now(-1))
+    redis.client().flushall()
+
+    assert rings(reconciler, redis) == []
+
+
+def test_without_redis_leases_are_looked_after_and_the_bells_wait(
+    *, database: Database, reconciler: Reconciler, recorder: Recorder, redis: RedisServer
+):
+    job_id = rows.submit_one(database)
+    crash(recorder, job_id)
+    redis.stop()
+
+    with pytest.raises(BrokerUnreachable):
+        reconciler.reconcile()
+
+    assert rows.job(database, job_id).state == "queued"
+    redis.start()
+    assert rings(reconciler, redis) == [job_id]
+
+
+class BreakingDoorbell(Doorbell):
+    """A doorbell whose Redis goes away as it is about to ring."""
+
+    def __init__(self, settings: Settings, redis: RedisServer) -> None:
+        doorbell = make_doorbell(settings)
+        super().__init__(doorbell._app, doorbell._redis)
+        self._server = redis
+
+    def ring(self, bells: Any) -> None:
+        self._server.stop()
+        super().ring(bells)
+
+
+def test_a_ring_that_failed_is_made_up_for_at_once(
+    *, database: Database, settings: Settings, doorbell: Doorbell, redis: RedisServer
+):
+    job_id = rows.submit_one(database)
+    rows.change(database, job_id, publishes=0, publish_due=from_now(-1))
+    reconciler = Reconciler(database, BreakingDoorbell(settings, redis), LEASE_SECONDS)
+
+    with pytest.raises(BrokerUnreachable):
+        reconciler.reconcile()
+    redis.start()
+    rung = rings(Reconciler(database, doorbell, LEASE_SECONDS), redis)
+
+    assert rung == [job_id]
+
+
+class CountingDoorbell(Doorbell):
+    """A doorbell of a new Redis that counts its rings, and breaks before it rings for ever."""
+
+    def __init__(self) -> None:
+        super().__init__(Celery(), None)
+        self.rung: list[int] = []
+
+    def ring(self, bells: Any) -> None:
+        self.rung += [bell.job_id for bell in bells]
+        assert len(self.rung) <= 200, "it rings for ever"
+
+    def is_empty(self) -> bool:
+        return True
+
+    def forgets(self) -> bool:
+        return True
+
+    def remember(self) -> None:
+        pass
+
+
+def test_one_pass_rings_once_for_each_job_however_long_it_takes(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    """With so many jobs that the first are overdue again before the last are rung for."""
+    job_ids = rows.submit(database, *[SPEC] * 50)
+    monkeypatch.setattr("worker.reconciler._BATCH", 1)
+    monkeypatch.setattr("worker.reconciler.OVERDUE_SECONDS", 0.005)
+    doorbell = CountingDoorbell()
+
+    Reconciler(database, doorbell, LEASE_SECONDS).reconcile()
+
+    assert sorted(doorbell.rung) == job_ids
+
+
+# Several reconcilers
+
+
+def reconcilers(settings: Settings, count: int = 3) -> list[Reconciler]:
+    """Return reconcilers with connections of their own, as several workers have them."""
+    return [
+        Reconciler(Database(settings.sql_url), make_doorbell(settings), LEASE_SECONDS)
+        for _ in range(count)
+    ]
+
+
+def test_reconcilers_at_once_lose_each_lease_once(
+    *, database: Database, settings: Settings, recorder: Recorder, doorbell: Doorbell
+):
+    job_ids = rows.submit(database, *[SPEC] * 20)
+    for job_id in job_ids:
+        crash(recorder, job_id)
+
+    repairs = at_once(*[each.reconcile for each in reconcilers(settings)])
+
+    assert sum(each.lost for each in repairs) == 20
+    assert [rows.job(database, job_id).crashes for job_id in job_ids] == [1] * 20
+    for job_id in job_ids:
+        assert [line for line in rows.log(database, job_id) if line.startswith("lost")] == [
+            "lost: cpu0-1@here fell silent"
+        ]
+
+
+def test_reconcilers_at_once_ring_once_for_each_job(
+    *, database: Database, settings: Settings, doorbell: Doorbell, redis: RedisServer
+):
+    job_ids = rows.submit(database, *[SPEC] * 20)
+    for job_id in job_ids:
+        rows.change(database, job_id, publishes=0, publish_due=from_now(-1))
+
+    repairs = at_once(*[each.reconcile for each in reconcilers(settings)])
+
+    assert sum(each.rung for each in repairs) == 20
+    assert sorted(waiting_jobs(redis)) == job_ids
+
+
+def test_a_reconciler_and_a_beat_at_once_agree_on_who_has_the_job(
+    *, database: Database, settings: Settings, recorder: Recorder, doorbell: Doorbell
+):
+    job_ids = rows.submit(database, *[SPEC] * 20)
+    claims = [rows.claim(recorder, job_id) for job_id in job_ids]
+    for job_id in job_ids:
+        rows.expire(database, job_id)
+    (reconciler,) = reconcilers(settings, 1)
+
+    def beat_all() -> set[int]:
+        renewed = set()
+        for claim in claims:
+            with recorder.closing(claim):
+                recorder.beat(claim, Progress())
+                renewed.add(claim.job_id)
+        return renewed
+
+    at_once(reconciler.reconcile, beat_all)
+
+    for job_id in job_ids:
+        job, (attempt,) = rows.job(database, job_id), rows.attempts(database, job_id)
+        assert (job.state, attempt.outcome) in {("running", None), ("queued", Outcome.LOST)}

@@ -1,0 +1,626 @@
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
+
+from integration import rows
+from integration.conftest import LEASE_SECONDS, LostAnswer
+from integration.rows import PROVENANCE, SPEC, Bells
+from models import lifecycle
+from models.clock import from_now, now
+from models.database import Database
+from models.errors import Diverged
+from models.provenance import Provenance
+from models.state import Outcome
+from models.tables import Job, Result
+from service import jobs
+from service.selector import ids_condition
+from worker.recorder import Cancelled, Claim, LeaseLost, Progress, Recorder, Released
+
+SPEC_AS_JSON = SPEC.model_dump(mode="json")
+ALL_EPOCHS = Progress(rows.measured_all())
+
+
+@pytest.fixture
+def job_id(database: Database) -> int:
+    return rows.submit_one(database)
+
+
+@pytest.fixture
+def claim(recorder: Recorder, job_id: int) -> Claim:
+    return rows.claim(recorder, job_id)
+
+
+def lose(database: Database, claim: Claim) -> None:
+    """Have the job be queued again, as the reconciler does it."""
+    with database.writing() as session:
+        job = session.get_one(Job, claim.job_id)
+        lifecycle.lose(session, job, "it fell silent")
+
+
+def seconds_of_lease(database: Database, job_id: int) -> float:
+    with database.reading() as session:
+        job = session.get_one(Job, job_id)
+        return (job.lease_until - session.scalar(select(now()))).total_seconds()
+
+
+# Claims
+
+
+def test_a_claim_starts_an_attempt_with_a_number_and_a_lease(
+    database: Database, recorder: Recorder, job_id: int
+):
+    claim = recorder.claim(job_id, SPEC_AS_JSON)
+
+    assert claim == Claim(
+        job_id=job_id,
+        attempt=1,
+        spec=SPEC,
+        checkpoint=None,
+        stall_seconds=600,
+        timeout_seconds=None,
+        keep_checkpoint=False,
+    )
+    job = rows.job(database, job_id)
+    (attempt,) = rows.attempts(database, job_id)
+    assert (job.state, job.attempt, job.worker) == ("running", 1, "cpu0-1@here")
+    assert LEASE_SECONDS - 5 < seconds_of_lease(database, job_id) <= LEASE_SECONDS
+    assert (attempt.number, attempt.worker, attempt.pid) == (1, "cpu0-1@here", os.getpid())
+    assert (attempt.ended_at, attempt.outcome) == (None, None)
+    assert job.started_at
+
+
+def hold(database: Database, job_id: int) -> None:
+    jobs.hold(database, ids_condition([job_id]))
+
+
+def pause(database: Database, _: int) -> None:
+    jobs.pause(database)
+
+
+def become(state: str) -> Callable[[Database, int], None]:
+    def change(database: Database, job_id: int) -> None:
+        rows.change(database, job_id, state=state, attempt=1, lease_until=from_now(-100))
+
+    change.__name__ = f"become_{state}"
+    return change
+
+
+@pytest.mark.parametrize(
+    ("hinder", "reason"),
+    [
+        (hold, "it is held"),
+        (pause, "the queue is paused"),
+        (become("running"), "it is running"),
+        (become("succeeded"), "it is succeeded"),
+        (become("failed"), "it is failed"),
+        (become("cancelled"), "it is cancelled"),
+    ],
+)
+def test_a_job_that_may_not_start_is_left_alone_with_a_line_in_the_log(
+    *,
+    database: Database,
+    recorder: Recorder,
+    job_id: int,
+    hinder: Callable[[Database, int], None],
+    reason: str,
+    caplog: pytest.LogCaptureFixture,
+):
+    hinder(database, job_id)
+    before = rows.everything(database)
+
+    claim = recorder.claim(job_id, SPEC_AS_JSON)
+
+    assert claim is None
+    assert rows.everything(database) == before
+    assert f"dropped a message for job {job_id}: {reason}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {},
+        SPEC_AS_JSON | {"lr": 0.2},
+        SPEC_AS_JSON | {"seed": 1},
+        SPEC_AS_JSON | {"more": 1},
+        {name: value for name, value in SPEC_AS_JSON.items() if name != "seed"},
+    ],
+)
+def test_a_message_whose_spec_is_not_the_rows_changes_nothing(
+    database: Database, recorder: Recorder, job_id: int, spec: dict[str, Any]
+):
+    before = rows.everything(database)
+
+    claim = recorder.claim(job_id, spec)
+
+    assert claim is None
+    assert rows.everything(database) == before
+
+
+@pytest.mark.parametrize("unknown", [0, 77, 2**31 - 1])
+def test_a_message_for_no_job_changes_nothing(
+    database: Database, recorder: Recorder, job_id: int, unknown: int
+):
+    before = rows.everything(database)
+
+    claim = recorder.claim(unknown, SPEC_AS_JSON)
+
+    assert claim is None
+    assert rows.everything(database) == before
+
+
+def test_a_spec_comes_back_from_its_message_and_its_row_as_it_was(
+    database: Database, recorder: Recorder
+):
+    spec = rows.spec(keep=(1 / 3,), lr=1e-7, train_size=999, seed=2**63 - 1)
+    (job_id,) = rows.submit(database, spec)
+
+    claim = recorder.claim(job_id, spec.model_dump(mode="json"))
+
+    assert claim
+    assert claim.spec == spec
+
+
+def test_each_attempt_has_a_number_of_its_own(
+    database: Database, recorder: Recorder, other_recorder: Recorder, job_id: int
+):
+    first = rows.claim(recorder, job_id)
+    recorder.release(first)
+    second = rows.claim(other_recorder, job_id)
+    other_recorder.fail(second, "no more")
+    jobs.retry(database, Bells(), ids_condition([job_id]), from_scratch=True)
+    third = rows.claim(recorder, job_id)
+
+    assert [first.attempt, second.attempt, third.attempt] == [1, 2, 3]
+    assert [(each.number, each.worker) for each in rows.attempts(database, job_id)] == [
+        (1, "cpu0-1@here"),
+        (2, "cpu1-1@here"),
+        (3, "cpu0-1@here"),
+    ]
+
+
+def test_a_job_has_started_when_its_first_attempt_did(
+    database: Database, recorder: Recorder, claim: Claim
+):
+    started_at = rows.job(database, claim.job_id).started_at
+    recorder.release(claim)
+
+    rows.claim(recorder, claim.job_id)
+
+    assert rows.job(database, claim.job_id).started_at == started_at
+
+
+def test_a_claim_carries_the_checkpoint_to_go_on_from(
+    database: Database, recorder: Recorder, claim: Claim
+):
+    recorder.beat(claim, Progress((rows.measured(1),), f"{claim.job_id}/1-1-0", 1))
+    recorder.release(claim)
+
+    second = rows.claim(recorder, claim.job_id)
+
+    assert second.checkpoint == f"{claim.job_id}/1-1-0"
+
+
+# Writes of an attempt that holds its lease
+
+
+def test_an_attempt_records_what_it_runs_on_and_where_it_begins(
+    database: Database, recorder: Recorder, claim: Claim
+):
+    recorder.begin(claim, PROVENANCE, epochs_done=0)
+
+    (attempt,) = rows.attempts(database, claim.job_id)
+    assert Provenance(**attempt.provenance) == PROVENANCE
+    assert attempt.resumed_epoch == 0
+
+
+def test_an_attempt_that_goes_on_forgets_the_epochs_it_will_measure_again(
+    database: Database, recorder: Recorder, claim: Claim
+):
+    recorder.beat(claim, Progress(rows.measured_all(), f"{claim.job_id}/1-1-0", 1))
+    recorder.release(claim)
+    second = rows.claim(recorder, claim.job_id)
+
+    recorder.begin(second, PROVENANCE, epochs_done=1)
+
+    assert [row.epoch for row in rows.epochs(database, claim.job_id)] == [1]
+    assert rows.job(database, claim.job_id).epochs_done == 1
+    assert rows.log(database, claim.job_id)[-1] == "resumed from epoch 1"
+
+
+def test_an_attempt_that_found_no_usable_checkpoint_says_so_and_forgets_all_epochs(
+    database: Database, recorder: Recorder, claim: Claim
+):
+    recorder.beat(claim, Progress(rows.measured_all(), f"{claim.job_id}/1-3-0", 3))
+    recorder.release(claim)
+    second = rows.claim(recorder, claim.job_id)
+
+    recorder.begin(second, PROVENANCE, epochs_done=0)
+
+    assert rows.epochs(database, claim.job_id) == []
+    assert rows.job(database, claim.job_id).epochs_done == 0
+    assert "no usable checkpoint" in rows.log(database, claim.job_id)[-1]
+
+
+def test_a_beat_writes_progress_and_renews_the_lease(
+    database: Database, recorder: Recorder, claim: Claim
+):
+    rows.change(database, claim.job_id, lease_until=from_now(1))
+
+    recorder.beat(claim, Progress((rows.measured(1), rows.measured(2)), f"{claim.job_id}/1-2-0", 2))
+
+    job = rows.job(database, claim.job_id)
+    first, second = rows.epochs(database, claim.job_id)
+    assert seconds_of_lease(database, claim.job_id) > LEASE_SECONDS - 5
+    assert (job.epochs_done, job.checkpoint, job.checkpoint_epoch) == (
+        2,
+        f"{claim.job_id}/1-2-0",
+        2,
+    )
+    assert (first.train_loss, first.valid_loss, first.attempt) == (1.0, 2.0, 1)
+    assert (second.epoch, second.train_loss, second.valid_loss) == (2, 0.5, 1.0)
+
+
+def test_progress_written_twice_is_there_once(database: Database, recorder: Recorder, claim: Claim):
+    progress = Progress((rows.measured(1),), f"{claim.job_id}/1-1-0", 1)
+    recorder.beat(claim, progress)
+    before = [(row.epoch, row.train_loss) for row in rows.epochs(database, claim.job_id)]
+
+    recorder.beat(claim, progress)
+
+    assert [(row.epoch, row.train_loss) for row in rows.epochs(database, claim.job_id)] == before
+
+
+def test_a_beat_without_progress_leaves_the_checkpoint_where_it_is(
+    database: Database, recorder: Recorder, claim: Claim
+):
+    recorder.beat(claim, Progress((rows.measured(1),), f"{claim.job_id}/1-1-0", 1))
+
+    recorder.beat(claim, Progress())
+
+    job = rows.job(database, claim.job_id)
+    assert (job.epochs_done, job.checkpoint) == (1, f"{claim.job_id}/1-1-0")
+
+
+def test_a_lease_that_ran_out_may_be_renewed_as_long_as_nobody_took_the_job(
+    database: Database, recorder: Recorder, claim: Claim
+):
+    rows.expire(database, claim.job_id)
+
+    recorder.beat(claim, Progress())
+    recorder.succeed(claim, ALL_EPOCHS)
+
+    assert rows.job(database, claim.job_id).state == "succeeded"
+
+
+def test_asking_whether_a_job_is_cancelled_writes_nothing(
+    database: Database, recorder: Recorder, claim: Claim
+):
+    before = rows.everything(database)
+
+    is_cancelled = recorder.is_cancelled(claim)
+
+    assert is_cancelled is False
+    assert rows.everything(database) == before
+
+
+# Ends
+
+
+def test_a_success_is_the_last_epochs_figures_and_the_state_together(
+    database: Database, recorder: Recorder, claim: Claim
+):
+    recorder.succeed(claim, ALL_EPOCHS)
+
+    job, result = rows.job(database, claim.job_id), rows.result(database, claim.job_id)
+    last = rows.epochs(database, claim.job_id)[-1]
+    (attempt,) = rows.attempts(database, claim.job_id)
+    assert (job.state, job.reason, job.lease_until, job.epochs_done) == (
+        "succeeded",
+        None,
+        None,
+        3,
+    )
+    assert job.finished_at
+    assert result
+    for figure in ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy"):
+        assert getattr(result, figure) == getattr(last, figure)
+    assert (result.attempt, result.trainer_version) == (1, 1)
+    assert result.seconds == pytest.approx(3 * 0.25)
+    assert (attempt.outcome, bool(attempt.ended_at)) == (Outcome.SUCCEEDED, True)
+
+
+def test_a_success_takes_up_the_epochs_that_earlier_attempts_wrote(
+    database: Database, recorder: Recorder, other_recorder: Recorder, claim: Claim
+):
+    recorder.beat(claim, Progress((rows.measured(1),), f"{claim.job_id}/1-1-0", 1))
+    recorder.release(claim)
+    second = rows.claim(other_recorder, claim.job_id)
+    other_recorder.begin(second, PROVENANCE, epochs_done=1)
+
+    other_recorder.succeed(second, Progress((rows.measured(2), rows.measured(3))))
+
+    result = rows.result(database, claim.job_id)
+    assert [row.attempt for row in rows.epochs(database, claim.job_id)] == [1, 2, 2]
+    assert result
+    assert (result.attempt, result.seconds) == (2, pytest.approx(0.75))
+
+
+def test_a_success_without_its_last_epoch_is_none(
+    database: Database, recorder: Recorder, claim: Claim
+):
+    before = rows.everything(database)
+
+    with pytest.raises(Exception, match="No row was found"):
+        recorder.succeed(claim, Progress((rows.measured(1), rows.measured(2))))
+
+    assert rows.everything(database) == before
+
+
+def test_a_success_drops_the_pointer_to_the_checkpoint(
+    database: Database, recorder: Recorder, claim: Claim
+):
+    recorder.succeed(claim, Progress(rows.measured_all(), f"{claim.job_id}/1-2-0", 2))
+
+    assert rows.job(database, claim.job_id).checkpoint is None
+
+
+def test_a_success_keeps_the_checkpoint_it_was_asked_to_keep(
+    database: Database, recorder: Recorder
+):
+    job_id = rows.submit_one(database, keep_checkpoint=True)
+    claim = rows.claim(recorder, job_id)
+
+    recorder.succeed(claim, Progress(rows.measured_all(), f"{job_id}/1-3-0", 3))
+
+    assert rows.job(database, job_id).checkpoint == f"{job_id}/1-3-0"
+
+
+def test_a_success_whose_answer_was_lost_is_recorded_once(
+    database: Database, recorder: Recorder, claim: Claim, losing_an_answer: LostAnswer
+):
+    with losing_an_answer():
+        recorder.succeed(claim, ALL_EPOCHS)
+
+    result = rows.result(database, claim.job_id)
+    assert rows.job(database, claim.job_id).state == "succeeded"
+    assert result
+    assert result.valid_accuracy == rows.measured(3).valid_accuracy
+    assert rows.log(database, claim.job_id).count("succeeded") == 1
+
+
+def test_a_success_told_twice_is_one(database: Database, recorder: Recorder, claim: Claim):
+    recorder.succeed(claim, ALL_EPOCHS)
+    before = rows.everything(database)
+
+    recorder.succeed(claim, ALL_EPOCHS)
+
+    assert rows.everything(database) == before
+
+
+def test_a_beat_whose_answer_was_lost_is_repeated_without_harm(
+    database: Database, recorder: Recorder, claim: Claim, losing_an_answer: LostAnswer
+):
+    with losing_an_answer():
+        recorder.insist(claim, ALL_EPOCHS)
+
+    assert [row.epoch for row in rows.epochs(database, claim.job_id)] == [1, 2, 3]
+
+
+def test_a_job_has_one_result_whoever_writes_it(
+    database: Database, recorder: Recorder, claim: Claim
+):
+    recorder.succeed(claim, ALL_EPOCHS)
+    result = {"job_id": claim.job_id, "attempt": 9, "trainer_version": 1, "seconds": 0.0}
+    figures = dict.fromkeys(["train_loss", "train_accuracy", "valid_loss", "valid_accuracy"], 0.0)
+
+    def write_another() -> None:
+        with database.writing() as session:
+            session.execute(insert(Result).values(**result, **figures))
+
+    with pytest.raises(IntegrityError):
+        write_another()
+
+
+def test_a_failure_is_recorded_with_its_reason_and_its_traceback(
+    database: Database, recorder: Recorder, claim: Claim
+):
+    recorder.fail(claim, "ValueError: no", "Traceback ...")
+
+    job = rows.job(database, claim.job_id)
+    (attempt,) = rows.attempts(database, claim.job_id)
+    assert (job.state, job.reason, job.lease_until) == ("failed", "ValueError: no", None)
+    assert (attempt.outcome, attempt.detail) == (Outcome.FAILED, "Traceback ...")
+    assert rows.log(database, claim.job_id)[-1] == "failed: ValueError: no"
+    assert rows.result(database, claim.job_id) is None
+
+
+def test_a_cancellation_is_recorded(database: Database, recorder: Recorder, claim: Claim):
+    jobs.cancel(database, ids_condition([claim.job_id]))
+
+    recorder.cancel(claim)
+
+    job = rows.job(database, claim.job_id)
+    (attempt,) = rows.attempts(database, claim.job_id)
+    assert (job.state, job.reason) == ("cancelled", "cancelled while running")
+    assert job.cancel_requested is False
+    assert attempt.outcome == Outcome.CANCELLED
+
+
+def test_a_job_given_back_waits_with_what_it_reached_and_without_a_crash(
+    database: Database, recorder: Recorder, claim: Claim
+):
+    recorder.beat(claim, Progress((rows.measured(1),), f"{claim.job_id}/1-1-0", 1))
+
+    recorder.release(claim)
+
+    job = rows.job(database, claim.job_id)
+    (attempt,) = rows.attempts(database, claim.job_id)
+    assert (job.state, job.worker, job.lease_until, job.crashes) == ("queued", None, None, 0)
+    assert (job.checkpoint, job.epochs_done, job.publishes) == (f"{claim.job_id}/1-1-0", 1, 0)
+    assert (attempt.outcome, bool(attempt.ended_at)) == (Outcome.RELEASED, True)
+
+
+# Writes of an attempt that lost its lease
+
+WRITES: dict[str, Callable[[Recorder, Claim], object]] = {
+    "begin": lambda recorder, claim: recorder.begin(claim, PROVENANCE, 0),
+    "is_cancelled": lambda recorder, claim: recorder.is_cancelled(claim),
+    "beat": lambda recorder, claim: recorder.beat(claim, ALL_EPOCHS),
+    "insist": lambda recorder, claim: recorder.insist(claim, ALL_EPOCHS),
+    "succeed": lambda recorder, claim: recorder.succeed(claim, ALL_EPOCHS),
+    "fail": lambda recorder, claim: recorder.fail(claim, "no"),
+    "cancel": lambda recorder, claim: recorder.cancel(claim),
+    "release": lambda recorder, claim: recorder.release(claim),
+}
+every_write = pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+
+
+@every_write
+def test_an_attempt_whose_job_another_took_writes_nothing(
+    database: Database,
+    recorder: Recorder,
+    other_recorder: Recorder,
+    claim: Claim,
+    write: Callable[[Recorder, Claim], object],
+):
+    lose(database, claim)
+    rows.claim(other_recorder, claim.job_id)
+    before = rows.everything(database)
+
+    with pytest.raises(LeaseLost):
+        write(recorder, claim)
+
+    assert rows.everything(database) == before
+
+
+@every_write
+def test_an_attempt_whose_job_waits_again_writes_nothing(
+    database: Database,
+    recorder: Recorder,
+    claim: Claim,
+    write: Callable[[Recorder, Claim], object],
+):
+    lose(database, claim)
+    before = rows.everything(database)
+
+    with pytest.raises(LeaseLost):
+        write(recorder, claim)
+
+    assert rows.everything(database) == before
+
+
+@every_write
+def test_an_attempt_whose_job_another_finished_writes_nothing(
+    database: Database,
+    recorder: Recorder,
+    other_recorder: Recorder,
+    claim: Claim,
+    write: Callable[[Recorder, Claim], object],
+):
+    lose(database, claim)
+    second = rows.claim(other_recorder, claim.job_id)
+    other_recorder.succeed(second, ALL_EPOCHS)
+    before = rows.everything(database)
+
+    with pytest.raises(LeaseLost):
+        write(recorder, claim)
+
+    assert rows.everything(database) == before
+
+
+# The worker's boundary
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "reason"),
+    [
+        (Cancelled(), "cancelled", "cancelled while running"),
+        (Released(), "queued", None),
+        (Diverged("diverged at epoch 2"), "failed", "diverged at epoch 2"),
+        (KeyError("x"), "failed", "KeyError: 'x'"),
+        (MemoryError(), "failed", "MemoryError: "),
+    ],
+)
+def test_an_attempt_ends_as_its_error_says(
+    *,
+    database: Database,
+    recorder: Recorder,
+    claim: Claim,
+    error: Exception,
+    state: str,
+    reason: str | None,
+):
+    with recorder.closing(claim):
+        raise error
+
+    job = rows.job(database, claim.job_id)
+    assert (job.state, job.reason) == (state, reason)
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [(Cancelled(), "cancelled"), (Released(), "queued"), (ValueError("broken"), "failed")],
+)
+def test_an_end_whose_answer_was_lost_is_recorded_once(
+    *,
+    database: Database,
+    recorder: Recorder,
+    claim: Claim,
+    losing_an_answer: LostAnswer,
+    error: Exception,
+    state: str,
+):
+    with losing_an_answer(), recorder.closing(claim):
+        raise error
+
+    claimed_and_ended = rows.log(database, claim.job_id)
+    assert rows.job(database, claim.job_id).state == state
+    assert len(claimed_and_ended) == 2
+
+
+def test_an_error_leaves_its_traceback_on_the_attempt(
+    database: Database, recorder: Recorder, claim: Claim
+):
+    def break_down() -> None:
+        raise ValueError("broken")
+
+    with recorder.closing(claim):
+        break_down()
+
+    (attempt,) = rows.attempts(database, claim.job_id)
+    assert "in break_down" in attempt.detail
+    assert attempt.detail.endswith("ValueError: broken\n")
+
+
+@pytest.mark.parametrize("words", ["a zero \x00 byte", "half \udc80 a letter"])
+def test_an_error_whose_words_the_database_cannot_hold_still_fails_the_job(
+    database: Database, recorder: Recorder, claim: Claim, words: str
+):
+    with recorder.closing(claim):
+        raise ValueError(words)
+
+    job = rows.job(database, claim.job_id)
+    assert job.state == "failed"
+    assert job.reason.startswith("ValueError: ")
+
+
+@pytest.mark.parametrize("error", [LeaseLost(), Cancelled(), Released(), ValueError("broken")])
+def test_an_attempt_that_was_fenced_off_ends_silently(
+    database: Database,
+    recorder: Recorder,
+    claim: Claim,
+    error: Exception,
+    caplog: pytest.LogCaptureFixture,
+):
+    lose(database, claim)
+    before = rows.everything(database)
+
+    with recorder.closing(claim):
+        raise error
+
+    assert rows.everything(database) == before
+    assert f"job {claim.job_id} attempt 1: fenced off" in caplog.text

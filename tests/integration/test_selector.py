@@ -1,0 +1,96 @@
+from dataclasses import dataclass
+
+import pytest
+
+from integration import rows
+from integration.rows import SPEC
+from models.database import Database
+from models.errors import UsageError
+from service.queries import list_ids
+from service.selector import condition, ids_condition
+
+
+@dataclass(frozen=True)
+class Queue:
+    """Two sweeps: jobs 1 to 3, tagged "paper" and "a:b", of which 2 failed; and jobs 4 and 5."""
+
+    database: Database
+
+    def select(self, *words: str) -> list[int]:
+        return list_ids(self.database, condition(words))
+
+
+@pytest.fixture
+def queue(database: Database) -> Queue:
+    rows.submit(database, SPEC, SPEC, SPEC, tags=("paper", "a:b"))
+    rows.submit(database, SPEC, SPEC)
+    rows.change(database, 2, state="failed")
+    return Queue(database)
+
+
+@pytest.mark.parametrize(
+    ("words", "selected"),
+    [
+        (["2"], [2]),
+        (["007"], []),
+        (["004"], [4]),
+        (["2..4"], [2, 3, 4]),
+        (["4..2"], []),
+        (["3..3"], [3]),
+        (["4..999999999"], [4, 5]),
+        (["s1"], [1, 2, 3]),
+        (["s2"], [4, 5]),
+        (["s3"], []),
+        (["tag:paper"], [1, 2, 3]),
+        (["tag:a:b"], [1, 2, 3]),
+        (["tag:pap"], []),
+        (["tag:%"], []),
+        (["state:failed"], [2]),
+        (["state:queued"], [1, 3, 4, 5]),
+        (["state:running"], []),
+        (["@last"], [4, 5]),
+        (["1", "5"], [1, 5]),
+        (["1,5"], [1, 5]),
+        (["1,2", "2..3", "s2"], [1, 2, 3, 4, 5]),
+        (["1,"], [1]),
+        ([], [1, 2, 3, 4, 5]),
+    ],
+)
+def test_words_select_jobs(queue: Queue, words: list[str], selected: list[int]):
+    assert queue.select(*words) == selected
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["x", "1.5", "1...2", "-1", "1-3", "s", "sweep1", "tag", "@first", "paper", "1 2", "1" * 10],
+)
+def test_a_word_that_is_not_of_the_grammar_is_a_usage_error(word: str):
+    with pytest.raises(UsageError, match=r"names no jobs: give an id \(142\), a range"):
+        condition([word])
+
+
+def test_an_unknown_state_is_a_usage_error_that_lists_the_states():
+    with pytest.raises(UsageError, match=r"'done': use one of queued, running, succeeded"):
+        condition(["state:done"])
+
+
+@pytest.mark.parametrize("words", [[""], [","], ["", ""]])
+def test_an_empty_word_does_not_select_all_jobs(words: list[str]):
+    """`dq cancel "$JOBS"` with an unset variable must not cancel everything."""
+    with pytest.raises(UsageError):
+        condition(words)
+
+
+def test_the_last_of_no_sweeps_is_no_job(database: Database):
+    assert list_ids(database, condition(["@last"])) == []
+
+
+@pytest.mark.parametrize("ids", [[], [3], [1, 2, 3], [5, 1], [4, 3, 5], [2, 99]])
+def test_ids_select_the_jobs_of_these_ids(queue: Queue, ids: list[int]):
+    selected = list_ids(queue.database, ids_condition(ids))
+
+    assert selected == sorted({*ids} & {1, 2, 3, 4, 5})
+
+
+def test_a_sweep_of_forty_thousand_ids_can_be_selected(queue: Queue):
+    assert list_ids(queue.database, ids_condition(range(2, 40_000))) == [2, 3, 4, 5]

@@ -1,0 +1,234 @@
+import os
+import signal
+import time
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import func, select
+
+from integration import rows
+from integration.conftest import LostAnswer
+from integration.messages import take, waiting, waiting_jobs
+from integration.rows import SPEC, Bells
+from models.database import Database
+from models.message import OVERDUE_SECONDS, Bell, Priority
+from models.settings import Settings
+from models.tables import Job, Sweep
+from servers import RedisServer
+from service import jobs
+from service.broker import Broker
+from service.jobs import Order
+from worker.doorbell import Doorbell
+from worker.reconciler import Reconciler, Repairs
+
+ORDER = Order()
+
+
+class Witness(Bells):
+    """A broker that looks, over a connection of its own, at what is committed when it rings."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__()
+        self.database = Database(database.url.render_as_string(hide_password=False))
+        self.seen: list[int] = []
+
+    def ring(self, bells: list[Bell]) -> None:
+        with self.database.reading() as session:
+            self.seen += session.scalars(select(Job.id).order_by(Job.id))
+        self.database.engine.dispose()
+
+
+def count(database: Database, table: type) -> int:
+    with database.reading() as session:
+        return session.scalars(select(func.count()).select_from(table)).one()
+
+
+def test_the_rows_are_committed_before_the_first_message_is_sent(database: Database):
+    witness = Witness(database)
+
+    submitted = jobs.submit(database, witness, [SPEC, SPEC], ORDER, "token")
+
+    assert tuple(witness.seen) == submitted.job_ids
+
+
+def test_a_job_is_queued_as_it_was_ordered(database: Database):
+    order = Order(
+        name="first",
+        priority=Priority.HIGH,
+        max_crashes=5,
+        stall_seconds=60.5,
+        timeout_seconds=3600,
+        keep_checkpoint=True,
+    )
+
+    submitted = jobs.submit(database, Bells(), [SPEC], order, "token")
+
+    job = rows.job(database, submitted.job_ids[0])
+    assert (job.state, job.attempt, job.epochs_done, job.crashes) == ("queued", 0, 0, 0)
+    assert (job.name, job.priority, job.max_crashes) == ("first", Priority.HIGH, 5)
+    assert (job.stall_seconds, job.timeout_seconds, job.keep_checkpoint) == (60.5, 3600, True)
+    assert (job.spec, job.configuration) == (SPEC.model_dump(mode="json"), SPEC.configuration)
+    assert abs((datetime.now(UTC) - job.created_at).total_seconds()) < 5
+    assert rows.get(database, Sweep, submitted.sweep_id).name == "first"
+
+
+def test_a_message_that_was_sent_is_noted_on_its_row(database: Database, broker: Broker):
+    submitted = jobs.submit(database, broker, [SPEC], ORDER, "token")
+
+    job = rows.job(database, submitted.job_ids[0])
+    assert submitted.unsent is None
+    assert job.publishes == 1
+    assert (job.publish_due - job.created_at).total_seconds() > OVERDUE_SECONDS
+
+
+def test_without_redis_the_jobs_stand_and_submit_says_so_soon(
+    database: Database, broker: Broker, redis: RedisServer
+):
+    redis.stop()
+    began = time.monotonic()
+
+    submitted = jobs.submit(database, broker, [SPEC, SPEC], ORDER, "token")
+
+    assert time.monotonic() - began < 3
+    assert submitted.unsent
+    assert submitted.unsent.startswith(f"no Redis at {redis.url}")
+    assert rows.states(database, submitted.job_ids) == ["queued", "queued"]
+    assert [rows.job(database, id_).publishes for id_ in submitted.job_ids] == [0, 0]
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_a_redis_that_hangs_does_not_make_submit_hang(
+    database: Database, broker: Broker, redis: RedisServer
+):
+    assert redis.process
+    os.kill(redis.process.pid, signal.SIGSTOP)
+    began = time.monotonic()
+
+    try:
+        submitted = jobs.submit(database, broker, [SPEC], ORDER, "token")
+    finally:
+        os.kill(redis.process.pid, signal.SIGCONT)
+
+    assert time.monotonic() - began < 10
+    assert submitted.unsent
+    assert rows.states(database, submitted.job_ids) == ["queued"]
+
+
+def test_a_redis_that_is_full_is_one_that_takes_no_messages(
+    database: Database, broker: Broker, redis: RedisServer
+):
+    redis.client().config_set("maxmemory", 1)
+
+    submitted = jobs.submit(database, broker, [SPEC], ORDER, "token")
+
+    assert submitted.unsent
+    assert "maxmemory" in submitted.unsent
+    assert rows.job(database, submitted.job_ids[0]).publishes == 0
+
+
+def test_what_submit_could_not_send_is_sent_by_a_worker_once_redis_answers(
+    database: Database, broker: Broker, redis: RedisServer, doorbell: Doorbell
+):
+    redis.stop()
+    submitted = jobs.submit(database, broker, [SPEC, SPEC], ORDER, "token")
+    redis.start()
+
+    repairs = Reconciler(database, doorbell, 30).reconcile()
+
+    assert repairs == Repairs(rung=2)
+    assert tuple(waiting_jobs(redis)) == submitted.job_ids
+    assert [rows.job(database, id_).publishes for id_ in submitted.job_ids] == [1, 1]
+
+
+def test_a_worker_sends_what_submit_did_not_but_leaves_submit_its_time(
+    database: Database, reconciler: Reconciler, redis: RedisServer
+):
+    nowhere = Broker(Settings(broker_url="redis+socket:///tmp/nowhere.sock"))
+    (job_id,) = jobs.submit(database, nowhere, [SPEC], ORDER, "token").job_ids
+    job = rows.job(database, job_id)
+
+    at_once = reconciler.reconcile()
+    rows.make_due(database, job_id)
+    later = reconciler.reconcile()
+
+    patience = (job.publish_due - job.created_at).total_seconds()
+    assert patience == pytest.approx(OVERDUE_SECONDS, abs=0.5)
+    assert (at_once.rung, later.rung) == (0, 1)
+    assert len(waiting(redis)) == 1
+
+
+def test_a_second_submit_with_the_same_token_inserts_nothing(database: Database):
+    order = Order(tags=("paper",))
+    first = jobs.submit(database, Bells(), [SPEC, SPEC], order, "token")
+
+    second = jobs.submit(database, Bells(), [SPEC, SPEC], order, "token")
+
+    assert second == first
+    assert (count(database, Sweep), count(database, Job)) == (1, 2)
+    assert rows.tags(database, first.job_ids[0]) == ["paper"]
+
+
+def test_a_commit_whose_answer_was_lost_inserts_once(
+    database: Database, losing_an_answer: LostAnswer
+):
+    bells = Bells()
+
+    with losing_an_answer():
+        submitted = jobs.submit(database, bells, [SPEC, SPEC], ORDER, "token")
+
+    assert (count(database, Sweep), count(database, Job)) == (1, 2)
+    assert tuple(bell.job_id for bell in bells.rung) == submitted.job_ids
+
+
+def test_two_thousand_jobs_are_one_submit(database: Database, broker: Broker, redis: RedisServer):
+    specs = [SPEC.model_copy(update={"seed": seed}) for seed in range(2_000)]
+
+    submitted = jobs.submit(database, broker, specs, Order(tags=("big", "wide")), "token")
+
+    with database.reading() as session:
+        found = session.execute(select(Job.ordinal, Job.spec).order_by(Job.id)).all()
+        unsent = session.scalars(select(func.count()).where(Job.publishes != 1)).one()
+    assert submitted.unsent is None
+    assert [(ordinal, spec["seed"]) for ordinal, spec in found] == [(i, i) for i in range(2_000)]
+    assert unsent == 0
+    assert tuple(waiting_jobs(redis)) == submitted.job_ids
+
+
+def test_the_jobs_of_a_sweep_get_each_tag_once(database: Database):
+    submitted = jobs.submit(database, Bells(), [SPEC, SPEC], Order(tags=("b", "a", "b")), "token")
+
+    assert [sorted(rows.tags(database, id_)) for id_ in submitted.job_ids] == [["a", "b"]] * 2
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_a_message_is_json_that_people_can_read(
+    database: Database, broker: Broker, redis: RedisServer
+):
+    spec = rows.spec(keep=(0.9,), seed=4)
+
+    submitted = jobs.submit(database, broker, [spec], ORDER, "token")
+
+    (message,) = waiting(redis)
+    assert message["content_type"] == "application/json"
+    assert message["task"] == "dq.run_job"
+    assert message["kwargs"] == {
+        "job_id": submitted.job_ids[0],
+        "spec": spec.model_dump(mode="json"),
+    }
+    assert message["args"] == []
+    assert "'hidden': [16]" in message["readable"]
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_workers_take_messages_by_priority_and_then_in_the_order_of_their_submit(
+    database: Database, broker: Broker, settings: Settings
+):
+    submitted = []
+    for number, priority in enumerate([Priority.LOW, Priority.HIGH, Priority.NORMAL] * 2):
+        order = Order(priority=priority)
+        (job_id,) = jobs.submit(database, broker, [SPEC], order, f"{number}").job_ids
+        submitted.append((priority, job_id))
+
+    taken = take(settings, len(submitted))
+
+    assert taken == [job_id for _, job_id in sorted(submitted)]

@@ -1,0 +1,85 @@
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.message import QUEUE, TASK, Bell, Priority, celery_settings, read
+from models.spec import ExperimentSpec
+
+SPEC = ExperimentSpec(keep=(0.9, 0.8, 0.8)).model_dump(mode="json")
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text("ab\0"),
+    lambda values: st.lists(values) | st.dictionaries(st.text("ab"), values),
+    max_leaves=5,
+)
+
+
+def test_a_bell_rings_for_one_job_by_name_with_its_spec_for_people_to_read():
+    bell = Bell(42, SPEC, Priority.HIGH)
+
+    assert bell.as_task() == {
+        "name": TASK,
+        "kwargs": {"job_id": 42, "spec": SPEC},
+        "queue": QUEUE,
+        "priority": Priority.HIGH,
+        "ignore_result": True,
+    }
+
+
+def test_a_bell_is_the_same_after_its_way_through_json():
+    bell = Bell(42, SPEC)
+
+    received = read(json.loads(json.dumps(bell.as_task()))["kwargs"])
+
+    assert received == bell
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {},
+        {"job_id": 1},
+        {"spec": SPEC},
+        {"job_id": "1", "spec": SPEC},
+        {"job_id": True, "spec": SPEC},
+        {"job_id": 1.0, "spec": SPEC},
+        {"job_id": 0, "spec": SPEC},
+        {"job_id": -1, "spec": SPEC},
+        {"job_id": 2**31, "spec": SPEC},
+        {"job_id": 1, "spec": [SPEC]},
+        {"job_id": 1, "spec": None},
+    ],
+)
+def test_what_is_no_bell_is_read_as_none(kwargs):
+    assert read(kwargs) is None
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.sampled_from(["job_id", "spec", "other"]), JSON))
+def test_reading_never_fails_whatever_other_people_put_into_the_queue(kwargs):
+    received = read(kwargs)
+
+    assert received is None or received.job_id > 0
+
+
+def test_only_json_is_sent_and_only_json_is_accepted():
+    shared = celery_settings("redis://host", socket_timeout=2)
+
+    assert shared["task_serializer"] == "json"
+    assert shared["accept_content"] == ["json"]
+
+
+def test_celery_keeps_no_results():
+    shared = celery_settings("redis://host", socket_timeout=2)
+
+    assert shared["task_ignore_result"]
+    assert "result_backend" not in shared
+
+
+def test_redis_has_a_list_for_each_priority_and_the_most_urgent_comes_first():
+    shared = celery_settings("redis://host", socket_timeout=2)
+
+    steps = shared["broker_transport_options"]["priority_steps"]
+
+    assert steps == sorted(Priority) == [Priority.HIGH, Priority.NORMAL, Priority.LOW]

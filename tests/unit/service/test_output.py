@@ -1,0 +1,190 @@
+import csv
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import Result
+
+from models.errors import BrokerUnreachable
+from models.settings import Settings
+from models.spec import ExperimentSpec
+from service import jobs
+from service.cli import COMMANDS, main
+from service.store import open_database
+
+DQ = str(Path(sys.executable).with_name("dq"))
+#: The words with which each command that prints data is tried, on the one job of `queued`.
+WORDS = {
+    "submit": "--dry-run",
+    "status": "",
+    "results": "",
+    "show": "1",
+    "diff": "1 1",
+    "reproduce": "",
+    "logs": "1",
+    "cancel": "1",
+    "retry": "1",
+    "hold": "1",
+    "release": "1",
+    "workers": "",
+    "doctor": "",
+    "data verify": "digits",
+    "db current": "",
+    "db reconcile": "",
+    # It waits until the job has ended, so this comes last.
+    "wait": "1",
+}
+
+
+class Silent:
+    """A broker that never answers."""
+
+    def ring(self, _: object) -> None:
+        raise BrokerUnreachable("none is there")
+
+
+@pytest.fixture
+def queued(dq: Callable[..., Result]) -> Callable[..., Result]:
+    """Return `dq` with one job in its database."""
+    settings = Settings.load()
+    spec = ExperimentSpec(dataset="digits", hidden=(8,), batch_size=100)
+    order = jobs.Order(name="größe", tags=("a", "b"))
+    jobs.submit(open_database(settings), Silent(), [spec], order, uuid.uuid4().hex)
+    return dq
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    """List every command with its name, those of groups too."""
+    context = click.Context(main)
+    for name in COMMANDS:
+        command = main.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from ((f"{name} {each}", sub) for each, sub in command.commands.items())
+        else:
+            yield name, command
+
+
+def options(command: click.Command) -> set[str]:
+    return {name for parameter in command.params for name in parameter.opts}
+
+
+def run_on_terminal(words: list[str], **environment: str) -> str:
+    """Run `dq` with a terminal as its standard output; return what it wrote there."""
+    ours, its = pty.openpty()
+    process = subprocess.Popen(
+        [DQ, *words], stdout=its, stderr=subprocess.DEVNULL, env=environment_of(**environment)
+    )
+    os.close(its)
+    written = b""
+    with suppress(OSError):  # Linux' way to say that the other end was closed
+        while piece := os.read(ours, 65_536):
+            written += piece
+    os.close(ours)
+    assert process.wait(timeout=60) == 0
+    return written.decode()
+
+
+def environment_of(**values: str) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("DQ_")}
+    return {**inherited, "TERM": "xterm-256color", **values}
+
+
+def test_every_command_that_prints_data_takes_the_same_formats():
+    with_format = {name for name, command in commands() if "--format" in options(command)}
+
+    assert with_format == set(WORDS), "a new command needs its words above"
+    for name, command in commands():
+        assert ("--json" in options(command)) == (name in with_format)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", WORDS)
+def test_json_is_all_there_is_on_standard_output(queued, name):
+    if name == "wait":
+        queued("cancel", "1")
+
+    result = queued(*name.split(), *WORDS[name].split(), "--json")
+
+    assert json.loads(result.stdout) is not None
+    assert "{" not in result.stderr
+
+
+@pytest.mark.parametrize("name", ["results", "status", "logs"])
+def test_csv_has_a_heading_and_a_row_for_each_row(queued, name):
+    queued("cancel", "1")
+
+    result = queued(name, *WORDS[name].split(), "--format", "csv")
+
+    heading, *rows = csv.reader(io.StringIO(result.stdout))
+    assert rows
+    assert all(len(row) == len(heading) for row in rows)
+
+
+def test_markdown_has_a_heading_and_a_rule(queued):
+    result = queued("results", "--format", "md")
+
+    heading, rule, *rows = result.stdout.splitlines()
+    assert heading.startswith("| job |")
+    assert set(rule) <= set("|-: ")
+    assert len(rows) == 1
+
+
+def test_an_empty_listing_is_an_empty_list_in_json_and_words_say_what_to_type(dq):
+    result = dq("results", "--json")
+
+    assert json.loads(result.stdout) == []
+    assert result.stderr.startswith("There are no ")
+    assert "Type: dq " in result.stderr
+
+
+def test_following_a_log_as_json_prints_json(queued):
+    queued("cancel", "1")
+
+    result = queued("logs", "1", "--follow", "--json")
+
+    assert [json.loads(line)["job_id"] for line in result.stdout.splitlines()] == [1]
+
+
+def test_why_a_job_waits_is_json_where_json_is_asked_for(queued):
+    result = queued("show", "1", "--why", "--json")
+
+    assert any("No worker is running" in reason for reason in json.loads(result.stdout))
+
+
+def test_where_standard_output_is_ascii_so_is_what_is_printed(queued):
+    environment = environment_of(PYTHONIOENCODING="ascii", DQ_HOME=os.environ["DQ_HOME"])
+
+    done = subprocess.run([DQ, "results"], env=environment, capture_output=True, check=True)
+
+    text = done.stdout.decode("ascii")
+    assert "gr\\xf6\\xdfe" in text
+    assert "----" in text
+
+
+def test_a_terminal_gets_colours_and_a_pipe_does_not():
+    words = ["submit", "--dry-run"]
+
+    on_terminal = run_on_terminal(words)
+    in_pipe = subprocess.run([DQ, *words], env=environment_of(), capture_output=True, check=True)
+
+    assert "\x1b[" in on_terminal
+    assert b"\x1b[" not in in_pipe.stdout
+
+
+def test_no_color_is_respected():
+    assert "\x1b[" not in run_on_terminal(["submit", "--dry-run"], NO_COLOR="1")
+
+
+def test_an_empty_no_color_counts_as_unset_as_its_standard_says():
+    # https://no-color.org: "when present and not an empty string"
+    assert "\x1b[" in run_on_terminal(["submit", "--dry-run"], NO_COLOR="")

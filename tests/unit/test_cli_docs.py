@@ -1,0 +1,109 @@
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from models.settings import Settings
+from service.cli import COMMANDS, main
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def command(name: str) -> click.Command:
+    found = main.get_command(click.Context(main), name)
+    assert found is not None
+    return found
+
+
+def help_lines(name: str) -> list[str]:
+    text = command(name).help or ""
+    return [line.strip() for line in text.replace("\b", "").splitlines() if line.strip()]
+
+
+def subcommands() -> list[tuple[str, str]]:
+    groups = {name: command(name) for name in COMMANDS}
+    return [
+        (name, each)
+        for name, group in groups.items()
+        if isinstance(group, click.Group)
+        for each in group.commands
+    ]
+
+
+def test_every_module_of_the_command_line_that_holds_a_command_is_listed():
+    modules = {path.stem for path in (ROOT / "service" / "cli").glob("*.py")}
+
+    with_command = {name for name in modules if "def command(" in module_text(name)}
+
+    assert with_command == set(COMMANDS)
+
+
+def module_text(name: str) -> str:
+    return (ROOT / "service" / "cli" / f"{name}.py").read_text()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_commands_line_in_the_list_is_a_sentence_that_its_help_begins_like(name):
+    line, first = COMMANDS[name], help_lines(name)[0]
+
+    assert line.endswith(".")
+    assert first.split()[0] == line.split()[0], "the verb"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_commands_help_has_an_example_or_is_plain_sentences(name):
+    lines = help_lines(name)
+
+    examples = [line for line in lines if line.startswith(f"dq {name}")]
+    sentences = " ".join(line for line in lines if line not in examples)
+    assert sentences.endswith(".")
+    if any(parameter.required for parameter in command(name).params):
+        assert examples, "a command that wants an argument shows one"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_of_a_command_says_what_it_is_for(name):
+    silent = [
+        parameter.opts
+        for parameter in command(name).params
+        if isinstance(parameter, click.Option) and not parameter.help
+    ]
+
+    assert not silent
+
+
+@pytest.mark.parametrize(("group", "name"), subcommands())
+def test_a_command_of_a_group_has_a_sentence_too(group, name):
+    found = command(group)
+
+    assert isinstance(found, click.Group)
+    assert (found.commands[name].help or "").strip().endswith(".")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_place_in_the_readme(name):
+    assert re.search(rf"`dq {name}\b", README)
+
+
+@pytest.mark.parametrize(("group", "name"), subcommands())
+def test_every_command_of_a_group_has_a_place_in_the_readme(group, name):
+    (line,) = [line for line in README.splitlines() if line.startswith(f"| `dq {group}`")]
+
+    assert f"`{name}`" in line
+
+
+@pytest.mark.parametrize("field", Settings.model_fields)
+def test_every_setting_has_a_line_in_the_readme(field):
+    assert re.search(rf"^\| `DQ_{field.upper()}` \| .+ \|$", README, re.MULTILINE)
+
+
+def test_the_readme_names_no_command_and_no_setting_that_is_not_there():
+    fields = {f"DQ_{field.upper()}" for field in Settings.model_fields}
+
+    commands = set(re.findall(r"`dq ([a-z]+)", README))
+    settings = set(re.findall(r"\bDQ_[A-Z_]*[A-Z]\b", README))
+
+    assert commands <= set(COMMANDS)
+    assert settings <= fields
