@@ -66,7 +66,9 @@ class Settings(BaseSettings):
     @classmethod
     def _names_database(cls, url: str) -> str:
         scheme = url.partition("://")[0]
-        if url and (_is_misspelt(url) or scheme not in {*_POSTGRES, "sqlite"}):
+        if url and (
+            _is_misspelt(url) or scheme not in {*_POSTGRES, "postgresql+psycopg", "sqlite"}
+        ):
             raise ValueError("give postgresql://user:password@host/name or sqlite:////folder/file")
         if scheme == "sqlite" and not url.removeprefix("sqlite://").strip("/"):
             raise ValueError("name the file: sqlite:////folder/file")

@@ -86,9 +86,11 @@ def command(
         request = Request(order, top or limit, moment, after)
         columns = Choice(tuple(cols.split(",")) if cols else None, only_changed)
         if not _list(database, which, request, columns, format):
-            is_chosen = selectors or where or after
+            nothing_yet = not (selectors or where or after)
             say(
-                "There are no such jobs." if is_chosen else "There are no jobs yet. Type: dq submit"
+                "There are no jobs yet. Type: dq submit"
+                if nothing_yet
+                else "There are no such jobs."
             )
 
 

@@ -325,7 +325,9 @@ def test_data_sets_are_not_mixed(lab):
     other = NONE.model_copy(update={"dataset": "fashion-mnist"})
     runs = lab.runs(NONE, BASE_FIGURES) + lab.runs(other, OTHER_FIGURES)
 
-    with pytest.raises(UsageError, match=r"more than one data set.*dq results --compare 1\.\.5$"):
+    with pytest.raises(
+        UsageError, match=r"more than one data set.*dq results --compare 1\.\.5, or .* --mix$"
+    ):
         compare(runs)
 
 
