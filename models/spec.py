@@ -16,9 +16,8 @@ Mask = Literal["batch", "sample"]
 #: Raised whenever the same spec gives other figures than before; results of two never mix.
 TRAINER_VERSION = 1
 
-#: Fields that rows and checkpoints of earlier releases lack. At its default, a field of these is
-#: in no name made of a spec, so that what was named without it keeps its name.
-_NEWER = ("input_keep", "mask", "momentum", "max_norm", "lr_decay", "evaluation")
+#: The fields that are told of every spec; the others, where they are not at their default.
+_ALWAYS_TOLD = {"dataset", "hidden", "keep", "lr", "batch_size", "epochs", "seed"}
 
 
 class ExperimentSpec(BaseModel):
@@ -129,15 +128,18 @@ class ExperimentSpec(BaseModel):
         return dataset.test if self.evaluation == "test" else dataset.valid
 
     @property
-    def newer_defaults(self) -> set[str]:
-        """The fields to leave out where a spec is to be named as in earlier releases."""
-        fields = type(self).model_fields
-        return {name for name in _NEWER if getattr(self, name) == fields[name].default}
+    def told(self) -> list[str]:
+        """The names of the fields that are worth telling."""
+        return [
+            name
+            for name, info in type(self).model_fields.items()
+            if name in _ALWAYS_TOLD or getattr(self, name) != info.default
+        ]
 
     @property
     def configuration(self) -> str:
         """A short stable name of everything but the seed: equal for runs that are repeats."""
-        values = self.model_dump(mode="json", exclude={"seed", *self.newer_defaults})
+        values = self.model_dump(mode="json", exclude={"seed"})
         canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 

@@ -207,6 +207,15 @@ def phrase(name: str, value: Any) -> str:
     return phrases.get(name, f"{name.replace('_', ' ')} {text}")
 
 
+def describe_common(comparison: Comparison, without: Collection[str] = ()) -> str:
+    """Say what all rows share, but for what everybody takes for granted."""
+    told = [name for name in comparison.baseline.spec.told if name not in without]
+    if not comparison.varying:
+        told.remove("keep")  # it labels the one row
+    common = comparison.common
+    return ", ".join(phrase(name, common[name]) for name in told if name in common)
+
+
 def spell_ids(ids: Collection[int], most: int = 8) -> str:
     """Write job ids as the selectors that pick them, "1..5, 8"; past `most` of these, "..."."""
     starts = sorted(start for start in set(ids) if start - 1 not in ids)

@@ -6,7 +6,15 @@ from functools import partial
 from typing import Any
 
 from models.spec import ExperimentSpec
-from service.comparison import ALPHA, POWER, Comparison, ComparisonRow, phrase, spell, spell_ids
+from service.comparison import (
+    ALPHA,
+    POWER,
+    Comparison,
+    ComparisonRow,
+    describe_common,
+    spell,
+    spell_ids,
+)
 from service.report import Column, Table
 
 _STYLES = {"better": "green", "worse": "red"}
@@ -179,19 +187,8 @@ def _title(comparison: Comparison, moment: str) -> tuple[str, ...]:
         title = title.replace("Validation", "Test")
     images = f" on {comparison.images:,} images" if comparison.images else ""
     direction = "higher" if comparison.higher_is_better else "lower"
-    shown = [
-        phrase(name, value)
-        for name, value in comparison.common.items()
-        if _is_told(name, value) and not (name == "keep" and not comparison.varying)
-    ]
     at = "" if moment == "final" else f" at {moment}"
-    return f"{title}{images}{at}, {direction} is better", ", ".join(shown)
-
-
-def _is_told(name: str, value: Any) -> bool:
-    """Whether a field that all rows share is worth a word: always, or unless at its default."""
-    always = {"dataset", "hidden", "keep", "lr", "batch_size", "epochs"}
-    return name in always or value != ExperimentSpec.model_fields[name].default
+    return f"{title}{images}{at}, {direction} is better", describe_common(comparison)
 
 
 def _methods(comparison: Comparison) -> list[str]:

@@ -17,7 +17,7 @@ from service.comparison import (
     Comparison,
     Run,
     compare,
-    phrase,
+    describe_common,
     spell_ids,
 )
 from service.queries import Curve
@@ -136,7 +136,7 @@ def average(curves: Sequence[Curve], metric: str) -> CurveSet:
     means = [_mean_curve(chosen, name, label, metric) for name, label in found.items()]
     return CurveSet(
         metric=metric,
-        title=(_title(named), _describe_common(named)),
+        title=(_title(named), describe_common(named, without={"dataset", "evaluation"})),
         axis=f"{_name_metric(named)} ({_unit(metric)})",
         curves=tuple(curve for curve in means if curve.points),
         notes=tuple(_notes(kept, chosen)),
@@ -251,16 +251,6 @@ def _name_metric(comparison: Comparison) -> str:
 def _title(comparison: Comparison) -> str:
     images = f" on {comparison.images:,} images" if comparison.images else ""
     return f"{_name_metric(comparison)}{images} of {comparison.baseline.spec.dataset}, by epoch"
-
-
-def _describe_common(comparison: Comparison) -> str:
-    """Say what all configurations share, without what everybody takes for granted."""
-    silent = comparison.baseline.spec.newer_defaults | {"dataset", "evaluation"}
-    return ", ".join(
-        phrase(name, value)
-        for name, value in comparison.common.items()
-        if name not in silent and value is not None and (name != "keep" or comparison.varying)
-    )
 
 
 def _columns(metric: str) -> tuple[Column, ...]:

@@ -21,11 +21,13 @@ class DownloadBar:
     def __exit__(
         self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
     ) -> None:
-        self._bars.stop()
+        if self._tasks:
+            self._bars.stop()
 
     def __call__(self, name: str, received: int, total: int) -> None:
         """Move a file's bar; a `total` of 0 is unknown."""
-        self._bars.start()  # not before: without a network there is nothing to show
+        if not self._tasks:
+            self._bars.start()  # not before: without a network there is nothing to show
         if name not in self._tasks:
             self._tasks[name] = self._bars.add_task(name)
         self._bars.update(self._tasks[name], completed=received, total=total or None)

@@ -20,18 +20,13 @@ _STATE_STYLES = {
     JobState.FAILED: "red",
     JobState.CANCELLED: "yellow",
 }
-#: The fields that are told also where they are at their default.
-_ALWAYS = {"dataset", "hidden", "keep", "lr", "batch_size", "epochs", "seed"}
 _SPEC_TITLES = {"batch_size": "batch", "train_size": "images"}
 
 
 def spec_table(specs: Sequence[ExperimentSpec]) -> Table:
     """List specs, a job each, without the fields that all leave at their default."""
-    shown = [
-        name
-        for name, info in ExperimentSpec.model_fields.items()
-        if name in _ALWAYS or any(getattr(spec, name) != info.default for spec in specs)
-    ]
+    told = {name for spec in specs for name in spec.told}
+    shown = [name for name in ExperimentSpec.model_fields if name in told]
     return Table(_spec_columns(shown), specs, fields=tuple(ExperimentSpec.model_fields))
 
 
@@ -204,11 +199,7 @@ def attempt_table(detail: JobDetail) -> Table:
 
 def repeat_line(spec: ExperimentSpec) -> str:
     """Return the `dq submit` that repeats a spec."""
-    given = [
-        f"{_option(name)} {spell(name, value)}"
-        for name, value in spec
-        if name in _ALWAYS or value != ExperimentSpec.model_fields[name].default
-    ]
+    given = [f"{_option(name)} {spell(name, getattr(spec, name))}" for name in spec.told]
     return f"dq submit {' '.join(given)}"
 
 

@@ -32,7 +32,7 @@ def command(*, selectors: tuple[str, ...], timeout: float | None, format: Format
     database = open_database(Settings.load())
     job_ids = list_ids(database, condition(selectors))
     if not job_ids:
-        raise UsageError(f"There are no such jobs: {' '.join(selectors)}. Type: dq results")
+        raise UsageError("There are no such jobs. Type: dq results")
     wait_and_report(database, job_ids, timeout, format)
 
 

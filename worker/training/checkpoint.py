@@ -47,7 +47,7 @@ def discard(path: Path) -> None:
 
 
 def _owner(spec: ExperimentSpec) -> str:
-    return f"{TRAINER_VERSION} {spec.model_dump_json(exclude=spec.newer_defaults)}"
+    return f"{TRAINER_VERSION} {spec.model_dump_json()}"
 
 
 def _read(path: Path) -> bytes:

@@ -395,6 +395,7 @@ def test_a_condition_printed_and_parsed_means_what_python_says(expression, rando
         ("hidden == (64x2, 64)", "hidden == 64x3"),
         ("hidden in (64x1, (64, 64))", "hidden == (64) or hidden == 64x2"),
         ("64x2 == hidden", "hidden == 64x2"),
+        ("hidden != 64x2", "id not in (2, 7)"),
         ("keep != none", "keep[0] < 1"),
         ("priority == high", "priority == 0"),
         ("sweep == s3", "sweep == 3"),

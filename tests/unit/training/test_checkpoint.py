@@ -1,5 +1,3 @@
-import hashlib
-import io
 import subprocess
 import sys
 from dataclasses import replace
@@ -28,12 +26,6 @@ try:
 except OSError as error:
     print("OSError", error.errno)
 """
-
-# What a checkpoint of the fixtures' spec said to belong to.
-OWNER_BEFORE_MOMENTUM = (
-    '1 {"dataset":"digits","train_size":null,"hidden":[32,32,32],"keep":[0.9,0.8,0.8],'
-    '"lr":0.5,"batch_size":100,"epochs":3,"seed":7}'
-)
 
 
 @pytest.fixture
@@ -75,21 +67,6 @@ def test_velocities_are_loaded_as_they_were_saved(
 
 def test_a_checkpoint_without_momentum_holds_no_velocities(snapshot: trainer.Snapshot) -> None:
     assert snapshot.velocities == []
-
-
-def test_a_checkpoint_of_before_there_was_momentum_is_still_loaded(
-    tmp_path: Path, spec: ExperimentSpec, snapshot: trainer.Snapshot
-) -> None:
-    content = {name: value for name, value in vars(snapshot).items() if name != "velocities"}
-    body = io.BytesIO()
-    torch.save({"belongs_to": OWNER_BEFORE_MOMENTUM, **content}, body)
-    path = tmp_path / "1.checkpoint"
-    path.write_bytes(hashlib.sha256(body.getvalue()).digest() + body.getvalue())
-
-    loaded = checkpoint.load(path, spec)
-
-    assert all(torch.equal(loaded.weights[name], w) for name, w in snapshot.weights.items())
-    assert loaded.velocities == []
 
 
 def test_a_second_save_replaces_the_first_and_leaves_nothing_else(
