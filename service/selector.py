@@ -3,11 +3,13 @@
 import re
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import ColumnElement, ScalarSelect, func, or_, select, true
+from sqlalchemy import ColumnElement, ScalarSelect, func, or_, select, true, union_all
 
 from models.errors import UsageError
 from models.state import JobState
 from models.tables import Job, Member, Sweep, Tag
+
+_own = Job.__table__.alias("own")
 
 GRAMMAR = "an id (142), a range (140..151), a sweep (s7), tag:NAME, state:failed, or @last"
 
@@ -27,8 +29,9 @@ def condition(words: Sequence[str]) -> ColumnElement[bool]:
 
 def in_sweep(sweep: int | ScalarSelect[int]) -> ColumnElement[bool]:
     """Return the condition for the jobs a sweep made, and those it shares with earlier ones."""
+    own = select(_own.c.id).where(_own.c.sweep_id == sweep)
     shared = select(Member.job_id).where(Member.sweep_id == sweep)
-    return (Job.sweep_id == sweep) | Job.id.in_(shared)
+    return Job.id.in_(union_all(own, shared))  # an OR would keep both indexes from being used
 
 
 def _one(word: str) -> ColumnElement[bool]:
