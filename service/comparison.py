@@ -485,7 +485,8 @@ def _pick_common(spec: ExperimentSpec, varying: tuple[str, ...]) -> dict[str, An
 
 
 def _label(spec: ExperimentSpec, varying: tuple[str, ...]) -> str:
-    return " ".join(phrase(name, getattr(spec, name)) for name in varying or ("keep",))
+    told = [name for name in varying if name in spec.told] or ["keep"]
+    return " ".join(phrase(name, getattr(spec, name)) for name in told)
 
 
 def _find_baseline(samples: Sequence[_Sample], wanted: str | None) -> _Sample:
