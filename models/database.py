@@ -88,7 +88,7 @@ class Database:
             raise DatabaseUnreachable(self._describe(error)) from error
 
     def _describe(self, error: DBAPIError) -> str:
-        cause = " ".join(str(error.orig).split())
+        cause = " ".join(str(error.orig).split()).rstrip(".?")
         return f"The database {self.name} does not answer: {cause}. Type: dq doctor"
 
 

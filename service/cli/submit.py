@@ -198,7 +198,7 @@ def _submit(specs: Sequence[ExperimentSpec], order: "Order", wait: bool, format:
     submitted = submit(database, Broker(settings), specs, order, uuid.uuid4().hex)
     _say_shared(submitted)
     if submitted.unsent:
-        say(f"Saved but not queued: {submitted.unsent}. Sent as soon as Redis answers.")
+        say(f"Saved but not queued: {submitted.unsent.rstrip('.')}. Sent as soon as Redis answers.")
     if wait:
         from service.cli.wait import wait_and_report
 

@@ -22,7 +22,7 @@ def test_each_module_has_its_first_line_in_the_architecture(module):
 
 
 def test_the_architecture_names_no_module_that_is_gone():
-    rows = [line for line in (ROOT / "ARCHITECTURE.md").read_text().splitlines()]
+    rows = (ROOT / "ARCHITECTURE.md").read_text().splitlines()
 
     named = {row.split("`")[1] for row in rows if row.startswith("| `") and ".py` |" in row}
 
