@@ -32,7 +32,7 @@ check: install
 	$(BIN)/mypy
 
 test: install
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 # 300 real jobs under minutes of kill -9, wiped Redis, crashed PostgreSQL; CHAOS="--seed 7" repeats one.
 chaos: install

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from celery import Celery
-from kombu.exceptions import OperationalError as KombuError
+from kombu.exceptions import KombuError
 from kombu.utils.url import maybe_sanitize_url
 from redis.exceptions import RedisError
 

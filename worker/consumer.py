@@ -1,11 +1,14 @@
 """A Celery consumer that drops misshaped messages, a line each, instead of ending the worker."""
 
+import json
 import logging
 from collections.abc import Callable
 from typing import Any
 
 from celery.worker.consumer import Consumer
 from kombu.message import Message
+
+from models.message import TASK, read
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +22,7 @@ class SafeConsumer(Consumer):  # type: ignore[misc] # Celery publishes no types
 
         def handle_safely(message: Message) -> None:
             try:
+                _strip(message)
                 handle(message)
             except Exception as error:  # noqa: BLE001 - whatever it is, the worker must live
                 _drop(message, repr(error))
@@ -42,6 +46,24 @@ class SafeConsumer(Consumer):  # type: ignore[misc] # Celery publishes no types
     def on_decode_error(self, message: Message, exc: Exception) -> None:
         """Drop what cannot be decoded."""
         _drop(message, repr(exc))
+
+
+def _strip(message: Message) -> None:
+    """Leave of a message the job it rings for, and nothing else that Celery would act on.
+
+    A time limit would kill our child, a callback send another message, a date occupy the worker.
+    """
+    headers = message.headers
+    if not isinstance(headers, dict) or headers.get("task") != TASK:
+        return  # Celery's handler finds a word for it
+    if message.content_type != "application/json":
+        raise ValueError(f"its content is {message.content_type}, not JSON")
+    _args, kwargs, _embedded = json.loads(message.body)
+    if read(kwargs) is None:
+        raise ValueError(f"its arguments are those of no job: {kwargs!r:.100}")
+    message.headers = {"task": TASK, "id": str(headers.get("id")), "lang": "py"}
+    message.body = json.dumps([[], kwargs, {}])
+    message.content_encoding = "utf-8"
 
 
 def _drop(message: Message, why: str) -> None:

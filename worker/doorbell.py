@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from celery import Celery
-from kombu.exceptions import OperationalError as KombuError
+from kombu.exceptions import KombuError
 from redis import Redis
 from redis.exceptions import RedisError
 

@@ -1,14 +1,11 @@
 """The one Celery task, and what its process does before the first one."""
 
-import logging
 from typing import Any
 
 from celery import Task, shared_task, signals
 
-from models.message import TASK, read
+from models.message import TASK, Bell
 from worker import logs  # noqa: F401 - connects its set-up to each process that runs tasks
-
-logger = logging.getLogger(__name__)
 
 # Torch is imported in the child alone: its parent stays small, and answers while the child trains.
 
@@ -22,12 +19,9 @@ def prepare(**_: Any) -> None:
 
 
 @shared_task(name=TASK, bind=True)  # type: ignore[untyped-decorator] # Celery publishes no types
-def run_job(task: Task, *_: Any, **kwargs: Any) -> None:
-    """Run the job that a message rings for; drop a message whose arguments are no bell."""
+def run_job(task: Task, job_id: int, spec: dict[str, Any]) -> None:
+    """Run the job that a message rings for; the consumer let no other arguments through."""
     from worker import runner
     from worker.process import worker_process
 
-    if bell := read(kwargs):
-        runner.run(bell, worker_process(task.request.hostname))
-    else:
-        logger.warning("dropped a message with the arguments of no job: %.200r", kwargs)
+    runner.run(Bell(job_id, spec), worker_process(task.request.hostname))

@@ -1,0 +1,173 @@
+"""Redis down, wiped and restarted, and what somebody else may put into it."""
+
+import base64
+import json
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from stage import ENDLESS, SHORT, Stage, open_stage
+
+from chaos.faults import MALFORMED, STRANGE_ARGUMENTS
+from integration import rows
+from integration.messages import waiting, waiting_jobs
+from models.message import TASK
+from servers import RedisServer
+from service import jobs
+
+SPEC_AS_JSON = SHORT.model_dump(mode="json")
+NO_CALLBACKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    """Its worker is up, and past the first pass, in which it rings for all jobs."""
+    with open_stage() as stage:
+        stage.wait_for_end(stage.submit_one(SHORT))
+        yield stage
+
+
+@contextmanager
+def down(redis: RedisServer) -> Iterator[None]:
+    redis.stop()
+    try:
+        yield
+    finally:
+        redis.start()
+
+
+def wipe(redis: RedisServer) -> None:
+    with redis.client() as client:
+        client.flushall()
+
+
+def crash(redis: RedisServer) -> None:
+    with down(redis):
+        pass
+
+
+def message(kwargs: Any, args: Any = (), callbacks: Any = None, **headers: Any) -> bytes:
+    """Return a message as it lies in Redis."""
+    body = [args, kwargs, NO_CALLBACKS | {"callbacks": callbacks}]
+    envelope = {
+        "body": base64.b64encode(json.dumps(body).encode()).decode(),
+        "content-type": "application/json",
+        "content-encoding": "utf-8",
+        "headers": {"lang": "py", "task": TASK, "id": uuid.uuid4().hex, **headers},
+        "properties": {
+            "delivery_info": {"exchange": "", "routing_key": "dq"},
+            "delivery_tag": uuid.uuid4().hex,
+            "body_encoding": "base64",
+        },
+    }
+    return json.dumps(envelope).encode()
+
+
+def push(stage: Stage, items: Sequence[bytes]) -> int:
+    """Push items raw into the queue; return how many lines say that one was dropped."""
+    before = dropped(stage)
+    last = 10**9 + before
+    with stage.redis.client() as client:
+        client.lpush("dq:dq", *items, message({"job_id": last, "spec": {}}))
+    stage.wait_for_log(f"dropped a message for job {last}: there is no such job")
+    return dropped(stage) - before - 1
+
+
+def dropped(stage: Stage) -> int:
+    return stage.logs().count(" dropped a")
+
+
+def pids(stage: Stage) -> tuple[int, int]:
+    return stage.worker.celery().pid, stage.worker.child().pid
+
+
+def test_a_job_submitted_while_redis_is_down_runs_once_it_is_back(stage: Stage):
+    with down(stage.redis):
+        submitted = stage.submit_as(uuid.uuid4().hex, SHORT)
+    states = stage.wait_for_end(*submitted.job_ids)
+
+    assert submitted.unsent
+    assert states == ["succeeded"]
+    assert stage.outcomes(*submitted.job_ids) == ["succeeded"]
+
+
+@pytest.mark.parametrize("strike", [wipe, crash])
+def test_jobs_that_wait_in_redis_or_run_survive_its_loss(
+    stage: Stage, strike: Callable[[RedisServer], None]
+):
+    running, *queued = stage.submit(ENDLESS, SHORT, SHORT, SHORT)
+    stage.wait_for_start(running)
+
+    strike(stage.redis)
+    queued.append(stage.submit_one(SHORT))  # so that the queue is not empty, which would tell
+    stage.wait_until(lambda: {*queued} <= {*waiting_jobs(stage.redis)}, "all are rung for")
+    stage.cancel(running)
+    states = stage.wait_for_end(*queued)
+    stage.wait_until(lambda: not waiting(stage.redis), "all messages are taken")
+
+    assert stage.outcomes(running) == ["cancelled"]
+    assert states == ["succeeded"] * 4
+    assert [stage.outcomes(job_id) for job_id in queued] == [["succeeded"]] * 4
+
+
+def test_a_job_whose_message_alone_is_lost_is_rung_for_again(stage: Stage):
+    job_id = rows.submit_one(stage.database)
+
+    states = stage.wait_for_end(job_id)
+
+    assert states == ["succeeded"]
+
+
+def test_items_that_ring_for_no_job_are_dropped_with_one_line_each(stage: Stage):
+    ended = stage.submit_one(SHORT)
+    stage.wait_for_end(ended)
+    jobs.pause(stage.database)
+    waiting = rows.submit_one(stage.database)
+    items = [
+        *MALFORMED,
+        *map(message, STRANGE_ARGUMENTS),
+        message({"job_id": ended, "spec": SPEC_AS_JSON}),
+        message({"job_id": waiting, "spec": SPEC_AS_JSON | {"lr": 0.2}}),
+        message({}, args=[waiting, SPEC_AS_JSON]),
+        message({"job_id": waiting, "spec": SPEC_AS_JSON}, task="os.system"),
+    ]
+    before = pids(stage), rows.everything(stage.database)["jobs"]
+
+    lines = push(stage, items)
+    after = pids(stage), rows.everything(stage.database)["jobs"]
+    jobs.resume(stage.database, stage.broker)
+    states = stage.wait_for_end(waiting, stage.submit_one(SHORT))
+
+    assert lines == len(items) >= 20
+    assert f"dropped a message for job {waiting}: the message's spec is not" in stage.logs()
+    assert after == before
+    assert states == ["succeeded", "succeeded"]
+
+
+def test_headers_of_celery_that_dq_does_not_send_are_of_no_effect(stage: Stage):
+    ended = stage.submit_one(SHORT)
+    stage.wait_for_end(ended)
+    bell = {"job_id": ended, "spec": SPEC_AS_JSON}
+    items = [
+        message(bell, timelimit="abc"),
+        message(bell, timelimit=[{"a": 1}, "x"]),
+        message(bell, timelimit=[0.001, 0.001]),
+        message(bell, shadow=[1]),
+        message(bell, ignore_result="no"),
+        message(bell, replaced_task_nesting="x"),
+        message(bell, eta="2999-01-01T00:00:00+00:00"),
+        message(bell, expires="2001-01-01T00:00:00+00:00"),
+        message(bell, id=[1]),
+        message(bell, callbacks=[{"task": "another"}]),
+        message([1]),
+    ]
+    before = pids(stage)
+
+    lines = push(stage, items)
+    states = stage.wait_for_end(stage.submit_one(SHORT))
+
+    assert lines == len(items)
+    assert pids(stage) == before
+    assert states == ["succeeded"]

@@ -1,0 +1,113 @@
+"""How a worker ends: told to stop, told to stop at once, drained, or losing its Celery process."""
+
+import time
+
+import pytest
+from stage import ENDLESS, LONG, PATIENCE, SHORT, is_alive, open_stage, processes
+
+#: What a worker is given to give its jobs back.
+STOP_SECONDS = 10
+
+
+@pytest.fixture(scope="module")
+def stage():
+    with open_stage() as stage:
+        yield stage
+
+
+@pytest.fixture
+def worker(stage):
+    """The worker, started again if an earlier test ended it."""
+    stage.worker.revive()
+    return stage.worker
+
+
+def terminate(worker) -> float:
+    """Send SIGTERM; return the seconds until the worker has ended."""
+    terminated_at = time.monotonic()
+    worker.process.terminate()
+    worker.process.wait(PATIENCE)
+    return time.monotonic() - terminated_at
+
+
+def test_a_worker_that_is_told_to_stop_while_it_starts_kills_no_process_of_its_own(stage, worker):
+    stage.wait_for_log("child process")  # Celery's words for one that now imports torch
+    killed = stage.logs().count("exited with 'signal")
+
+    seconds = terminate(worker)
+
+    assert seconds < STOP_SECONDS
+    assert worker.process.returncode == 0
+    assert stage.logs().count("exited with 'signal") == killed
+
+
+def test_a_worker_that_is_told_to_stop_gives_its_job_back_and_the_next_goes_on(
+    stage, worker, undisturbed
+):
+    job_id = stage.submit_one(LONG)
+    stage.wait_for_start(job_id)
+
+    seconds = terminate(worker)
+    given_back, (released,) = stage.job(job_id), stage.attempts(job_id)
+    checkpoint = stage.settings.checkpoints / given_back.checkpoint
+    was_saved = checkpoint.is_file()
+    worker.revive()
+    stage.wait_for_end(job_id)
+
+    assert worker.process.returncode is None
+    assert seconds < STOP_SECONDS
+    assert (given_back.state, given_back.crashes) == ("queued", 0)
+    assert (released.outcome, released.detail) == ("released", "the worker was told to stop")
+    assert was_saved
+    assert stage.outcomes(job_id) == ["released", "succeeded"]
+    assert stage.attempts(job_id)[1].resumed_epoch == given_back.checkpoint_epoch > 0
+    assert stage.figures(job_id) == undisturbed
+
+
+def test_a_second_sigterm_ends_a_worker_at_once_whatever_its_process_does(stage, worker):
+    job_id = stage.submit_one(ENDLESS)
+    stage.wait_for_start(job_id)
+    _, celery, child = processes(worker)
+
+    child.suspend()
+    with stage.awaiting_log("stopping: running jobs are given back"):
+        worker.process.terminate()
+    seconds = terminate(worker)
+
+    assert seconds < STOP_SECONDS / 2
+    stage.wait_until(lambda: not is_alive(celery) and not is_alive(child), "its processes ended")
+    assert stage.job(job_id).state == "queued"
+    assert stage.outcomes(job_id) == ["released"]
+    stage.cancel(job_id)
+
+
+def test_a_drained_worker_finishes_its_job_takes_no_other_and_ends(stage, worker):
+    running, waiting = stage.submit(LONG, SHORT)
+    stage.wait_for_start(running)
+
+    stage.dq("drain")
+    worker.process.wait(PATIENCE)
+
+    assert worker.process.returncode == 0
+    assert stage.outcomes(running) == ["succeeded"]
+    assert stage.job(waiting).state == "queued"
+    assert stage.outcomes(waiting) == []
+    stage.cancel(waiting)
+
+
+def test_a_celery_process_that_is_killed_is_replaced_and_the_job_goes_on(
+    stage, worker, undisturbed
+):
+    job_id = stage.submit_one(LONG)
+    stage.wait_for_checkpoint(job_id)
+    _, celery, child = processes(worker)
+
+    celery.kill()
+    stage.wait_for_end(job_id)
+
+    assert not is_alive(child)
+    assert worker.celery().pid != celery.pid
+    assert worker.process.poll() is None
+    assert stage.outcomes(job_id) == ["lost", "succeeded"]
+    assert stage.attempts(job_id)[1].resumed_epoch > 0
+    assert stage.figures(job_id) == undisturbed
