@@ -29,7 +29,8 @@ class Estimate:
         if self.seconds is None:
             return "No past run tells how long this takes."
         workers = f"{self.workers} worker{'' if self.workers == 1 else 's'}"
-        return f"About {spell_seconds(self.seconds)} on {workers}, going by {self.past_runs} runs."
+        runs = f"{self.past_runs} run{'' if self.past_runs == 1 else 's'}"
+        return f"About {spell_seconds(self.seconds)} on {workers}, going by {runs}."
 
 
 def estimate(database: Database, specs: Sequence[ExperimentSpec]) -> Estimate:

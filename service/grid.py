@@ -1,6 +1,7 @@
 """Expands what a person typed into specs: each repeated option an axis, and the seeds."""
 
 import random
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 
 from models.errors import UsageError
 from models.spec import ExperimentSpec
+from service.comparison import spell
 from service.spelling import Value
 
 _SEEDS = 2**63  # of ExperimentSpec.seed
@@ -85,7 +87,17 @@ def build(values: Sequence[Value], base: ExperimentSpec | None = None) -> Experi
     try:
         return ExperimentSpec.model_validate(kept | given)
     except ValidationError as error:
-        raise _explain(error, {value.field: value.typed for value in values}) from None
+        typed = {value.field: value.typed for value in values}
+        raise _explain(error, _spell_base(base) | typed) from None
+
+
+def _spell_base(base: ExperimentSpec | None) -> dict[str, str]:
+    """Write the fields that come from a job as the options that would give them."""
+    options = {"keep": "dropout"}
+    return {
+        name: f"--{options.get(name, name).replace('_', '-')} {spell(name, value)} (of the job)"
+        for name, value in base or ()
+    }
 
 
 def _explain(error: ValidationError, typed: Mapping[str, str]) -> UsageError:
@@ -97,7 +109,7 @@ def _explain(error: ValidationError, typed: Mapping[str, str]) -> UsageError:
 
 
 def _say(field: str, typed: str, problem: Any) -> str:
-    if "--drop " in typed and problem["type"] != "value_error":
+    if re.search(r"(--|: )drop ", typed) and problem["type"] != "value_error":
         return "a drop probability is at least 0 and below 1 (0 drops nothing)"
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])

@@ -33,18 +33,19 @@ def key(spec: ExperimentSpec) -> Key:
 
 def find_known(session: Session, specs: Iterable[ExperimentSpec]) -> dict[Key, KnownJob]:
     """Return, by key, the specs' finished jobs of this trainer version, else queued or running."""
+    wanted = {key(spec) for spec in specs}
     known: dict[Key, KnownJob] = {}
-    for batch in _split(sorted({spec.configuration for spec in specs})):
+    for batch in _split(sorted({configuration for configuration, _ in wanted})):
         for job_id, configuration, spec, state in session.execute(_query(batch)):
             found = KnownJob(job_id, state == JobState.SUCCEEDED)
             before = known.setdefault((configuration, spec["seed"]), found)
             if found.is_finished and not before.is_finished:
                 known[configuration, spec["seed"]] = found
-    return known
+    return {name: job for name, job in known.items() if name in wanted}
 
 
 def _query(configurations: Sequence[str]) -> Select[int, str, dict[str, Any], str]:
-    is_open = Job.state.in_([JobState.QUEUED, JobState.RUNNING])
+    is_open = Job.state.in_([JobState.QUEUED, JobState.RUNNING]) & Job.cancel_requested.is_(False)
     is_done = and_(Job.state == JobState.SUCCEEDED, Result.trainer_version == TRAINER_VERSION)
     columns = select(Job.id, Job.configuration, Job.spec, Job.state).outerjoin(Result)
     return columns.where(Job.configuration.in_(configurations), or_(is_open, is_done)).order_by(

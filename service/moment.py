@@ -1,5 +1,6 @@
 """The moment of a training that its metrics are taken at: final, best:METRIC or epoch:N."""
 
+import re
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, literal, select
@@ -52,7 +53,7 @@ def read_moment(text: str) -> Moment:
     kind, _, value = text.partition(":")
     if text == "final":
         return FINAL
-    if kind == "epoch" and value.isdecimal() and 0 < int(value) < 2**31:
+    if kind == "epoch" and re.fullmatch(r"\d{1,10}", value) and 0 < int(value) < 2**31:
         return Moment(epoch=int(value))
     if kind == "best" and (metric := read_metric(value)) in EPOCH_METRICS:
         return Moment(metric=metric)

@@ -1,16 +1,18 @@
 """Pages of jobs in any order; a page costs the same wherever in the list it is."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, tuple_
+from sqlalchemy import BigInteger, ColumnElement, Select, cast, func, tuple_
 
 from models.database import Database
+from models.datasets import DATASETS
 from models.errors import UsageError
 from models.tables import Epoch, Job, Result
 from service.comparison import HIGHER_IS_BETTER
 from service.moment import FINAL, Moment, read_metric
-from service.queries import JobRow, read_rows, select_jobs
+from service.queries import JobRow, select_jobs, to_row
 
 #: The spec's fields that have one value, by which jobs can be sorted; with that value's kind.
 _SPEC_FIELDS = {
@@ -21,6 +23,10 @@ _SPEC_FIELDS = {
     "epochs": int,
     "seed": int,
 }
+
+_BIGINT = 2**63
+#: Where a number that is not given is sorted: after all that are.
+_AFTER_ALL = 2**62
 
 
 @dataclass(frozen=True)
@@ -82,9 +88,10 @@ def read_page(database: Database, which: ColumnElement[bool], request: Request) 
         query = query.where(_follows(value, job_id, sort, request.after))
     order = [key.desc() if sort.is_descending else key for key in (value, job_id)]
     with database.reading() as session:
-        rows = read_rows(session, query.order_by(*order).limit(limit + 1))
-        is_last = len(rows) <= limit
-        return Page(tuple(rows[:limit]), None if is_last else _cursor(rows[limit - 1], sort))
+        found = session.execute(query.add_columns(value).order_by(*order).limit(limit + 1)).all()
+    rows = tuple(to_row(job, epoch) for job, epoch, _ in found[:limit])
+    is_last = len(found) <= limit
+    return Page(rows, None if is_last else _cursor(rows[-1].job_id, sort, found[limit - 1][2]))
 
 
 def _select(which: ColumnElement[bool], sort: Sort, moment: Moment) -> Select[Job, Epoch]:
@@ -106,22 +113,36 @@ def _key(sort: Sort, moment: Moment) -> tuple[Any, Any]:
         return Job.id, Job.id
     value = Job.spec[sort.field]
     kind = _SPEC_FIELDS[sort.field]
-    return {str: value.as_string, int: value.as_float, float: value.as_float}[kind](), Job.id
+    if kind is int:
+        # NULL, which is all training images, has no place that both databases agree on.
+        return func.coalesce(cast(value.as_string(), BigInteger), _AFTER_ALL), Job.id
+    return (value.as_string() if kind is str else value.as_float()), Job.id
 
 
 def _follows(value: Any, job_id: Any, sort: Sort, after: str) -> ColumnElement[bool]:
-    typed, _, last = after.rpartition(",")
     try:
-        kind = _SPEC_FIELDS.get(sort.field, float)
-        there = int(last) if sort.field == "id" else kind(typed), int(last)
-    except ValueError:
+        there = _read_cursor(sort, after)
+    except (ValueError, OverflowError):
         raise UsageError(f"--after {after}: give what the page before told you to") from None
     here = tuple_(value, job_id)
     return here < there if sort.is_descending else here > there
 
 
-def _cursor(row: JobRow, sort: Sort) -> str:
+def _read_cursor(sort: Sort, after: str) -> tuple[Any, int]:
+    """Read what `_cursor` wrote; raise ValueError or OverflowError for anything else."""
+    typed, comma, last = after.rpartition(",")
+    job_id = int(last)
+    place = _SPEC_FIELDS.get(sort.field, float)(typed) if sort.field != "id" else job_id
+    if isinstance(place, str):
+        is_possible = place in DATASETS
+    else:
+        is_possible = math.isfinite(place) and (isinstance(place, float) or abs(place) < _BIGINT)
+    if not is_possible or abs(job_id) >= _BIGINT or (sort.field == "id" and comma):
+        raise ValueError(after)
+    return place, job_id
+
+
+def _cursor(job_id: int, sort: Sort, value: Any) -> str:
     if sort.field == "id":
-        return str(row.job_id)
-    value = row.metrics.get(sort.field, getattr(row.spec, sort.field, None))
-    return f"{value!r},{row.job_id}" if not isinstance(value, str) else f"{value},{row.job_id}"
+        return str(job_id)
+    return f"{value if isinstance(value, str) else repr(value)},{job_id}"

@@ -290,10 +290,11 @@ def select_jobs(which: ColumnElement[bool], moment: Moment = FINAL) -> Select[Jo
 
 def read_rows(session: Session, query: Select[Job, Epoch]) -> list[JobRow]:
     """Return the rows of a query that `select_jobs` began."""
-    return [_row(job, epoch) for job, epoch in session.execute(query)]
+    return [to_row(job, epoch) for job, epoch in session.execute(query)]
 
 
-def _row(job: Job, epoch: Epoch | None) -> JobRow:
+def to_row(job: Job, epoch: Epoch | None) -> JobRow:
+    """Return a job's row with the metrics of an epoch."""
     return JobRow(
         job_id=job.id,
         sweep_id=job.sweep_id,

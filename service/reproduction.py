@@ -4,19 +4,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from models.errors import DqError, UsageError
 from models.spec import ExperimentSpec
-from service.comparison import Comparison, ComparisonRow, Run, compare
+from service.comparison import HIGHER_IS_BETTER, Comparison, ComparisonRow, Run, compare
 from service.grid import build
 from service.spelling import read_row
 
 _FOLDER = Path(__file__).parent / "reproductions"
 #: 1 - accuracy, as papers report it; on the spec's evaluation images.
 TEST_ERROR = "test_error"
+_METRICS = {*HIGHER_IS_BETTER, TEST_ERROR}
 
 
 class NotMet(DqError):
@@ -56,7 +64,15 @@ class Reported(_Frozen):
     #: By metric, the figures of one run or more.
     reported: dict[str, Annotated[list[float], Field(min_length=1)]]
     #: By metric, how far from their mean ours may be.
-    tolerance: dict[str, float]
+    tolerance: dict[str, Annotated[float, Field(ge=0)]]
+
+    @model_validator(mode="after")
+    def _has_known_metrics(self) -> Self:
+        if unknown := self.reported.keys() - _METRICS:
+            raise ValueError(f"{self.cell!r}: unknown metric {min(unknown)!r}")
+        if missing := self.reported.keys() ^ self.tolerance.keys():
+            raise ValueError(f"{self.cell!r}: give {min(missing)!r} both reported and tolerance")
+        return self
 
 
 class Claim(_Frozen):
@@ -65,6 +81,13 @@ class Claim(_Frozen):
     better: str
     than: str
     metric: str = "valid_accuracy"
+
+    @field_validator("metric")
+    @classmethod
+    def _is_known(cls, metric: str) -> str:
+        if metric not in _METRICS:
+            raise ValueError(f"unknown metric {metric!r}")
+        return metric
 
 
 class Scale(_Frozen):
@@ -87,6 +110,16 @@ class PublishedTable(_Frozen):
     rows: Annotated[list[Reported], Field(min_length=1)]
     claims: list[Claim] = []
     scales: dict[str, Scale] = {}
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> Self:
+        cells = [row.cell for row in self.rows]
+        if twice := [cell for cell in cells if cells.count(cell) > 1]:
+            raise ValueError(f"two rows are named {twice[0]!r}")
+        for claim in self.claims:
+            if not {claim.better, claim.than} <= set(cells) or claim.better == claim.than:
+                raise ValueError(f"{claim.better!r} and {claim.than!r} are no two rows")
+        return self
 
 
 @dataclass(frozen=True)
@@ -157,7 +190,8 @@ def load_table(name: str) -> PublishedTable:
         raise UsageError(f"There is no table {name!r}: give one of {shipped}, or a YAML file")
     try:
         return PublishedTable.model_validate(yaml.safe_load(path.read_text()))
-    except (yaml.YAMLError, ValueError) as error:
+    # PyYAML lets its constructors' own errors through: `!!bool perhaps` is a KeyError.
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
         raise UsageError(f"{path} is no published table: {_first_line(error)}") from error
 
 
@@ -205,7 +239,7 @@ def _spec(row: Reported, scale: Scale | None) -> ExperimentSpec:
 
 def _find(runs: Sequence[Run], configuration: str, metric: str) -> ComparisonRow | None:
     """Return our figures of a configuration, if there are any."""
-    own = [run for run in runs if run.spec.configuration == configuration]
+    own = [run for run in runs if run.spec.configuration == configuration and run.metrics]
     return compare(own, _ours(metric)).baseline if own else None
 
 
@@ -250,8 +284,8 @@ def _judge_interval(
 def _judge_claim(claim: Claim, configurations: Mapping[str, str], runs: Sequence[Run]) -> ClaimRow:
     pair = {configurations[claim.better], configurations[claim.than]}
     involved = [run for run in runs if run.spec.configuration in pair]
-    comparison = _compare(involved, claim.metric, configurations[claim.than], len(pair))
-    row = comparison.rows[1] if comparison else None
+    comparison = _compare(involved, _ours(claim.metric), configurations[claim.than], len(pair))
+    row = comparison.rows[1] if comparison and len(pair) > 1 else None
     verdicts = {"better": Verdict.MET, "worse": Verdict.NOT_MET}
     return ClaimRow(
         better=claim.better,

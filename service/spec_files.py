@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import reprlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ def read_rows(text: str, name: str) -> list[list[Value]]:
 
     "-", which has no ending, is taken for what it begins like. Raises UsageError, naming the row.
     """
+    text = text.removeprefix("\ufeff").lstrip("\r\n")
     rows = [
         read_row(row, f"{name} row {number}") for number, row in enumerate(_parse(text, name), 1)
     ]
@@ -27,9 +29,11 @@ def _parse(text: str, name: str) -> Iterator[dict[str, Any]]:
     try:
         for row in _PARSERS[_guess_format(text, name)](text):
             if not isinstance(row, dict):
-                raise UsageError(f"{name}: {row!r} is no object of field names and values")
+                raise UsageError(
+                    f"{name}: {reprlib.repr(row)} is no object of field names and values"
+                )
             yield row
-    except (ValueError, csv.Error) as error:
+    except (ValueError, RecursionError, csv.Error) as error:
         raise UsageError(f"{name} cannot be read: {error}") from error
 
 
@@ -46,9 +50,12 @@ def _parse_jsonl(text: str) -> Iterator[Any]:
 
 
 def _parse_csv(text: str) -> Iterator[Any]:
-    for row in csv.DictReader(io.StringIO(text), strict=True):
+    reader = csv.DictReader(io.StringIO(text), strict=True)
+    if len(set(reader.fieldnames or ())) < len(reader.fieldnames or ()):
+        raise ValueError("row 1 gives a field twice")
+    for number, row in enumerate(reader, 1):
         if None in row or None in row.values():
-            raise ValueError(f"a row has another number of cells than the header: {row}")
+            raise ValueError(f"row {number} has another number of cells than the header")
         yield row
 
 
@@ -57,7 +64,8 @@ def _parse_yaml(text: str) -> Iterator[Any]:
 
     try:
         rows = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    # PyYAML lets the errors of its constructors through: `!!bool perhaps` is a KeyError.
+    except (yaml.YAMLError, LookupError, AttributeError) as error:
         raise ValueError(str(error)) from error
     return iter(rows if isinstance(rows, list) else [rows] if rows else [])
 

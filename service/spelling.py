@@ -1,5 +1,7 @@
 """Reads the values of a spec as people type them, in options and in files."""
 
+import re
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +9,10 @@ from typing import Any
 from models.errors import UsageError
 from models.spec import ExperimentSpec
 
+#: YAML can nest a value a billion times over: an error shows the outside of it.
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 2
+_PER_LAYER = {"keep", "dropout", "drop", "hidden"}
 _DIGITS = 12  # 1 - 0.1 is 0.9, and not 0.90000000000000002
 _MOST_LAYERS = 100
 
@@ -34,8 +40,8 @@ def read_drop(typed: str, source: str = "--drop") -> Value:
 
 def read_hidden(typed: str, source: str = "--hidden") -> Value:
     """Read layers' widths: "512,512,512" or "512x3"."""
-    width, times, layers = typed.partition("x")
-    if times and width.isdecimal() and layers.isdecimal() and 0 < int(layers) <= _MOST_LAYERS:
+    width, _, layers = typed.partition("x")
+    if re.fullmatch(r"\d{1,9}x\d{1,3}", typed) and 0 < int(layers) <= _MOST_LAYERS:
         return Value("hidden", (int(width),) * int(layers), f"{source} {typed}")
     widths = read_numbers(typed, source, int, "512,512,512 or 512x3")
     return Value("hidden", widths, f"{source} {typed}")
@@ -57,14 +63,26 @@ def read_row(row: Mapping[str, Any], source: str) -> list[Value]:
     The names are the spec's fields, or dropout and drop for keep. Values may be text, as a CSV
     has them, or lists and numbers. Raises UsageError for an unknown name.
     """
-    return [_read_field(str(name), value, source) for name, value in row.items() if value != ""]
+    given = {name: _strip(value) for name, value in row.items()}
+    values = [_read_field(str(name), value, source) for name, value in given.items() if value != ""]
+    names = [value.field for value in values]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UsageError(f"{source}: {twice[0]} is given twice")
+    return values
+
+
+def _strip(value: Any) -> Any:
+    return value.strip() if isinstance(value, str) else value
 
 
 def _read_field(name: str, value: Any, source: str) -> Value:
     field = name.strip().replace("-", "_")
+    if isinstance(value, bool) or _is_nested(value):
+        fix = "a number a hidden layer" if field in _PER_LAYER else "a number or a word"
+        raise UsageError(f"{source}: {name} {_SHORT.repr(value)}: write {fix}")
     listed = ",".join(map(str, value)) if isinstance(value, list | tuple) else value
     typed = f"{source}: {name} {listed}"
-    if field in {"keep", "dropout", "drop", "hidden"} and listed is not None:
+    if field in _PER_LAYER and listed is not None:
         words = "none" if value in ([], ()) else str(listed)
         read = {"drop": read_drop, "hidden": read_hidden}.get(field, read_keep)
         return read(words, f"{source}: {name}")
@@ -72,3 +90,7 @@ def _read_field(name: str, value: Any, source: str) -> Value:
         known = ", ".join([*ExperimentSpec.model_fields, "dropout", "drop"])
         raise UsageError(f"{source}: unknown field {name!r}: the fields are {known}")
     return Value(field, value, typed)
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(item, list | dict) for item in value)

@@ -34,6 +34,7 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in [*os.environ]:
         if name.startswith(("DQ_", "XDG_", "PG")) and name != "DQ_DATA_DIR":
             monkeypatch.delenv(name)
+    monkeypatch.delenv("COLUMNS", raising=False)  # test runners set it
     with short_folder("dq-home-") as folder:
         monkeypatch.setenv("HOME", str(folder))
         monkeypatch.setenv("DQ_HOME", str(folder / "dq"))

@@ -29,7 +29,7 @@ def figure_table(report: Reproduction) -> Table:
         rows=[{**row, "interval": _pair(row["low"], row["high"])} for row in rows],
         title=tuple(_title(report)),
         footnotes=tuple(f"Assumed: {text}" for text in report.table.assumptions),
-        fields=tuple(rows[0]),
+        fields=tuple(rows[0]) if rows else (),
         json_value={
             "title": report.table.title,
             "citation": report.table.citation,

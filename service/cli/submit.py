@@ -116,7 +116,7 @@ def _choose(
     if (fill or file) and given:
         option = f"--{given[0].replace('_', '-')}"
         raise UsageError(f"{option} goes with neither --fill nor --from, which bring whole specs")
-    if fill:
+    if fill is not None:
         if not seeds:
             raise UsageError("--fill tops up to how many seeds? Add --seeds 10")
         return repeat(_list_specs(fill), read_seeds(options["seed"], options["seeds"]))

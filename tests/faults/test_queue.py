@@ -51,18 +51,28 @@ def crash(redis: RedisServer) -> None:
 def message(kwargs: Any, args: Any = (), callbacks: Any = None, **headers: Any) -> bytes:
     """Return a message as it lies in Redis."""
     body = [args, kwargs, NO_CALLBACKS | {"callbacks": callbacks}]
-    envelope = {
-        "body": base64.b64encode(json.dumps(body).encode()).decode(),
-        "content-type": "application/json",
-        "content-encoding": "utf-8",
-        "headers": {"lang": "py", "task": TASK, "id": uuid.uuid4().hex, **headers},
-        "properties": {
-            "delivery_info": {"exchange": "", "routing_key": "dq"},
-            "delivery_tag": uuid.uuid4().hex,
-            "body_encoding": "base64",
-        },
-    }
-    return json.dumps(envelope).encode()
+    return envelope(body, {"lang": "py", "task": TASK, "id": uuid.uuid4().hex, **headers})
+
+
+def old_message(kwargs: Any, **more: Any) -> bytes:
+    """Return a message of the form that Celery had before its version 4, and still takes."""
+    return envelope({"task": TASK, "id": "an id", "args": [], "kwargs": kwargs, **more}, {})
+
+
+def envelope(body: Any, headers: dict[str, Any]) -> bytes:
+    return json.dumps(
+        {
+            "body": base64.b64encode(json.dumps(body).encode()).decode(),
+            "content-type": "application/json",
+            "content-encoding": "utf-8",
+            "headers": headers,
+            "properties": {
+                "delivery_info": {"exchange": "", "routing_key": "dq"},
+                "delivery_tag": uuid.uuid4().hex,
+                "body_encoding": "base64",
+            },
+        }
+    ).encode()
 
 
 def push(stage: Stage, items: Sequence[bytes]) -> int:
@@ -146,7 +156,7 @@ def test_items_that_ring_for_no_job_are_dropped_with_one_line_each(stage: Stage)
     assert states == ["succeeded", "succeeded"]
 
 
-def test_headers_of_celery_that_dq_does_not_send_are_of_no_effect(stage: Stage):
+def test_what_celery_would_act_on_and_dq_does_not_send_is_of_no_effect(stage: Stage):
     ended = stage.submit_one(SHORT)
     stage.wait_for_end(ended)
     bell = {"job_id": ended, "spec": SPEC_AS_JSON}
@@ -162,6 +172,10 @@ def test_headers_of_celery_that_dq_does_not_send_are_of_no_effect(stage: Stage):
         message(bell, id=[1]),
         message(bell, callbacks=[{"task": "another"}]),
         message([1]),
+        message({}, task="celery.accumulate"),
+        message({}, task="celery.accumulate", timelimit="abc"),
+        message({}, task="celery.accumulate", timelimit=[{"a": 1}, "x"]),
+        old_message(bell, timelimit="abc"),
     ]
     before = pids(stage)
 

@@ -299,9 +299,11 @@ class LeaseRules(RuleBasedStateMachine):
 
     # What a person does
 
-    @rule(age=AGE)
-    def cancel(self, age: int) -> None:
+    @rule(age=AGE, number=NUMBER, is_started=st.booleans())
+    def cancel(self, age: int, number: int, is_started: bool) -> None:
         model = _pick(self.jobs, age)
+        if is_started:
+            self._running(age, number)
         jobs.cancel(self.database, ids_condition([model.job_id]))
         model.cancel()
 
@@ -475,6 +477,7 @@ def claimants(database_url: str) -> Iterator[list[Claimant]]:
         each.stop()
 
 
+@pytest.mark.timeout(600)  # after a failure, hypothesis looks for the shortest way to it
 def test_no_order_of_events_lets_two_attempts_write_or_a_job_end_twice(
     database: Database, claimants: list[Claimant]
 ):

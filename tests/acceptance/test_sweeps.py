@@ -1,0 +1,305 @@
+"""Sweeps that build on what ran before, and what is asked of them, on one worker for all tests."""
+
+import csv
+import io
+import json
+import re
+import subprocess
+
+import pytest
+import yaml
+
+SMALL = ["--dataset", "digits", "--hidden", "8", "--batch-size", "100", "--epochs", "4"]
+GRID = [*SMALL, "--lr", "0.5", "--dropout", "none", "--dropout", "0.8", "--seeds", "2"]
+METRICS = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
+PATIENCE = 90.0
+
+
+@pytest.fixture(scope="module")
+def grid(manned):
+    """Two configurations of two seeds each, finished: the ids of their jobs, of sweep s1."""
+    submitted = manned.data("submit", *GRID, "--tag", "grid", "--name", "the grid")
+    waited = manned.dq("wait", "tag:grid")
+    assert waited.returncode == 0, waited.stderr
+    assert submitted["sweep"] == 1
+    return submitted["jobs"]
+
+
+def submit(manned, *words):
+    """Submit; return what became of the specs, and the words said to the person."""
+    done = manned.dq("submit", *words, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout), done.stderr
+
+
+def wait(manned, submitted):
+    waited = manned.dq("wait", f"s{submitted['sweep']}")
+    assert waited.returncode == 0, waited.stderr
+
+
+def pick(manned, *words):
+    """Return the ids of the jobs that `dq results` lists."""
+    return [job["job_id"] for job in manned.data("results", *words)]
+
+
+def test_a_grid_that_is_submitted_again_finds_its_jobs_finished_and_runs_nothing(manned, grid):
+    again, words = submit(manned, *GRID)
+
+    assert (again["created"], again["reused"], again["jobs"]) == ([], grid, grid)
+    assert f"4 jobs finished before: {grid[0]}..{grid[-1]} (--force runs them again)" in words
+    assert f"Nothing is left to run. Next: dq results --compare s{again['sweep']}" in words
+    assert pick(manned, f"s{again['sweep']}") == grid[::-1]
+
+
+def test_force_runs_again_what_is_finished_with_the_same_figures(manned, grid):
+    forced, words = submit(manned, *GRID[:-2], "--seed", "1", "--force")
+    wait(manned, forced)
+
+    jobs = manned.data("results", "--where", "seed == 1 and lr == 0.5", "--sort", "id:asc")
+
+    figures = [[job["keep"], *(job[name] for name in METRICS)] for job in jobs]
+    assert len(forced["created"]) == 2
+    assert forced["reused"] == []
+    assert "finished before" not in words
+    assert figures[:2] == figures[2:4]
+
+
+def test_fill_tops_the_configurations_of_a_sweep_up_to_so_many_seeds(manned, grid):
+    filled, words = submit(manned, "--fill", "s1", "--seeds", "3")
+    wait(manned, filled)
+
+    jobs = manned.data("results", f"s{filled['sweep']}", "--sort", "seed:asc")
+
+    assert "2 configurations x 3 seeds = 6 jobs" in words
+    assert filled["reused"] == grid
+    assert len(filled["created"]) == 2
+    assert [job["seed"] for job in jobs] == [0, 0, 1, 1, 2, 2]
+    assert {job["state"] for job in jobs} == {"succeeded"}
+
+
+def test_a_job_like_another_differs_from_it_in_what_was_typed(manned, grid):
+    first = grid[0]
+    (like,) = submit(manned, "--like", str(first), "--lr", "0.25")[0]["created"]
+    manned.dq("wait", str(like))
+
+    differences = manned.data("diff", str(first), str(like))
+
+    parts = {each["part"] for each in differences}
+    assert differences[0] == {"part": "spec", "name": "lr", "a": "0.5", "b": "0.25"}
+    assert parts == {"spec", "outcome"}
+    assert "valid_loss" in {each["name"] for each in differences}
+
+
+def test_specs_are_taken_from_a_file_and_those_that_are_known_are_not_run_again(manned, grid):
+    header = "dataset,hidden,batch_size,epochs,lr,drop,seed"
+    known, new = "digits,8,100,4,0.5,0.2,1", 'digits,"8,8",100,1,,"0.1,0.2",7'
+    (manned.folder / "specs.csv").write_text(f"{header}\n{known}\n{new}\n")
+
+    submitted, words = submit(manned, "--from", "specs.csv", "--tag", "file")
+    wait(manned, submitted)
+
+    (job,) = manned.data("results", str(submitted["created"][0]))
+    assert "2 configurations, 2 jobs" in words
+    assert submitted["reused"] == [grid[3]]
+    assert (job["hidden"], job["keep"], job["lr"], job["seed"]) == ([8, 8], [0.9, 0.8], 0.1, 7)
+    assert pick(manned, "tag:file") == [job["job_id"], grid[3]]
+
+
+def test_specs_are_taken_from_standard_input(manned, grid):
+    specs = [{"lr": 0.2, "epochs": 2}, {"lr": 0.3}]
+
+    done = subprocess.run(
+        [manned.program, "submit", "--dry-run", "--from", "-", "--json"],
+        input="\n".join(map(json.dumps, specs)),
+        env=manned.environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+
+    assert [(spec["lr"], spec["epochs"]) for spec in json.loads(done.stdout)] == [
+        (0.2, 2),
+        (0.3, 10),
+    ]
+
+
+def test_a_sample_is_drawn_of_a_grid_and_is_the_same_one_each_time(manned):
+    rates = [word for rate in range(1, 21) for word in ("--lr", str(rate / 100))]
+    words = ["--dry-run", *SMALL, *rates, "--seeds", "2", "--sample", "3"]
+
+    first, told = submit(manned, *words)
+    second, _ = submit(manned, *words)
+
+    assert "3 configurations x 2 seeds = 6 jobs" in told
+    assert len({spec["lr"] for spec in first}) == 3
+    assert first == second
+
+
+def test_a_dry_run_says_what_is_known_and_how_long_the_rest_takes(manned, grid):
+    specs, words = submit(manned, "--dry-run", *GRID, "--batch-size", "200")
+    _, nothing = submit(manned, "--dry-run", *GRID)
+
+    assert len(specs) == 8
+    assert "4 finished already, 0 queued or running, not again." in words
+    assert re.search(r"About \d+ s on 1 worker, going by \d+ runs", words)
+    assert "Nothing is left to run." in nothing
+
+
+def test_results_are_picked_by_a_condition_sorted_and_cut_to_columns(manned, grid):
+    where = "keep == none and epochs == 4 and tag == grid"
+
+    done = manned.dq(
+        *("results", "--where", where, "--sort", "valid_acc:asc"),
+        *("--cols", "seed,valid_accuracy,keep", "--format", "csv"),
+    )
+
+    rows = [*csv.reader(io.StringIO(done.stdout))]
+    accuracies = [float(row[1]) for row in rows[1:]]
+    assert rows[0] == ["seed", "valid_accuracy", "keep"]
+    assert {row[0] for row in rows[1:]} == {"0", "1"}
+    assert accuracies == sorted(accuracies)
+
+
+def test_the_best_are_at_the_top(manned, grid):
+    best = manned.data("results", "tag:grid", "--top", "2", "--metric", "valid_loss")
+    all_jobs = manned.data("results", "tag:grid")
+
+    losses = sorted(job["valid_loss"] for job in all_jobs)
+    assert [job["valid_loss"] for job in best] == losses[:2]
+
+
+def test_a_page_says_how_to_get_the_next_one(manned, grid):
+    pages, after = [], []
+    for _ in range(3):
+        words = ["results", "tag:grid", "--sort", "valid_acc", "--limit", "2", *after]
+        done = manned.dq(*words, "--json")
+        pages.append([job["job_id"] for job in json.loads(done.stdout)])
+        if not (more := re.search(r"There are more: add (--after) (\S+)", done.stderr)):
+            break
+        after = [more[1], more[2]]
+
+    assert [len(page) for page in pages] == [2, 2]
+    assert sorted([*pages[0], *pages[1]]) == grid
+
+
+def test_a_table_of_what_changed_leaves_out_what_all_jobs_have_in_common(manned, grid):
+    done = manned.dq("results", "tag:grid", "--only-changed")
+
+    head = done.stdout.splitlines()[0]
+    assert "keep" in head
+    assert "seed" in head
+    assert "hidden" not in head
+    assert "lr" not in head
+
+
+def test_results_are_those_of_the_moment_asked_for(manned, grid):
+    epochs = manned.show(grid[0])["epochs"]
+
+    (first,) = manned.data("results", str(grid[0]), "--at", "epoch:1")
+    (best,) = manned.data("results", str(grid[0]), "--at", "best:valid_loss")
+    compared = manned.dq("results", "tag:grid", "--compare", "--at", "epoch:1")
+
+    assert first["valid_loss"] == epochs[0]["valid_loss"]
+    assert best["valid_loss"] == min(epoch["valid_loss"] for epoch in epochs)
+    assert "at epoch:1, higher is better" in compared.stdout
+
+
+def test_curves_are_drawn_and_saved_as_a_picture(manned, grid):
+    words = ["results", "tag:grid", "--curves", "--metric", "valid_loss", "--plot", "out.svg"]
+
+    done = manned.dq(*words)
+
+    assert done.returncode == 0, done.stderr
+    assert "no dropout" in done.stdout
+    assert "Saved out.svg." in done.stderr
+    assert "<svg" in (manned.folder / "out.svg").read_text()
+
+
+def test_jobs_are_found_by_a_tag_and_shown_with_their_note(manned, grid):
+    tagged = manned.dq("tag", f"{grid[0]},{grid[2]}", "paper", "good")
+    noted = manned.dq("note", "tag:paper", "the fan was broken")
+
+    found = pick(manned, "tag:paper")
+
+    assert tagged.stderr == "2 jobs got paper, good.\n"
+    assert noted.stderr == "2 jobs changed.\n"
+    assert found == [grid[2], grid[0]]
+    assert "the fan was broken" in manned.dq("show", str(grid[0])).stdout
+
+
+def test_watch_follows_jobs_to_their_end(manned, grid):
+    with manned.paused():
+        submitted, _ = submit(manned, *SMALL, "--lr", "0.05")
+        watching = manned.start("watch.log", "watch", f"s{submitted['sweep']}")
+
+    code = watching.wait(timeout=PATIENCE)
+
+    assert code == 0
+    assert "1 succeeded; 4 of 4 epochs" in manned.read("watch.log")
+
+
+def test_results_are_exported_as_csv(manned, grid):
+    done = manned.dq("export", "tag:grid", "--to", "csv", "--out", "out.csv")
+
+    rows = [*csv.DictReader((manned.folder / "out.csv").open())]
+    assert "4 rows in out.csv" in done.stderr
+    assert [int(row["job_id"]) for row in rows] == grid
+    assert [row["state"] for row in rows] == ["succeeded"] * 4
+    assert all(float(row["valid_accuracy"]) > 0 for row in rows)
+
+
+def write_table(manned, name, reported, tolerance):
+    """Write a table of the grid's two configurations, which ran already, for two seeds."""
+    spec = {"dataset": "digits", "hidden": 8, "batch_size": 100, "epochs": 4, "lr": 0.5}
+    figures = {
+        "reported": {"valid_accuracy": [reported]},
+        "tolerance": {"valid_accuracy": tolerance},
+    }
+    table = {
+        "version": 1,
+        "title": "A small table of digits",
+        "citation": "Nobody: Nothing. 2026.",
+        "seeds": 2,
+        "rows": [
+            {"cell": "plain", "spec": spec, **figures},
+            {"cell": "dropout", "spec": {**spec, "drop": 0.2}, **figures},
+        ],
+    }
+    (manned.folder / name).write_text(yaml.safe_dump(table))
+
+
+def test_a_published_table_is_met_by_runs_that_are_made_where_they_are_missing(manned, grid):
+    write_table(manned, "met.yaml", reported=0.5, tolerance=0.5)
+
+    done = manned.dq("reproduce", "met.yaml", "--seeds", "4", "--json")
+
+    report = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert "2 configurations x 4 seeds = 8 jobs" in done.stderr
+    assert "to be run." in done.stderr
+    assert [(row["cell"], row["n"], row["verdict"]) for row in report["figures"]] == [
+        ("plain", 4, "met"),
+        ("dropout", 4, "met"),
+    ]
+
+
+def test_a_published_table_that_is_not_met_ends_with_4(manned, grid):
+    write_table(manned, "never.yaml", reported=0.0, tolerance=1e-3)
+
+    done = manned.dq("reproduce", "never.yaml")
+
+    assert done.returncode == 4
+    assert "2 of 2 published figures and claims are not met." in done.stderr
+    assert "not met" in done.stdout
+    assert "to be run" not in done.stderr
+
+
+def test_a_published_table_that_one_seed_cannot_judge_ends_with_5(manned, grid):
+    write_table(manned, "unsure.yaml", reported=0.0, tolerance=1e-3)
+
+    done = manned.dq("reproduce", "unsure.yaml", "--seeds", "1")
+
+    assert done.returncode == 5
+    assert "More seeds may tell: add --seeds" in done.stderr
+    assert "not enough evidence" in done.stdout

@@ -1,0 +1,486 @@
+"""Pages of jobs and moments of their training on both databases, which sort NULLs differently."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import insert, true
+
+from integration import rows
+from models.database import Database
+from models.errors import UsageError
+from models.metrics import EpochMetrics
+from models.spec import ExperimentSpec
+from models.tables import Epoch, Job, Result
+from servers import delete_rows
+from service.comparison import HIGHER_IS_BETTER
+from service.moment import EPOCH_METRICS, FINAL, Moment, read_moment
+from service.pages import Page, Request, Sort, read_page, read_sort
+from service.queries import JobRow
+from service.selector import condition
+from worker.recorder import Progress, Recorder
+
+ALL = true()
+SPEC_FIELDS = ("dataset", "train_size", "lr", "batch_size", "epochs", "seed")
+FIELDS = ("id", *SPEC_FIELDS, *HIGHER_IS_BETTER)
+#: Those of them that go with every moment.
+PAGED = tuple(name for name in FIELDS if name != "seconds")
+DIRECTIONS = ("asc", "desc")
+#: Seeds that no float can tell apart.
+LIKE_SEEDS = (2**53 + 1, 2**53, 2**63 - 1, 2**63 - 2, 2**53 + 2)
+#: Two floats that %g would write alike, and others that have no short decimal.
+LIKE_FLOATS = (0.1 + 0.2, 0.3, 1 / 3, 5e-324, 1e300, 0.9999999999999999)
+#: Figures that tie, as accuracies on few images do.
+FIGURES = st.sampled_from([0.1, 0.2, 0.30000000000000004, 0.3, 1 / 3]) | st.floats(0, 1e3)
+
+
+@dataclass(frozen=True)
+class Past:
+    """A job as it is to be stored: its spec, its epochs, and whether it succeeded with the last."""
+
+    spec: ExperimentSpec
+    epochs: tuple[EpochMetrics, ...] = ()
+    is_done: bool = False
+
+    def figure(self, field: str, moment: Moment) -> Any:
+        """Return by what the job is sorted; None if it has no such metric."""
+        if field not in HIGHER_IS_BETTER:
+            return getattr(self.spec, field)
+        if moment.is_final and not self.is_done:
+            return None
+        if field == "seconds":
+            return sum(epoch.seconds for epoch in self.epochs)
+        epoch = self._epoch(moment)
+        return getattr(epoch, field) if epoch else None
+
+    def _epoch(self, moment: Moment) -> EpochMetrics | None:
+        if moment.metric:
+            sign = -1 if HIGHER_IS_BETTER[moment.metric] else 1
+            return min(
+                self.epochs,
+                key=lambda each: (sign * getattr(each, moment.metric), each.epoch),
+                default=None,
+            )
+        number = moment.epoch or len(self.epochs)
+        return next((each for each in self.epochs if each.epoch == number), None)
+
+
+def store(database: Database, pasts: Sequence[Past]) -> list[int]:
+    """Store the jobs with their epochs and results; return their ids, in the same order."""
+    job_ids = rows.submit(database, *[past.spec for past in pasts])
+    by_id = dict(zip(job_ids, pasts, strict=True))
+    epochs = [
+        {"job_id": job_id, "attempt": 1, **vars(epoch)}
+        for job_id, past in by_id.items()
+        for epoch in past.epochs
+    ]
+    with database.writing() as session:
+        if epochs:
+            session.execute(insert(Epoch), epochs)
+        for job_id, past in by_id.items():
+            job = session.get_one(Job, job_id)
+            job.epochs_done = len(past.epochs)
+            if past.is_done:
+                job.state = "succeeded"
+                figures = {name: past.figure(name, FINAL) for name in HIGHER_IS_BETTER}
+                session.add(Result(job_id=job_id, attempt=1, trainer_version=1, **figures))
+    return job_ids
+
+
+def epoch(number: int, figure: float = 0.5, **metrics: float) -> EpochMetrics:
+    figures = dict.fromkeys((*EPOCH_METRICS, "seconds"), figure)
+    return EpochMetrics(epoch=number, **{**figures, **metrics})
+
+
+def done(figure: float, **changes: Any) -> Past:
+    """Return a job that succeeded, of whose every metric this is the figure."""
+    return Past(rows.spec(epochs=1, **changes), (epoch(1, figure),), is_done=True)
+
+
+def turn_pages(
+    database: Database, sort: Sort, limit: int, moment: Moment = FINAL, at_most: int = 60
+) -> list[JobRow]:
+    """Return the jobs of all pages, following each page's word on where the next begins."""
+    found: list[JobRow] = []
+    after: str | None = None
+    for _ in range(at_most):
+        page = read_page(database, ALL, Request(sort, limit, moment, after))
+        found += page.rows
+        if page.next is None:
+            return found
+        assert len(page.rows) == limit, "only the last page is not full"
+        after = page.next
+    raise AssertionError(f"there is no end to the pages: {found}")
+
+
+def ids(page: Page | Sequence[JobRow]) -> list[int]:
+    return [row.job_id for row in (page.rows if isinstance(page, Page) else page)]
+
+
+def expect(pasts: dict[int, Past], sort: Sort, moment: Moment = FINAL) -> list[int]:
+    """Return the ids as Python sorts them, without the jobs that lack the metric."""
+    figures = {
+        job_id: job_id if sort.field == "id" else past.figure(sort.field, moment)
+        for job_id, past in pasts.items()
+    }
+    if sort.is_metric:
+        figures = {job_id: figure for job_id, figure in figures.items() if figure is not None}
+    return sorted(figures, key=lambda job_id: (figures[job_id], job_id), reverse=sort.is_descending)
+
+
+#: Jobs with ties in every field, and with every state of having metrics.
+MIXED = [
+    done(0.3, lr=0.3, seed=5, batch_size=50, train_size=500),
+    done(0.1 + 0.2, lr=0.1 + 0.2, seed=5, batch_size=100, train_size=600),
+    done(0.3, lr=0.3, seed=2**53, batch_size=100, train_size=500),
+    Past(rows.spec(lr=1e-7, seed=1, train_size=600, epochs=7), (epoch(1), epoch(2))),
+    Past(rows.spec(lr=1e-7, seed=2**62, train_size=500, dataset="mnist", batch_size=100)),
+    done(1 / 3, lr=1 / 3, seed=0, train_size=1000, dataset="fashion-mnist"),
+    done(0.3, lr=0.3, seed=5, batch_size=100, train_size=700),
+]
+
+
+@pytest.mark.parametrize(("field", "direction"), [*product(FIELDS, DIRECTIONS)])
+def test_jobs_are_sorted_by_any_field_and_the_id_decides_between_equals(
+    database: Database, field: str, direction: str
+):
+    pasts = dict(zip(store(database, MIXED), MIXED, strict=True))
+    sort = read_sort(f"{field}:{direction}")
+
+    page = read_page(database, ALL, Request(sort))
+
+    assert ids(page) == expect(pasts, sort)
+    assert page.next is None
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+@pytest.mark.parametrize(("field", "direction"), [*product(FIELDS, DIRECTIONS)])
+def test_pages_of_any_order_hold_each_job_once(
+    database: Database, field: str, direction: str, limit: int
+):
+    pasts = dict(zip(store(database, MIXED), MIXED, strict=True))
+    sort = read_sort(f"{field}:{direction}")
+
+    found = turn_pages(database, sort, limit)
+
+    assert ids(found) == expect(pasts, sort)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_jobs_of_all_training_images_and_of_fewer_are_each_on_one_page(
+    database: Database, direction: str
+):
+    sizes = [None, 500, None, 200, 500, None]
+    job_ids = store(database, [Past(rows.spec(train_size=size)) for size in sizes])
+    sort = read_sort(f"train_size:{direction}")
+
+    found = turn_pages(database, sort, limit=2)
+
+    assert sorted(ids(found)) == job_ids
+
+
+def test_seeds_that_no_float_can_tell_apart_are_in_their_order(database: Database):
+    store(database, [Past(rows.spec(seed=seed)) for seed in LIKE_SEEDS])
+
+    page = read_page(database, ALL, Request(read_sort("seed:asc")))
+
+    assert [row.spec.seed for row in page.rows] == sorted(LIKE_SEEDS)
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_jobs_whose_seeds_no_float_can_tell_apart_are_each_on_one_page(
+    database: Database, direction: str, limit: int
+):
+    job_ids = store(database, [Past(rows.spec(seed=seed)) for seed in LIKE_SEEDS])
+
+    found = turn_pages(database, read_sort(f"seed:{direction}"), limit, at_most=10)
+
+    assert sorted(ids(found)) == job_ids
+
+
+@pytest.mark.parametrize("field", ["lr", "valid_loss"])
+def test_floats_that_look_alike_are_told_apart_by_the_cursor(database: Database, field: str):
+    store(database, [done(figure, lr=figure) for figure in LIKE_FLOATS * 2])
+
+    found = turn_pages(database, read_sort(f"{field}:asc"), limit=1)
+
+    figures = [row.spec.lr if field == "lr" else row.metrics[field] for row in found]
+    assert figures == sorted(LIKE_FLOATS * 2)
+
+
+@st.composite
+def some_pasts(draw: Callable[..., Any]) -> list[Past]:
+    def one() -> Past:
+        count = draw(st.integers(0, 3))
+        spec = rows.spec(
+            epochs=max(1, count) + draw(st.integers(0, 1)),
+            dataset=draw(st.sampled_from(["digits", "mnist"])),
+            lr=draw(st.sampled_from([0.1, 0.2, 0.1 + 0.2]) | st.floats(1e-300, 1e300)),
+            batch_size=draw(st.integers(100, 102)),
+            seed=draw(st.integers(0, 2) | st.integers(0, 2**53)),
+            train_size=draw(st.integers(200, 203)),
+        )
+        epochs = [EpochMetrics(n, *[draw(FIGURES) for _ in range(5)]) for n in range(1, count + 1)]
+        return Past(spec, tuple(epochs), is_done=0 < count == spec.epochs)
+
+    return [one() for _ in range(draw(st.integers(0, 9)))]
+
+
+MOMENTS = st.sampled_from(
+    [FINAL, Moment(epoch=1), Moment(epoch=2), *[Moment(metric=name) for name in EPOCH_METRICS]]
+)
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate, Phase.shrink],
+    suppress_health_check=list(HealthCheck),
+)
+@given(
+    pasts=some_pasts(),
+    sort=st.builds(Sort, st.sampled_from(PAGED), st.booleans()),
+    moment=MOMENTS,
+    limit=st.integers(1, 4),
+)
+def test_whatever_the_jobs_the_order_and_the_moment_each_job_is_on_one_page(
+    database: Database,
+    pasts: list[Past],
+    sort: Sort,
+    moment: Moment,
+    limit: int,
+):
+    delete_rows(database)
+    by_id = dict(zip(store(database, pasts), pasts, strict=True)) if pasts else {}
+
+    found = turn_pages(database, sort, limit, moment)
+
+    assert ids(found) == expect(by_id, sort, moment)
+    shown = {row.job_id: row.metrics.get("valid_loss") for row in found}
+    if not moment.is_final:
+        assert shown == {job_id: by_id[job_id].figure("valid_loss", moment) for job_id in shown}
+
+
+def test_newest_first_is_the_order_unless_told_otherwise(database: Database):
+    job_ids = store(database, MIXED)
+
+    page = read_page(database, ALL, Request())
+
+    assert ids(page) == job_ids[::-1]
+    assert page.next is None
+
+
+def test_a_page_that_just_holds_all_is_the_last(database: Database):
+    store(database, [done(0.1), done(0.2), done(0.3)])
+    best = read_sort("valid_acc")
+
+    three = read_page(database, ALL, Request(best, limit=3))
+    two = read_page(database, ALL, Request(best, limit=2))
+
+    assert (len(three.rows), three.next) == (3, None)
+    assert (len(two.rows), bool(two.next)) == (2, True)
+
+
+def test_a_page_after_the_last_job_is_empty(database: Database):
+    store(database, [done(0.1), done(0.2)])
+
+    page = read_page(database, ALL, Request(Sort(), after="1"))
+
+    assert page == Page((), None)
+
+
+def test_pages_are_of_the_selected_jobs_alone(database: Database):
+    store(database, [done(figure) for figure in (0.1, 0.2, 0.3, 0.4, 0.5)])
+    odd = condition(["1", "3", "5"])
+    best = read_sort("valid_acc")
+
+    first = read_page(database, odd, Request(best, limit=2))
+    second = read_page(database, odd, Request(best, limit=2, after=first.next))
+
+    assert (ids(first), ids(second), second.next) == ([5, 3], [1], None)
+
+
+def test_a_job_submitted_meanwhile_moves_no_other_from_its_page(database: Database):
+    store(database, [done(0.1), done(0.2), done(0.3)])
+    first = read_page(database, ALL, Request(limit=2))
+
+    store(database, [done(0.4)])
+    second = read_page(database, ALL, Request(limit=2, after=first.next))
+
+    assert (ids(first), ids(second)) == ([3, 2], [1])
+
+
+@pytest.mark.parametrize(
+    ("text", "sort"),
+    [
+        ("id", Sort("id", is_descending=True)),
+        ("id:asc", Sort("id", is_descending=False)),
+        ("lr", Sort("lr", is_descending=True)),
+        ("dataset:asc", Sort("dataset", is_descending=False)),
+        ("valid_acc", Sort("valid_accuracy", is_descending=True)),
+        ("train_accuracy:asc", Sort("train_accuracy", is_descending=False)),
+        ("valid_loss", Sort("valid_loss", is_descending=False)),
+        ("seconds", Sort("seconds", is_descending=False)),
+        ("train_loss:desc", Sort("train_loss", is_descending=True)),
+    ],
+)
+def test_a_metric_goes_from_the_best_on_and_all_else_from_the_highest_on(text: str, sort: Sort):
+    assert read_sort(text) == sort
+
+
+@pytest.mark.parametrize("text", ["", "keep", "hidden", "acc", "lr:up", "lr:asc:asc", "ID", ":asc"])
+def test_what_nothing_can_be_sorted_by_is_refused_with_what_there_is(text: str):
+    with pytest.raises(UsageError) as refusal:
+        read_sort(text)
+
+    assert str(refusal.value).startswith(f"--sort {text}: give one of ")
+    assert all(field in str(refusal.value) for field in FIELDS)
+
+
+def test_time_is_sorted_by_at_the_end_alone():
+    with pytest.raises(UsageError, match="--sort seconds goes with --at final alone"):
+        Request(read_sort("seconds"), moment=Moment(epoch=1))
+
+
+@pytest.mark.parametrize(
+    ("field", "after"),
+    [
+        ("id", "x"),
+        ("id", "1.5"),
+        ("id", "1,x"),
+        ("id", "0.1,2"),
+        ("lr", "0.1"),
+        ("lr", "x,1"),
+        ("lr", "0.1,x"),
+        ("lr", ",1"),
+        ("lr", "None,1"),
+        ("seed", "1.5,1"),
+        ("valid_accuracy", "1"),
+        ("valid_accuracy", "high,1"),
+        ("dataset", "digits"),
+        ("dataset", "digits,"),
+        ("lr", "nan,1"),
+        ("valid_loss", "inf,1"),
+        ("id", "9" * 30),
+        ("id", "9" * 5000),
+        ("lr", "0.1," + "9" * 30),
+        ("seed", "9" * 30 + ",1"),
+        ("dataset", "dig\0its,1"),
+        ("dataset", "dig\udc80its,1"),
+    ],
+    ids=lambda value: ascii(value[:20]),
+)
+def test_a_cursor_that_no_page_gave_is_refused(database: Database, field: str, after: str):
+    store(database, [done(0.1), done(0.2)])
+
+    with pytest.raises(UsageError, match="give what the page before told you to"):
+        read_page(database, ALL, Request(read_sort(field), after=after))
+
+
+def test_jobs_without_the_metric_are_in_no_order_of_it(database: Database):
+    succeeded, _, _ = store(
+        database,
+        [done(0.5), Past(rows.spec(), (epoch(1, 0.9),)), Past(rows.spec())],
+    )
+
+    by_metric = read_page(database, ALL, Request(read_sort("valid_acc")))
+    by_field = read_page(database, ALL, Request(read_sort("lr")))
+
+    assert ids(by_metric) == [succeeded]
+    assert len(by_field.rows) == 3
+
+
+def finish(database: Database, recorder: Recorder, *epochs: EpochMetrics) -> int:
+    """Run a job of so many epochs to its end."""
+    (job_id,) = rows.submit(database, rows.spec(epochs=len(epochs)))
+    recorder.succeed(rows.claim(recorder, job_id), Progress(epochs))
+    return job_id
+
+
+def look(database: Database, job_id: int, moment: str) -> JobRow:
+    (row,) = read_page(database, condition([str(job_id)]), Request(moment=read_moment(moment))).rows
+    return row
+
+
+#: The best loss is that of epoch 2, the best accuracy that of epochs 1 and 3, the worst that of 2.
+THREE_EPOCHS = (
+    epoch(1, valid_loss=0.9, valid_accuracy=0.8, train_loss=3.0),
+    epoch(2, valid_loss=0.2, valid_accuracy=0.5, train_loss=1.0),
+    epoch(3, valid_loss=0.2, valid_accuracy=0.8, train_loss=1.0),
+)
+
+
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [
+        ("final", 3),
+        ("epoch:1", 1),
+        ("epoch:2", 2),
+        ("best:valid_acc", 1),
+        ("best:valid_loss", 2),
+        ("best:train_loss", 2),
+        ("best:train_accuracy", 1),
+    ],
+)
+def test_metrics_are_those_of_the_moments_epoch_the_first_of_the_best(
+    database: Database, recorder: Recorder, moment: str, number: int
+):
+    marked = [replace(each, train_accuracy=0.5) for each in THREE_EPOCHS]
+    job_id = finish(database, recorder, *marked)
+
+    row = look(database, job_id, moment)
+
+    expected = vars(marked[number - 1])
+    assert row.metrics == {name: expected[name] for name in EPOCH_METRICS}
+
+
+def test_a_job_that_has_not_come_to_the_epoch_has_no_metrics_at_it(
+    database: Database, recorder: Recorder
+):
+    short = finish(database, recorder, epoch(1, 0.25))
+    long = finish(database, recorder, *THREE_EPOCHS)
+    at_two = read_moment("epoch:2")
+
+    by_id = read_page(database, ALL, Request(moment=at_two))
+    by_metric = read_page(database, ALL, Request(read_sort("valid_loss"), moment=at_two))
+
+    assert {row.job_id: bool(row.metrics) for row in by_id.rows} == {short: False, long: True}
+    assert ids(by_metric) == [long]
+
+
+def test_a_running_job_has_its_newest_its_best_and_its_numbered_epochs(
+    database: Database, recorder: Recorder
+):
+    (job_id,) = rows.submit(database, rows.spec(epochs=9))
+    recorder.beat(rows.claim(recorder, job_id), Progress(THREE_EPOCHS))
+
+    looks = {
+        moment: look(database, job_id, moment).metrics["valid_loss"]
+        for moment in ("final", "best:valid_loss", "epoch:1")
+    }
+
+    assert looks == {"final": 0.2, "best:valid_loss": 0.2, "epoch:1": 0.9}
+
+
+def test_jobs_are_sorted_by_what_they_were_at_the_moment(database: Database, recorder: Recorder):
+    early = finish(database, recorder, epoch(1, valid_loss=0.1), epoch(2, valid_loss=0.9))
+    late = finish(database, recorder, epoch(1, valid_loss=0.8), epoch(2, valid_loss=0.2))
+    by_loss = read_sort("valid_loss")
+
+    orders = {
+        moment: ids(read_page(database, ALL, Request(by_loss, moment=read_moment(moment))))
+        for moment in ("final", "best:valid_loss", "epoch:1")
+    }
+
+    assert orders == {
+        "final": [late, early],
+        "best:valid_loss": [early, late],
+        "epoch:1": [early, late],
+    }

@@ -1,0 +1,180 @@
+"""Estimates from runs in an SQLite file; what it asks SQL for is the same everywhere."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from integration import rows
+from models.database import Database
+from models.spec import ExperimentSpec
+from models.tables import Result
+from service.comparison import HIGHER_IS_BETTER
+from service.estimate import Estimate, count_work, estimate, spell_seconds
+
+#: 64 features and 10 classes; each of 1,197 images touches 640 + 100 weights.
+SMALL = ExperimentSpec(dataset="digits", hidden=(10,), batch_size=100, epochs=1)
+SILENT_SECONDS = 60
+
+
+@pytest.fixture
+def backend() -> str:
+    return "sqlite"
+
+
+def changed(spec: ExperimentSpec, **changes: Any) -> ExperimentSpec:
+    return ExperimentSpec.model_validate({**spec.model_dump(exclude={"keep"}), **changes})
+
+
+def add_past(database: Database, spec: ExperimentSpec, *seconds: float) -> None:
+    """Store a finished run of the spec for each of these durations, each of another seed."""
+    specs = [spec.model_copy(update={"seed": seed}) for seed in range(len(seconds))]
+    job_ids = rows.submit(database, *specs)
+    with database.writing() as session:
+        for job_id, taken in zip(job_ids, seconds, strict=True):
+            figures = {**dict.fromkeys(HIGHER_IS_BETTER, 0.5), "seconds": taken}
+            session.add(Result(job_id=job_id, attempt=1, trainer_version=1, **figures))
+
+
+def test_without_a_past_run_nothing_is_told(database: Database):
+    rows.submit(database, SMALL)
+
+    told = estimate(database, [SMALL])
+
+    assert told == Estimate(seconds=None, past_runs=0, workers=1)
+    assert str(told) == "No past run tells how long this takes."
+
+
+def test_a_configuration_that_ran_takes_the_median_of_what_it_took_whatever_the_seed(
+    database: Database,
+):
+    add_past(database, SMALL, 10, 11, 1000)
+    add_past(database, changed(SMALL, lr=0.2), 1, 1, 1, 1)
+
+    told = estimate(database, [SMALL.model_copy(update={"seed": 77})])
+
+    assert told.seconds == 11
+    assert told.past_runs == 7
+
+
+@pytest.mark.parametrize(
+    ("changes", "factor"),
+    [
+        ({"lr": 0.2}, 1),
+        ({"keep": (0.5,), "mask": "sample"}, 1),
+        ({"epochs": 7}, 7),
+        ({"train_size": 399}, 1 / 3),
+        ({"hidden": (20,)}, 2),
+        ({"hidden": (10, 10)}, (640 + 100 + 100) / (640 + 100)),
+        ({"dataset": "mnist"}, 50_000 / 1_197 * (7840 + 100) / (640 + 100)),
+    ],
+)
+def test_a_configuration_that_never_ran_takes_its_work_at_the_pace_of_the_past(
+    database: Database, changes: dict[str, Any], factor: float
+):
+    add_past(database, SMALL, 6)
+
+    told = estimate(database, [changed(SMALL, **changes)])
+
+    assert told.seconds == pytest.approx(6 * factor)
+
+
+def test_the_pace_is_the_median_so_that_one_slow_run_does_not_count(database: Database):
+    add_past(database, SMALL, 2, 3, 4000)
+
+    told = estimate(database, [changed(SMALL, epochs=10)])
+
+    assert told.seconds == pytest.approx(30)
+
+
+def test_the_seconds_of_all_specs_add_up(database: Database):
+    add_past(database, SMALL, 4)
+
+    told = estimate(database, [SMALL, changed(SMALL, epochs=2), changed(SMALL, epochs=3)])
+
+    assert told.seconds == pytest.approx(4 + 8 + 12)
+
+
+def test_workers_that_are_alive_share_the_work_and_silent_ones_do_not(database: Database):
+    add_past(database, SMALL, 12)
+    rows.add_worker(database, "one")
+    rows.add_worker(database, "two")
+    rows.add_worker(database, "silent", SILENT_SECONDS)
+    specs = [SMALL.model_copy(update={"seed": seed}) for seed in range(4)]
+
+    told = estimate(database, specs)
+
+    assert (told.seconds, told.workers) == (24, 2)
+
+
+def test_more_workers_than_jobs_make_a_job_no_shorter(database: Database):
+    add_past(database, SMALL, 12)
+    for name in ("one", "two", "three"):
+        rows.add_worker(database, name)
+
+    assert estimate(database, [SMALL]).seconds == 12
+    assert estimate(database, [SMALL, changed(SMALL, seed=1)]).seconds == 12
+
+
+def test_nothing_to_run_takes_no_time(database: Database):
+    add_past(database, SMALL, 12)
+
+    assert estimate(database, []).seconds == 0
+
+
+def test_the_newest_five_hundred_results_count(database: Database):
+    add_past(database, SMALL, *[1.0] * 10)
+    add_past(database, SMALL, *[2.0] * 500)
+
+    told = estimate(database, [SMALL])
+
+    assert (told.seconds, told.past_runs) == (2, 500)
+
+
+def test_a_run_that_took_no_time_that_could_be_measured_does_no_harm(database: Database):
+    add_past(database, SMALL, 1)
+    with database.writing() as session:
+        session.execute(update(Result).values(seconds=0.0))
+
+    assert estimate(database, [changed(SMALL, epochs=5)]).seconds == 0
+
+
+def test_work_is_the_weights_that_all_images_of_all_epochs_touch():
+    notebook = ExperimentSpec()
+
+    assert count_work(SMALL) == 1_197 * (64 * 10 + 10 * 10)
+    assert count_work(notebook) == 10 * 50_000 * (784 * 8192 + 2 * 8192**2 + 8192 * 10)
+    assert count_work(changed(notebook, train_size=5000)) == count_work(notebook) / 10
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 s"),
+        (0.4, "0 s"),
+        (40.4, "40 s"),
+        (89, "89 s"),
+        (90, "2 min"),
+        (720, "12 min"),
+        (5399, "90 min"),
+        (5400, "1.5 h"),
+        (12_600, "3.5 h"),
+        (172_700, "48.0 h"),
+        (172_800, "2 days"),
+        (864_000, "10 days"),
+    ],
+)
+def test_a_time_span_is_written_shortly(seconds: float, words: str):
+    assert spell_seconds(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        (Estimate(40, 12, 1), "About 40 s on 1 worker, going by 12 runs."),
+        (Estimate(7200, 500, 8), "About 2.0 h on 8 workers, going by 500 runs."),
+        (Estimate(40, 1, 2), "About 40 s on 2 workers, going by 1 run."),
+    ],
+)
+def test_an_estimate_is_told_in_words(told: Estimate, words: str):
+    assert str(told) == words

@@ -1,0 +1,57 @@
+import pytest
+
+from models.errors import UsageError
+from service.moment import EPOCH_METRICS, FINAL, Moment, read_metric, read_moment
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("final", FINAL),
+        ("epoch:1", Moment(epoch=1)),
+        ("epoch:2147483647", Moment(epoch=2147483647)),
+        *[(f"best:{metric}", Moment(metric=metric)) for metric in EPOCH_METRICS],
+    ],
+)
+def test_a_moment_is_written_as_it_is_read(text, moment):
+    assert read_moment(text) == moment
+    assert str(moment) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "metric"), [("best:valid_acc", "valid_accuracy"), ("best:train_acc", "train_accuracy")]
+)
+def test_an_accuracy_may_be_written_shortly(text, metric):
+    assert read_moment(text) == Moment(metric=metric)
+
+
+@pytest.mark.parametrize("text", ["valid_loss", "seconds", "acc", "valid_accuracy", "lr", ""])
+def test_what_is_no_short_accuracy_is_left_as_it_is(text):
+    assert read_metric(text) == text
+
+
+def test_only_the_last_epoch_is_final():
+    assert FINAL.is_final
+    assert not Moment(epoch=3).is_final
+    assert not Moment(metric="valid_loss").is_final
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "last", "Final", "final:3", "final ", "best", "best:", "best:acc", "best:lr"),
+        *("best:seconds", "epoch", "epoch:", "epoch:0", "epoch:-1", "epoch:1.5", "epoch:x"),
+        *("epoch:²", "epoch: 3", "epoch:2147483648", "epoch:" + "9" * 5000, "5", "epoch:5:6"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_what_is_no_moment_is_refused_with_what_there_is(text):
+    with pytest.raises(UsageError) as refusal:
+        read_moment(text)
+
+    assert str(refusal.value).startswith(f"--at {text}: give final, epoch:5, or best:METRIC of ")
+    assert all(metric in str(refusal.value) for metric in EPOCH_METRICS)
+
+
+def test_time_is_no_metric_of_a_moment_as_epochs_add_up_to_it():
+    assert "seconds" not in EPOCH_METRICS
