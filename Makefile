@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo install format check test chaos clean
+.PHONY: demo install format check test chaos bench clean
 
 demo: .venv/runs
 	$(BIN)/dq demo
@@ -37,6 +37,10 @@ test: install
 # 300 real jobs under minutes of kill -9, wiped Redis, crashed PostgreSQL; CHAOS="--seed 7" repeats one.
 chaos: install
 	PYTHONPATH=tests $(BIN)/python -m chaos $(CHAOS)
+
+# A million jobs, ten thousand submits, verdicts on known truths: writes bench/RESULTS.md.
+bench: install
+	$(BIN)/python -m bench
 
 clean:
 	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -77,6 +77,8 @@ def consume(settings: Settings, name: str) -> int:
 
     # Celery warns of root because a pickle could run anything; this worker takes JSON alone.
     warnings.simplefilter("ignore", SecurityWarning)
+    # A child inherits this, and so is not killed by the signal before it can listen for it.
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     signals.worker_shutting_down.connect(_release_running_job)
     signals.task_failure.connect(lose_at_once)
     worker = make_app(settings).Worker(

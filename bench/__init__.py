@@ -1,0 +1,1 @@
+"""Benchmarks on real servers, each figure beside its target: `python -m bench`."""

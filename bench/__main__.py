@@ -1,0 +1,35 @@
+"""`python -m bench`: runs the benches and writes RESULTS.md."""
+
+import argparse
+from collections.abc import Callable, Mapping
+
+from bench import machine, queries, submits, verdicts
+from bench.section import RESULTS, Section, write
+
+_BENCHES: Mapping[str, Callable[[argparse.Namespace], Section]] = {
+    "queries": lambda chosen: queries.measure(chosen.jobs),
+    "submits": lambda chosen: submits.measure(chosen.specs),
+    "verdicts": lambda chosen: verdicts.measure(chosen.comparisons),
+}
+
+
+def main() -> None:
+    """Run the named benches, or all."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("benches", nargs="*", metavar="BENCH", help=f"of {', '.join(_BENCHES)}")
+    parser.add_argument("--jobs", type=int, default=1_000_000, help="that queries asks of")
+    parser.add_argument("--specs", type=int, default=10_000, help="that submits sends")
+    parser.add_argument("--comparisons", type=int, default=10_000, help="a row of verdicts")
+    chosen = parser.parse_args()
+    if unknown := set(chosen.benches) - set(_BENCHES):
+        parser.error(f"no bench {', '.join(sorted(unknown))}: give {', '.join(_BENCHES)}")
+    here = machine.describe()
+    for name in chosen.benches or _BENCHES:
+        section = _BENCHES[name](chosen)
+        write(here, section)
+        print(section)
+    print(f"Wrote {RESULTS}.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,226 @@
+"""Times what people ask of a database of a million jobs, by the functions that answer them."""
+
+import argparse
+import math
+import re
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, event, select, true
+
+from bench.filling import SWEEP, Size, draw_specs, fill
+from bench.section import Section, judge, opening, spell_times, stamp, time_calls, time_once
+from bench.servers import open_postgres
+from models.database import Database
+from models.errors import DatabaseUnreachable
+from models.spec import ExperimentSpec
+from models.tables import Job, Result
+from service import queries
+from service.comparison import compare
+from service.estimate import estimate
+from service.known import find_known
+from service.moment import FINAL, read_moment
+from service.pages import Page, Request, read_page, read_sort
+from service.selector import condition as select_words
+from service.where import condition as parse
+
+#: Milliseconds that a person does not notice.
+TARGET = 300.0
+
+_WHERE = "lr < 0.05 and keep[0] == 0.9 and valid_acc > 0.98"
+_RARE = "lr < 0.05 and keep[0] == 0.9 and valid_acc > 0.991"
+_NEVER = "lr < 0.05 and keep[0] == 0.9 and valid_acc > 0.9999"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a person types, and the calls that answer it; without a target, for information."""
+
+    what: str
+    call: Callable[[], object]
+    target: float | None = TARGET
+
+
+def measure(jobs: int) -> Section:
+    """Fill a PostgreSQL and time every case on it."""
+    with open_postgres() as (server, settings):
+        sizes: list[Size] = []
+        seconds = time_once(lambda: sizes.append(fill(server.url("dq"), jobs)))
+        database = Database(settings.sql_url)
+        section = describe(database, sizes[0], f"Filled in {seconds:.0f} s. ")
+        database.engine.dispose()
+        return section
+
+
+def describe(database: Database, size: Size, filled: str) -> Section:
+    """Time every case on a database that is filled."""
+    about = (
+        f"{opening()} {filled}Stock PostgreSQL with {size.jobs:,} jobs of {size.configurations:,} "
+        f"configurations in {size.sweeps:,} sweeps, {size.results:,} results, {size.epochs:,} "
+        "epochs. Wall time of the functions, rows made and all; the median of 7 after a warm-up."
+    )
+    columns = ["what is asked", "target", "median", "best", ""]
+    rows, notes = [], []
+    for case in list_cases(database):
+        row, note = _measure(database, case)
+        rows.append(row)
+        notes += note
+    return Section("Queries", about, columns, rows, [*notes, f"Ended {stamp()}."])
+
+
+def list_cases(database: Database) -> list[Case]:
+    """Return all cases."""
+    return [*_list_pages(database), *_list_sweeps(database), *_list_states(database)]
+
+
+def _list_pages(database: Database) -> Iterator[Case]:
+    def page(order: str, limit: int = 50, where: str = "", **more: Any) -> Callable[[], Page]:
+        which: ColumnElement[bool] = parse(where) if where else true()
+        request = Request(read_sort(order), limit, **more)
+        return lambda: read_page(database, which, request)
+
+    deep = _find_cursor(database)
+    yield Case("`dq results`", page("id"))
+    yield Case("`dq results --top 20`", page("valid_acc", 20))
+    yield Case("`dq results --sort valid_acc`", page("valid_acc"))
+    yield Case("`... --after` the middle of the list", page("valid_acc", after=deep))
+    yield Case("`dq results --sort valid_loss`", page("valid_loss"))
+    yield Case(f"`dq results --where '{_WHERE}'`", page("id", where=_WHERE))
+    yield Case("`... --sort valid_acc`", page("valid_acc", where=_WHERE))
+    yield Case("the same, with `valid_acc > 0.991`, which is rare", page("id", where=_RARE))
+    yield Case("the same, with `valid_acc > 0.9999`, which is never", page("id", where=_NEVER))
+    yield Case("`dq results --where 'lr == 0.7'`, which none has", page("id", where="lr == 0.7"))
+    yield Case("`dq results --sort lr`", page("lr"), None)
+    fifth, best = read_moment("epoch:5"), read_moment("best:valid_loss")
+    yield Case("`dq results --top 20 --at epoch:5`", page("valid_acc", 20, moment=fifth), None)
+    yield Case(
+        "`dq results --top 20 --at best:valid_loss`", page("valid_acc", 20, moment=best), None
+    )
+
+
+def _list_sweeps(database: Database) -> Iterator[Case]:
+    sweep, last = select_words([f"s{_middle(database)}"]), select_words(["@last"])
+    best = read_moment("best:valid_loss")
+
+    def comparing(moment: Any) -> Callable[[], object]:
+        return lambda: compare(queries.list_runs(database, sweep, moment))
+
+    yield Case(f"`dq results --compare s7`, {SWEEP} runs", comparing(FINAL))
+    yield Case("`... --at best:valid_loss`", comparing(best))
+    yield Case("`dq results s7 --curves`", lambda: queries.list_curves(database, sweep))
+    yield Case("`dq results s7`", lambda: queries.list_jobs(database, sweep, 50))
+    yield Case("`dq wait s7`, each look", lambda: queries.measure_progress(database, sweep))
+    yield Case("`dq wait @last`, each look", lambda: queries.measure_progress(database, last))
+
+
+def _list_states(database: Database) -> Iterator[Case]:
+    running, failed = select_words(["state:running"]), select_words(["state:failed"])
+    specs = list(_repeat(10_000))
+
+    def status() -> None:
+        queries.count_states(database)
+        queries.is_paused(database)
+        queries.list_jobs(database, running)
+        queries.list_workers(database)
+
+    def known() -> object:
+        with database.reading() as session:
+            return find_known(session, specs)
+
+    yield Case("`dq status`", status)
+    yield Case("its `count_states`", lambda: queries.count_states(database))
+    yield Case("its `list_jobs` of 200 that run", lambda: queries.list_jobs(database, running))
+    yield Case("its `list_workers`, 200", lambda: queries.list_workers(database))
+    yield Case("`dq results state:failed`", lambda: queries.list_jobs(database, failed, 50))
+    yield Case("`dq show 7`", lambda: queries.show_job(database, 7))
+    yield Case("`dq submit`, its estimate", lambda: estimate(database, specs[:100]))
+    yield Case("`dq submit`, `find_known` of 10,000 specs", known, 1000)
+    everything = true()
+    yield Case(
+        "`measure_progress` of all", lambda: queries.measure_progress(database, everything), None
+    )
+
+
+def _middle(database: Database) -> int:
+    with database.reading() as session:
+        return (session.scalar(select(Job.sweep_id).order_by(Job.id.desc()).limit(1)) or 2) // 2
+
+
+def _find_cursor(database: Database) -> str:
+    """Return what a page in the middle of the results by accuracy begins after."""
+    middle = _middle(database) * SWEEP
+    key = Result.valid_accuracy, Result.job_id
+    query = select(*key).order_by(*(each.desc() for each in key)).offset(middle).limit(1)
+    with database.reading() as session:
+        accuracy, job_id = session.execute(query).one()
+        return f"{accuracy!r},{job_id}"
+
+
+def _repeat(number: int) -> Iterator[ExperimentSpec]:
+    for spec in draw_specs(number // 5):
+        yield from (spec.model_copy(update={"seed": seed}) for seed in range(5))
+
+
+def _measure(database: Database, case: Case) -> tuple[list[str], list[str]]:
+    """Return a case's row of the table and, if it missed its target, its slowest query's plan."""
+    target = f"{case.target:,.0f} ms" if case.target else ""
+    try:
+        seconds = time_calls(case.call)
+    except DatabaseUnreachable:  # statement_timeout
+        return [case.what, target, "over 20 s", "", judge(None if not target else False, "far")], []
+    excess = statistics.median(seconds) * 1000 - case.target if case.target else -math.inf
+    is_met = excess < 0 if case.target else None
+    row = [case.what, target, *spell_times(seconds), judge(is_met, f"{excess:,.0f} ms")]
+    print(*row, sep="  ", flush=True)
+    return row, [_explain(database, case)] if is_met is False else []
+
+
+def _explain(database: Database, case: Case) -> str:
+    """Return the plan of the slowest query of a case."""
+    with _capturing(database) as statements:
+        case.call()
+    plans = [_plan(database, *each) for each in statements if each[0].startswith("SELECT")]
+    slowest = max(plans, key=lambda plan: _milliseconds(plan[0]))
+    told = ("actual", "Filter:", "Removed", "Sort Key")
+    shown = [line[:140] for line in slowest if any(word in line for word in told)][:20]
+    return "\n".join([f"Plan of {case.what}:", "```", *shown, "```"])
+
+
+def _plan(database: Database, statement: str, parameters: Any) -> Sequence[str]:
+    options = "ANALYZE, COSTS OFF, BUFFERS OFF, SUMMARY OFF"
+    with database.reading() as session:
+        explained = f"EXPLAIN ({options}) {statement}"
+        return [row[0] for row in session.connection().exec_driver_sql(explained, parameters)]
+
+
+def _milliseconds(line: str) -> float:
+    found = re.search(r"actual time=[\d.]+\.\.([\d.]+)", line)
+    return float(found[1]) if found else 0.0
+
+
+@contextmanager
+def _capturing(database: Database) -> Iterator[list[tuple[str, Any]]]:
+    statements: list[tuple[str, Any]] = []
+
+    def note(*about: Any) -> None:
+        statements.append((about[2], about[3]))
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        event.remove(database.engine, "before_cursor_execute", note)
+
+
+def read_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=1_000_000)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    print(measure(read_arguments().jobs))
