@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo install format check test chaos bench clean
+.PHONY: demo install format check test faults chaos bench clean
 
 demo: .venv/runs
 	$(BIN)/dq demo
@@ -32,7 +32,11 @@ check: install
 	$(BIN)/mypy
 
 test: install
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/faults
+
+# Each fault on real worker processes, one after the other; minutes long.
+faults: install
+	$(BIN)/pytest tests/faults
 
 # 300 real jobs under minutes of kill -9, wiped Redis, crashed PostgreSQL; CHAOS="--seed 7" repeats one.
 chaos: install

@@ -1,10 +1,13 @@
 """What the tests of faults share: figures to compare with, and a PostgreSQL database."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
 
 import pytest
-from stage import LONG, Figures, Stage
+from stage import Figures, Stage, figures_of
 
+from models.spec import ExperimentSpec
 from servers import PostgresServer
 
 
@@ -25,8 +28,12 @@ def leave_no_job_behind(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def undisturbed() -> Figures:
-    """The metrics of LONG, trained here without queue, database or fault."""
+def undisturbed() -> Callable[[ExperimentSpec], Figures]:
+    """Return what trains a spec here, without queue, database or fault."""
+    return cache(_train)
+
+
+def _train(spec: ExperimentSpec) -> Figures:
     import torch
 
     from worker.training import trainer
@@ -35,11 +42,8 @@ def undisturbed() -> Figures:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        data = load(LONG.dataset, "nowhere", "cpu")
-        run = trainer.start(LONG, data, "cpu")
-        return [
-            (each.train_loss, each.train_accuracy, each.valid_loss, each.valid_accuracy)
-            for each in trainer.train(LONG, run, data)
-        ]
+        data = load(spec.dataset, Path("nowhere"), "cpu")
+        run = trainer.start(spec, data, "cpu")
+        return [figures_of(metrics) for metrics in trainer.train(spec, run, data)]
     finally:
         torch.set_num_threads(threads)

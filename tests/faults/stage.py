@@ -24,9 +24,13 @@ from service.jobs import Order, Submitted, cancel, resume, submit
 from service.selector import ids_condition
 from service.store import upgrade
 
-#: Trains for seconds, and writes a checkpoint each second.
+#: Trains for seconds, and writes a checkpoint at many an epoch's end.
 LONG = ExperimentSpec(
-    dataset="digits", hidden=(128, 128), keep=(0.9, 0.8), batch_size=20, epochs=150
+    dataset="digits", hidden=(128, 128), keep=(0.9, 0.8), batch_size=20, epochs=200
+)
+#: Trains for seconds, too, but has only one epoch.
+ONE_EPOCH = ExperimentSpec(
+    dataset="digits", hidden=(1024, 1024), keep=(0.9, 0.8), batch_size=1, epochs=1
 )
 ENDLESS = LONG.model_copy(update={"epochs": 10**6})
 #: Trains for a few hundredths of a second.
@@ -127,8 +131,17 @@ class Stage(Stack):
     def wait_for_attempt(self, job_id: int, number: int) -> Job:
         return self.wait(job_id, lambda job: job.attempt == number, f"is tried {number} times")
 
-    def wait_for_start(self, job_id: int) -> Job:
-        return self.wait(job_id, lambda job: job.epochs_done > 0, "trains")
+    def wait_for_start(self, job_id: int) -> None:
+        """Wait until the job trains."""
+        self.wait(job_id, lambda _: self._has_begun(job_id), "trains")
+
+    def _has_begun(self, job_id: int) -> bool:
+        attempts = self.attempts(job_id)
+        return bool(attempts) and attempts[-1].provenance is not None
+
+    def wait_for_epochs(self, job_id: int, after: int = 0) -> Job:
+        """Wait until the job has done more epochs than that."""
+        return self.wait(job_id, lambda job: job.epochs_done > after, "has done epochs")
 
     def wait_for_checkpoint(self, job_id: int) -> Job:
         return self.wait(job_id, lambda job: job.checkpoint, "has a checkpoint")
@@ -183,11 +196,12 @@ class Stage(Stack):
         result = rows.result(self.database, job_id)
         assert [epoch.epoch for epoch in epochs] == [*range(1, len(epochs) + 1)]
         assert result
-        assert _figures(result) == _figures(epochs[-1])
-        return [_figures(epoch) for epoch in epochs]
+        assert figures_of(result) == figures_of(epochs[-1])
+        return [figures_of(epoch) for epoch in epochs]
 
 
-def _figures(row: Any) -> tuple[float, float, float, float]:
+def figures_of(row: Any) -> tuple[float, float, float, float]:
+    """Return the metrics of an epoch or a result."""
     return row.train_loss, row.train_accuracy, row.valid_loss, row.valid_accuracy
 
 

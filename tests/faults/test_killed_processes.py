@@ -31,7 +31,7 @@ def test_a_job_whose_process_is_killed_goes_on_from_its_checkpoint(stage, undist
     assert (lost.outcome, last.outcome) == ("lost", "succeeded")
     assert "signal 9 (SIGKILL)" in lost.detail
     assert last.resumed_epoch > 0
-    assert stage.figures(job_id) == undisturbed
+    assert stage.figures(job_id) == undisturbed(LONG)
 
 
 def test_a_job_that_kills_its_process_each_time_fails_and_the_queue_goes_on(stage):

@@ -50,12 +50,12 @@ def newest_epoch(folder: Path) -> int:
 
 def test_a_training_goes_on_while_the_database_is_down_for_several_leases(stage, postgres):
     job_id = stage.submit_one(ENDLESS)
-    before = stage.wait_for_start(job_id).epochs_done
+    before = stage.wait_for_epochs(job_id).epochs_done
     seconds = 4 * stage.lease_seconds
 
     with outage(postgres):
         time.sleep(seconds)
-    stage.wait(job_id, lambda job: job.epochs_done > before, "is heard of")
+    stage.wait_for_epochs(job_id, after=before)
 
     meanwhile = rows.epochs(stage.database, job_id)[before:]
     assert sum(epoch.seconds for epoch in meanwhile) > seconds / 2
@@ -76,7 +76,7 @@ def test_a_training_that_ends_while_the_database_is_down_for_a_lease_loses_nothi
     stage.wait_for_end(job_id)
 
     assert stage.outcomes(job_id) == ["succeeded"]
-    assert stage.figures(job_id) == undisturbed
+    assert stage.figures(job_id) == undisturbed(LONG)
 
 
 def test_the_checkpoint_that_sql_names_is_there_however_long_sql_takes(stage, postgres):
@@ -109,7 +109,7 @@ def test_a_job_whose_checkpoints_cannot_be_written_succeeds_without(stage, undis
 
     assert f"job {job_id} attempt 1: goes on without a checkpoint" in stage.logs()
     assert stage.outcomes(job_id) == ["succeeded"]
-    assert stage.figures(job_id) == undisturbed
+    assert stage.figures(job_id) == undisturbed(LONG)
 
 
 def test_a_job_goes_on_from_the_last_checkpoint_that_a_full_disk_took(stage, undisturbed):
@@ -126,7 +126,7 @@ def test_a_job_goes_on_from_the_last_checkpoint_that_a_full_disk_took(stage, und
 
     assert stage.outcomes(job_id) == ["lost", "succeeded"]
     assert stage.attempts(job_id)[1].resumed_epoch == job.checkpoint_epoch > 0
-    assert stage.figures(job_id) == undisturbed
+    assert stage.figures(job_id) == undisturbed(LONG)
 
 
 def test_a_job_whose_checkpoint_is_cut_off_between_two_attempts_starts_over(stage, undisturbed):
@@ -144,4 +144,4 @@ def test_a_job_whose_checkpoint_is_cut_off_between_two_attempts_starts_over(stag
     assert f"job {job_id} attempt 2: starts from scratch" in stage.logs()
     assert stage.attempts(job_id)[1].resumed_epoch == 0
     assert "resumed from scratch: no usable checkpoint" in rows.log(stage.database, job_id)
-    assert stage.figures(job_id) == undisturbed
+    assert stage.figures(job_id) == undisturbed(LONG)

@@ -50,7 +50,7 @@ def test_a_zombie_that_wakes_up_after_its_job_was_done_elsewhere_changes_nothing
 
     assert stage.record() == before
     assert stage.outcomes(job_id) == ["lost", "succeeded"]
-    assert stage.figures(job_id) == undisturbed
+    assert stage.figures(job_id) == undisturbed(LONG)
 
 
 def test_a_job_whose_whole_worker_is_killed_goes_on_at_another(stage, undisturbed):
@@ -68,7 +68,7 @@ def test_a_job_whose_whole_worker_is_killed_goes_on_at_another(stage, undisturbe
     assert (last.outcome, last.number) == ("succeeded", 2)
     assert last.worker != name
     assert last.resumed_epoch > 0
-    assert stage.figures(job_id) == undisturbed
+    assert stage.figures(job_id) == undisturbed(LONG)
 
 
 def test_a_worker_whose_clock_is_an_hour_off_loses_no_lease_and_takes_none(stage):
@@ -79,10 +79,11 @@ def test_a_worker_whose_clock_is_an_hour_off_loses_no_lease_and_takes_none(stage
 
     stage.wait_until(lambda: database_time(stage) > in_two_leases, "two leases are over")
 
-    running = [stage.job(job_id) for job_id in jobs]
+    running, time = [stage.job(job_id) for job_id in jobs], database_time(stage)
     assert [(job.state, job.attempt) for job in running] == [("running", 1)] * 2
     assert running[0].worker != running[1].worker
-    assert all(abs(job.started_at - job.created_at) < timedelta(minutes=10) for job in running)
+    assert all(abs(job.started_at - time) < timedelta(minutes=10) for job in running)
+    assert all(abs(job.lease_until - time) <= timedelta(seconds=10) for job in running)
     stage.cancel(*jobs)
 
 
