@@ -1,19 +1,37 @@
-"""A Redis transport that outlives what other people put into the queue.
+"""A Redis transport that outlives what other people put into the queue, and Redis itself.
 
-kombu 5.7 lets an item that is no message (no JSON, a scalar, bad base64) end the whole worker.
+kombu 5.7 lets an item that is no message (no JSON, a scalar, bad base64) end the whole worker, and
+make it take no further message if Redis dies between a message's arrival and its acknowledgement.
 """
 
 import logging
 from queue import Empty
 from typing import Any
 
-from kombu.transport import TRANSPORT_ALIASES, redis
+from kombu.transport import TRANSPORT_ALIASES, redis, virtual
 
 logger = logging.getLogger(__name__)
 
 
+class QoS(redis.QoS):
+    """The count of messages taken and not yet acknowledged; at its limit no more are asked for."""
+
+    def ack(self, delivery_tag: str) -> None:
+        """Acknowledge a message; where Redis is not there to hear it, at least stop counting it.
+
+        Else none is asked for again, and so nobody ever notices that the connection is gone.
+        """
+        try:
+            super().ack(delivery_tag)  # type: ignore[no-untyped-call] # kombu
+        except self.channel.connection_errors:
+            virtual.QoS.ack(self, delivery_tag)
+            raise
+
+
 class Channel(redis.Channel):
     """A channel that drops what it cannot decode, with one line in the log."""
+
+    QoS = QoS
 
     def _brpop_read(self, **options: Any) -> Any:
         try:

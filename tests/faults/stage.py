@@ -5,14 +5,14 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import psutil
 
-from chaos.stack import DQ, DurableRedis, Stack, WorkerHost
+from chaos.stack import DQ, DurableRedis, Stack, WorkerHost, kill
 from integration import rows
 from models.settings import Settings
 from models.spec import ExperimentSpec
@@ -162,6 +162,15 @@ class Stage(Stack):
         seen = self.logs().count(text)
         yield
         self.wait_for_log(text, seen + 1)
+
+    def stop(self) -> None:
+        """Kill the workers, which takes no time; how they stop is for a test to see."""
+        for worker in self.workers:
+            with suppress(psutil.Error):
+                supervisor = psutil.Process(worker.process.pid)
+                for each in (supervisor, *supervisor.children(recursive=True)):
+                    kill(each)
+        super().stop()
 
     def ask_to_cancel_all(self) -> None:
         """Resume the queue, and cancel whatever is in it."""

@@ -122,6 +122,19 @@ def test_jobs_that_wait_in_redis_or_run_survive_its_loss(
     assert [stage.outcomes(job_id) for job_id in queued] == [["succeeded"]] * 4
 
 
+def test_a_worker_that_loses_redis_between_taking_a_message_and_saying_so_goes_on(stage: Stage):
+    child = stage.worker.child()
+    child.suspend()
+    taken = stage.submit_one(SHORT)
+    stage.wait_until(lambda: not waiting(stage.redis), "the message is taken")
+
+    with down(stage.redis), stage.awaiting_log("Couldn't ack"):
+        child.resume()
+    states = stage.wait_for_end(taken, stage.submit_one(SHORT))
+
+    assert states == ["succeeded", "succeeded"]
+
+
 def test_a_job_whose_message_alone_is_lost_is_rung_for_again(stage: Stage):
     job_id = rows.submit_one(stage.database)
 
