@@ -29,20 +29,6 @@ class SafeConsumer(Consumer):  # type: ignore[misc] # Celery publishes no types
 
         return handle_safely
 
-    # Celery's own four write pages into the log, and touch a result backend that dq has not.
-
-    def on_unknown_message(self, body: Any, message: Message) -> None:
-        """Drop what is no task."""
-        _drop(message, "it is no task")
-
-    def on_unknown_task(self, body: Any, message: Message, exc: Exception) -> None:
-        """Drop a task of another name."""
-        _drop(message, f"there is no task {exc}")
-
-    def on_invalid_task(self, body: Any, message: Message, exc: Exception) -> None:
-        """Drop a task whose content is refused, as a pickle is."""
-        _drop(message, repr(exc))
-
     def on_decode_error(self, message: Message, exc: Exception) -> None:
         """Drop what cannot be decoded."""
         _drop(message, repr(exc))
@@ -55,7 +41,7 @@ def _strip(message: Message) -> None:
     """
     headers = message.headers
     if not isinstance(headers, dict) or headers.get("task") != TASK:
-        return  # Celery's handler finds a word for it
+        raise ValueError("it is no task of dq's")  # though it may be one of Celery's own
     if message.content_type != "application/json":
         raise ValueError(f"its content is {message.content_type}, not JSON")
     _args, kwargs, _embedded = json.loads(message.body)
