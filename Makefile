@@ -21,6 +21,10 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint const
 	$(PIP) --editable '.[worker,dev]'
 	touch $@
 
+.venv/benches: .venv/develops
+	$(PIP) --editable '.[worker,dev,bench]'
+	touch $@
+
 format: install
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -43,7 +47,7 @@ chaos: install
 	PYTHONPATH=tests $(BIN)/python -m chaos $(CHAOS)
 
 # A million jobs, ten thousand submits, verdicts on known truths: writes bench/RESULTS.md.
-bench: install
+bench: .venv/benches
 	$(BIN)/python -m bench
 
 clean:

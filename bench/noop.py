@@ -1,0 +1,42 @@
+"""A worker process of dq whose jobs train nothing: `python -m bench.noop NAME`.
+
+All but the training is dq's own: message, claim, heartbeat, metrics of one epoch, result.
+"""
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from celery import Celery, signals
+
+from models.metrics import EpochMetrics
+from models.settings import Settings
+from worker import app
+
+
+def _train(*_: Any, **__: Any) -> Iterator[EpochMetrics]:
+    yield EpochMetrics(1, 0.5, 0.5, 0.5, 0.5, 0.0)
+
+
+@signals.worker_process_init.connect  # the child alone: torch comes with it
+def _train_nothing(**_: Any) -> None:
+    from worker.training import trainer
+
+    trainer.train = _train
+
+
+def consume(name: str) -> int:
+    """Be `python -m worker consume`, with this module imported by the child as well."""
+    make = app.make_app
+
+    def make_with_this(settings: Settings) -> Celery:
+        made = make(settings)
+        made.conf.include = [*made.conf.include, "bench.noop"]
+        return made
+
+    app.make_app = make_with_this
+    return app.consume(Settings.load(), name)
+
+
+if __name__ == "__main__":
+    sys.exit(consume(sys.argv[1]))

@@ -1,0 +1,10 @@
+"""Bare Celery: no result backend, as dq has none, and all else as it comes."""
+
+from celery import Celery
+
+from bench import peers
+
+app = Celery("bench", broker=peers.URL.replace("unix://", "redis+socket://"))
+app.conf.update(task_ignore_result=True, broker_connection_retry_on_startup=True)
+nothing = app.task(peers.do_nothing, name="bench.nothing")
+when = app.task(peers.say_when, name="bench.when")
