@@ -23,8 +23,8 @@ from worker.roster import Roster, worker_name
 logger = logging.getLogger(__name__)
 _TICK_SECONDS = 0.2
 _LAST_RESTART_SECONDS = 60.0
-#: A process told to stop has this long to give its job back.
-_STOP_SECONDS = 9.0
+#: A process told to stop has this long to give its job back; two seconds more, and all has ended.
+_STOP_SECONDS = 8.0
 #: A child that lost its job has this long to notice.
 _STRAY_SECONDS = 10.0
 
@@ -50,17 +50,20 @@ class Post:
 
     def revive(self) -> None:
         """Start the process again if it died, later each time it dies young."""
-        if self.is_draining or (self.process and self.process.poll() is None):
+        if self.is_draining:
             return
-        age = time.monotonic() - self.started_at
-        if self.process and not self.restart_seconds:
-            self.restart_seconds = 1.0
-            logger.error("%s died (exit %s), restarting", self.place.name, self.process.returncode)
-        if age < self.restart_seconds:
-            return
-        doubled = min(2 * self.restart_seconds, _LAST_RESTART_SECONDS)
-        self.restart_seconds = doubled if age < _LAST_RESTART_SECONDS else 0.0
-        self.start()
+        if self.process and self.process.poll() is not None:
+            self._bury(self.process)
+        if not self.process and time.monotonic() - self.started_at >= self.restart_seconds:
+            self.start()
+
+    def _bury(self, process: "subprocess.Popen[bytes]") -> None:
+        """Note a death, and how long after its start the next process may start."""
+        logger.error("%s died (exit %s)", self.place.name, process.returncode)
+        is_young = time.monotonic() - self.started_at < _LAST_RESTART_SECONDS
+        later = min(max(1.0, 2 * self.restart_seconds), _LAST_RESTART_SECONDS)
+        self.restart_seconds = later if is_young else 0.0
+        self.process = None
 
     def drain(self) -> None:
         """Have the process end after its current job."""
