@@ -6,6 +6,10 @@ import subprocess
 
 import pytest
 
+from integration import rows
+from models.database import Database
+from models.message import Priority
+
 UNREACHABLE_DATABASE = "postgresql://dq:secret@127.0.0.1:1/dq"
 UNREACHABLE_REDIS = "redis://:secret@127.0.0.1:1/0"
 DIGITS = ["--dataset", "digits", "--hidden", "16x2", "--batch-size", "100"]
@@ -20,6 +24,23 @@ def test_submit_works_with_nothing_configured_and_says_how_to_start_a_worker(ter
     assert "dq worker" in done.stderr
     assert "s1" in done.stdout
     assert terminal.data("status")["jobs"]["queued"] == 1
+
+
+def test_what_submit_is_told_of_a_job_is_on_its_row(terminal):
+    limits = ["--timeout", "30m", "--stall-timeout", "5m", "--max-crashes", "7"]
+
+    (job_id,) = terminal.submit("--priority", "high", "--keep-checkpoint", *limits)
+
+    job = rows.job(Database(f"sqlite:///{terminal.home / 'dq.sqlite'}"), job_id)
+    assert (job.priority, job.keep_checkpoint) == (Priority.HIGH, True)
+    assert (job.timeout_seconds, job.stall_seconds, job.max_crashes) == (1800, 300, 7)
+
+
+def test_a_worker_that_there_is_not_cannot_be_drained(terminal):
+    done = terminal.dq("drain", "cpu9-1@nowhere")
+
+    assert done.returncode == 2
+    assert "There is no worker 'cpu9-1@nowhere'. Type: dq workers" in done.stderr
 
 
 def test_a_wait_that_takes_too_long_ends_with_124_and_the_jobs_go_on(terminal):
@@ -155,6 +176,15 @@ def test_a_database_is_migrated_on_request_and_checked(terminal):
     assert upgraded.returncode == again.returncode == after.returncode == 0
     assert again.stderr == "Up to date.\n"
     assert current["revision"] == current["wanted"]
+
+
+def test_a_pass_of_the_reconciler_by_hand_prints_what_it_did(terminal):
+    terminal.submit(DQ_BROKER_URL=UNREACHABLE_REDIS)
+
+    first, second = (terminal.data("db", "reconcile") for _ in range(2))
+
+    assert first == {"lost": 0, "rung": 1}
+    assert second == {"lost": 0, "rung": 0}
 
 
 def test_data_that_is_missing_or_damaged_is_told_and_what_to_type(terminal):

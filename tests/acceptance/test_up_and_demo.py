@@ -1,9 +1,11 @@
 """The two commands that start a worker and Redis, and must leave neither behind."""
 
+import os
 import signal
 
 import pytest
 
+from models.embedded_redis import EmbeddedRedis
 from servers import wait_until
 
 #: It ends by itself after a test that failed to cancel it.
@@ -26,6 +28,18 @@ def test_up_runs_jobs_and_ctrl_c_stops_worker_and_redis_and_loses_nothing(termin
     assert left["state"] == "queued"
     assert left["epochs_done"] > 0
     assert left["attempts"][0]["outcome"] == "released"
+
+
+def test_a_worker_starts_the_embedded_redis_again_if_that_dies(terminal):
+    terminal.start("worker.log", "worker", "--device", "cpu", "--processes", "1")
+    terminal.run_jobs()
+    redis = EmbeddedRedis(terminal.home)
+
+    os.kill(int((redis.folder / "redis.pid").read_text()), signal.SIGKILL)
+    wait_until(lambda: not redis.is_running(), "it is dead")
+
+    wait_until(redis.is_running, "it is back")
+    terminal.run_jobs()
 
 
 def test_demo_without_mnist_says_so_and_runs_on_the_digits_and_leaves_no_process(terminal):

@@ -16,6 +16,7 @@ from integration.messages import waiting, waiting_jobs
 from models.message import TASK
 from servers import RedisServer
 from service import jobs
+from worker.app import make_app
 
 SPEC_AS_JSON = SHORT.model_dump(mode="json")
 NO_CALLBACKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
@@ -101,6 +102,7 @@ def test_a_job_submitted_while_redis_is_down_runs_once_it_is_back(stage: Stage):
     assert submitted.unsent
     assert states == ["succeeded"]
     assert stage.outcomes(*submitted.job_ids) == ["succeeded"]
+    assert "dropped an item" not in stage.logs()  # a Redis that is gone is none
 
 
 @pytest.mark.parametrize("strike", [wipe, crash])
@@ -155,6 +157,8 @@ def test_items_that_ring_for_no_job_are_dropped_with_one_line_each(stage: Stage)
         message({"job_id": waiting, "spec": SPEC_AS_JSON | {"lr": 0.2}}),
         message({}, args=[waiting, SPEC_AS_JSON]),
         message({"job_id": waiting, "spec": SPEC_AS_JSON}, task="os.system"),
+        message({"job_id": waiting, "spec": SPEC_AS_JSON}, compression="application/x-gzip"),
+        message({"job_id": waiting, "spec": SPEC_AS_JSON}, compression="of another kind"),
     ]
     before = pids(stage), rows.everything(stage.database)["jobs"]
 
@@ -165,6 +169,7 @@ def test_items_that_ring_for_no_job_are_dropped_with_one_line_each(stage: Stage)
 
     assert lines == len(items) >= 20
     assert f"dropped a message for job {waiting}: the message's spec is not" in stage.logs()
+    assert 'dropped a message: ValueError("it is no task of dq\'s")' in stage.logs()
     assert after == before
     assert states == ["succeeded", "succeeded"]
 
@@ -184,6 +189,7 @@ def test_what_celery_would_act_on_and_dq_does_not_send_is_of_no_effect(stage: St
         message(bell, expires="2001-01-01T00:00:00+00:00"),
         message(bell, id=[1]),
         message(bell, callbacks=[{"task": "another"}]),
+        message(bell, args=["another"]),
         message([1]),
         message({}, task="celery.accumulate"),
         message({}, task="celery.accumulate", timelimit="abc"),
@@ -193,8 +199,15 @@ def test_what_celery_would_act_on_and_dq_does_not_send_is_of_no_effect(stage: St
     before = pids(stage)
 
     lines = push(stage, items)
+    lines_then = dropped(stage)
     states = stage.wait_for_end(stage.submit_one(SHORT))
 
     assert lines == len(items)
+    assert dropped(stage) == lines_then  # no other message came of these
     assert pids(stage) == before
     assert states == ["succeeded"]
+
+
+def test_a_worker_takes_no_orders_that_come_through_redis(stage: Stage):
+    """Celery's own would have it shut down, revoke jobs, or tell of its settings."""
+    assert make_app(stage.settings).control.ping(timeout=2) == []

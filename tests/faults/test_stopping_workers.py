@@ -81,6 +81,47 @@ def test_a_second_sigterm_ends_a_worker_at_once_whatever_its_process_does(stage,
     stage.cancel(job_id)
 
 
+def test_a_job_whose_process_hangs_when_its_worker_is_told_to_stop_is_given_back(stage, worker):
+    job_id = stage.submit_one(ENDLESS)
+    stage.wait_for_start(job_id)
+    _, celery, child = processes(worker)
+
+    child.suspend()
+    seconds = terminate(worker)
+
+    assert seconds < STOP_SECONDS
+    stage.wait_until(lambda: not is_alive(celery) and not is_alive(child), "its processes ended")
+    assert stage.job(job_id).state == "queued"
+    assert stage.outcomes(job_id) == ["released"]
+    stage.cancel(job_id)
+
+
+def test_a_worker_whose_supervisor_is_killed_gives_its_job_back_and_ends(stage, worker):
+    job_id = stage.submit_one(ENDLESS)
+    stage.wait_for_start(job_id)
+    supervisor, celery, child = processes(worker)
+
+    supervisor.kill()
+
+    stage.wait_until(lambda: not is_alive(celery) and not is_alive(child), "its processes ended")
+    assert stage.outcomes(job_id) == ["released"]
+    stage.cancel(job_id)
+
+
+def test_a_process_that_hangs_after_it_lost_its_job_is_replaced(stage, worker, undisturbed):
+    job_id = stage.submit_one(LONG)
+    stage.wait_for_checkpoint(job_id)
+    _, celery, child = processes(worker)
+
+    child.suspend()
+    stage.wait_for_end(job_id)
+
+    assert not is_alive(child)
+    assert worker.celery().pid == celery.pid
+    assert stage.outcomes(job_id) == ["lost", "succeeded"]
+    assert stage.figures(job_id) == undisturbed(LONG)
+
+
 def test_a_drained_worker_finishes_its_job_takes_no_other_and_ends(stage, worker):
     running, waiting = stage.submit(LONG, SHORT)
     stage.wait_for_start(running)

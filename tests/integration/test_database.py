@@ -93,6 +93,16 @@ def test_after_an_outage_the_same_database_answers_again(database: Database, out
     assert rows.find(database, Worker, "v")
 
 
+def test_after_a_restart_nobody_meets_a_connection_of_before(database: Database, outage: Outage):
+    rows.add_worker(database, "w")
+
+    with outage(database):
+        pass
+    rows.add_worker(database, "v")
+
+    assert rows.find(database, Worker, "v")
+
+
 @postgresql_only
 def test_a_connection_that_the_server_ended_is_an_unreachable_database(
     postgres: PostgresServer, database: Database
@@ -123,6 +133,20 @@ def test_a_transaction_that_idled_for_too_long_is_an_unreachable_database(
 
     with pytest.raises(DatabaseUnreachable):
         idle()
+
+
+@postgresql_only
+def test_no_process_that_hangs_keeps_a_lock_or_another_process_for_long(database: Database):
+    """That these end what they should is PostgreSQL's to show, and would take their time."""
+    names = ["lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"]
+
+    with database.reading() as session:
+        seconds = [session.scalars(text(f"SHOW {name}")).one() for name in names]
+        driver = session.connection().connection.driver_connection
+        asked = driver.info.get_parameters()
+
+    assert seconds == ["10s", "20s", "20s"]
+    assert asked["tcp_user_timeout"] == "10000"
 
 
 def test_a_folder_that_cannot_be_made_is_an_unreachable_database(tmp_path: Path):

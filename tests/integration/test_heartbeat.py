@@ -20,8 +20,10 @@ from worker.heartbeat import Heartbeat
 from worker.recorder import Claim, Progress, Recorder
 from worker.training import data, trainer
 
-STUCK = """
+_ATTEMPT = """
+import json
 import sys
+import time
 from threading import Event
 
 import worker.heartbeat
@@ -34,15 +36,26 @@ worker.heartbeat._GRACE_SECONDS = 0.5
 recorder = Recorder(Database(url), "stuck@here", 30)
 claim = recorder.claim(int(job_id), json.loads(spec))
 print("running", flush=True)
+"""
+
+STUCK = f"""{_ATTEMPT}
 with Heartbeat(recorder, claim, Event()) as heartbeat:
     heartbeat.check()
     Event().wait()
 """
 
+#: Twice as long as it may stand still.
+MOVING = f"""{_ATTEMPT}
+with Heartbeat(recorder, claim, Event()) as heartbeat:
+    for _ in range(40):
+        heartbeat.check()
+        time.sleep(0.1)
+"""
 
-def start_stuck(database: Database, job_id: int) -> subprocess.Popen[str]:
+
+def start(code: str, database: Database, job_id: int) -> subprocess.Popen[str]:
     url = database.url.render_as_string(hide_password=False)
-    command = [sys.executable, "-c", f"import json\n{STUCK}", url, f"{job_id}"]
+    command = [sys.executable, "-c", code, url, f"{job_id}"]
     return subprocess.Popen([*command, SPEC.model_dump_json()], stdout=subprocess.PIPE, text=True)
 
 
@@ -54,7 +67,7 @@ def claim(database: Database, recorder: Recorder) -> Claim:
 def test_a_training_that_makes_no_progress_is_failed_and_killed(database: Database):
     job_id = rows.submit_one(database, stall_seconds=0.5)
 
-    with start_stuck(database, job_id) as stuck:
+    with start(STUCK, database, job_id) as stuck:
         ended = stuck.wait(60)
 
     job, (attempt,) = rows.job(database, job_id), rows.attempts(database, job_id)
@@ -63,10 +76,22 @@ def test_a_training_that_makes_no_progress_is_failed_and_killed(database: Databa
     assert attempt.outcome == Outcome.FAILED
 
 
+def test_a_training_that_makes_progress_may_take_longer_than_it_may_stand_still(
+    database: Database,
+):
+    job_id = rows.submit_one(database, stall_seconds=2)
+
+    with start(MOVING, database, job_id) as moving:
+        ended = moving.wait(60)
+
+    assert ended == 0
+    assert rows.job(database, job_id).state == "running"
+
+
 def test_a_training_that_does_not_stop_when_it_is_cancelled_is_killed(database: Database):
     job_id = rows.submit_one(database)
 
-    with start_stuck(database, job_id) as stuck:
+    with start(STUCK, database, job_id) as stuck:
         assert stuck.stdout
         stuck.stdout.readline()
         jobs.cancel(database, ids_condition([job_id]))

@@ -2,10 +2,11 @@ import pytest
 from sqlalchemy import select
 
 from integration import rows
-from integration.messages import waiting_jobs
+from integration.messages import waiting, waiting_jobs
 from integration.rows import SPEC, Bells
 from models.database import Database
 from models.errors import UsageError
+from models.message import Priority
 from models.state import Outcome
 from models.tables import Pause, Worker
 from servers import RedisServer
@@ -327,6 +328,21 @@ def test_resume_sends_a_message_for_each_job_that_waits(
 
     assert unsent is None
     assert waiting_jobs(redis) == [waits]
+
+
+def test_a_job_keeps_its_priority_in_each_message_sent_for_it(
+    database: Database, broker: Broker, redis: RedisServer
+):
+    job_id = rows.submit_one(database, priority=Priority.HIGH)
+    cancel(database, job_id)
+    which = ids_condition([job_id])
+
+    jobs.retry(database, broker, which, from_scratch=False)
+    hold(database, job_id)
+    jobs.release(database, broker, which)
+    jobs.resume(database, broker)
+
+    assert [message["priority"] for message in waiting(redis)] == [Priority.HIGH] * 3
 
 
 def test_without_redis_the_queue_is_resumed_and_resume_says_what_is_missing(

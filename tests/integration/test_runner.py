@@ -23,6 +23,7 @@ from service import jobs, queries
 from service.comparison import compare
 from service.selector import ids_condition
 from worker import runner
+from worker.checkpoints import Checkpoints
 from worker.process import WorkerProcess
 from worker.recorder import Recorder
 from worker.training import checkpoint
@@ -103,7 +104,7 @@ def run_until(batch: int, process: WorkerProcess, job_id: int) -> None:
 @contextmanager
 def running(process: WorkerProcess, job_id: int) -> Iterator[threading.Thread]:
     """Run a job in a thread that must have ended at the end of the `with`."""
-    thread = threading.Thread(target=run, args=[process, job_id])
+    thread = threading.Thread(target=run, args=[process, job_id], daemon=True)
     thread.start()
     yield thread
     thread.join(60)
@@ -408,6 +409,35 @@ def test_the_files_of_other_jobs_are_left_alone(
     run(process, second)
 
     assert files(process) == [f"{first}/1-0-5"]
+
+
+@on_sqlite
+def test_a_training_keeps_few_checkpoints_however_many_it_writes(
+    *, database: Database, process: WorkerProcess, eager_checkpoints: None
+):
+    """The one SQL points to, the one SQL is being told of, and the newest."""
+    (job_id,) = rows.submit(database, rows.spec(epochs=20))
+
+    run_until(19 * BATCHES + 5, process, job_id)
+
+    assert f"{job_id}/1-19-5" in files(process)
+    assert len(files(process)) <= 3
+
+
+@on_sqlite
+def test_an_attempt_that_lost_its_job_removes_no_checkpoint_of_the_next(
+    database: Database, process: WorkerProcess
+):
+    job_id = rows.submit_one(database)
+    claim = rows.claim(process.recorder, job_id)
+    folder = process.checkpoint_dir / str(job_id)
+    folder.mkdir(parents=True)
+    for name in ("1-1-0", "2-1-0"):
+        (folder / name).touch()
+
+    Checkpoints(process.checkpoint_dir, claim).prune()
+
+    assert files(process) == [f"{job_id}/2-1-0"]
 
 
 # Data

@@ -1,7 +1,10 @@
+import hashlib
+import io
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -130,6 +133,29 @@ def test_a_checkpoint_of_another_version_of_the_trainer_is_refused(
 
     with pytest.raises(CheckpointUnreadable, match="version of the trainer"):
         checkpoint.load(path, spec)
+
+
+class Hostile:
+    """What makes a file as soon as it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self._file,)
+
+
+def test_a_checkpoint_that_would_run_code_is_refused_and_runs_none(
+    path: Path, spec: ExperimentSpec, tmp_path: Path
+) -> None:
+    body = io.BytesIO()
+    torch.save(Hostile(tmp_path / "it ran"), body)
+    path.write_bytes(hashlib.sha256(body.getvalue()).digest() + body.getvalue())
+
+    with pytest.raises(CheckpointUnreadable):
+        checkpoint.load(path, spec)
+
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_folder_in_its_place_is_refused(tmp_path: Path, spec: ExperimentSpec) -> None:

@@ -5,6 +5,9 @@ import sys
 
 import pytest
 
+from models.settings import Settings
+from worker.app import make_app
+
 #: Does what a Celery process does before it starts its child, and tells which modules it took.
 PARENT = """
 import json
@@ -83,6 +86,11 @@ def test_a_worker_without_tables_says_which_command_makes_them(worker, tmp_path)
 
     assert done.returncode == 3
     assert "Type: dq db upgrade" in done.stderr
+
+
+def test_a_celery_process_tries_to_reach_redis_for_as_long_as_it_takes():
+    """Celery's own limit would end it, and the job it runs, after a Redis outage of an hour."""
+    assert make_app(Settings()).conf.broker_connection_max_retries is None
 
 
 def test_the_celery_process_imports_no_torch_which_only_its_child_needs(environment):
