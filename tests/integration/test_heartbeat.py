@@ -101,9 +101,9 @@ def test_a_training_that_does_not_stop_when_it_is_cancelled_is_killed(database: 
     assert rows.job(database, job_id).state == "cancelled"
 
 
-def test_epochs_are_written_while_the_training_goes_on(
-    database: Database, recorder: Recorder, claim: Claim
-):
+def test_epochs_are_written_while_the_training_goes_on(database: Database, claim: Claim):
+    recorder = Recorder(database, "w", lease_seconds=3600)  # which need not be renewed
+
     with Heartbeat(recorder, claim, threading.Event()) as heartbeat:
         heartbeat.report(rows.measured(1))
         wait_until(lambda: rows.epochs(database, claim.job_id), "the epoch is written")
