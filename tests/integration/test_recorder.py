@@ -410,6 +410,16 @@ def test_a_beat_whose_answer_was_lost_is_repeated_without_harm(
     assert [row.epoch for row in rows.epochs(database, claim.job_id)] == [1, 2, 3]
 
 
+def test_a_beginning_whose_answer_was_lost_is_recorded_once(
+    database: Database, recorder: Recorder, claim: Claim, losing_an_answer: LostAnswer
+):
+    with losing_an_answer():
+        recorder.begin(claim, PROVENANCE, epochs_done=0)
+
+    (attempt,) = rows.attempts(database, claim.job_id)
+    assert Provenance(**attempt.provenance) == PROVENANCE
+
+
 def test_a_job_has_one_result_whoever_writes_it(
     database: Database, recorder: Recorder, claim: Claim
 ):
