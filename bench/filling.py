@@ -123,7 +123,7 @@ INSERT INTO jobs (
     keep_checkpoint, publish_due, publishes, created_at, started_at, finished_at
 )
 SELECT
-    i + 1, i / {SWEEP} + 1, i %% {SWEEP}, (left(spec, -2) || i %% {SEEDS} || '}}')::json,
+    i + 1, i / {SWEEP} + 1, i %% {SWEEP}, (left(spec, -2) || i %% {SEEDS} || '}}')::jsonb,
     configuration, state, (state <> 'queued')::integer,
     CASE WHEN state <> 'queued' THEN 'gpu' || i %% 200 || '-1@host' END, false, 0, 0,
     CASE state WHEN 'succeeded' THEN epochs WHEN 'queued' THEN 0 ELSE 4 END, 0, 3, false, 3, 600,

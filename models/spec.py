@@ -90,7 +90,7 @@ class ExperimentSpec(BaseModel):
     def _comes_to_rest(cls, momentum: float) -> float:
         if not 0 <= momentum < 1:
             raise ValueError(f"{momentum} is no momentum: use 0 (none) or more, and less than 1")
-        return momentum
+        return momentum or 0.0  # -0.0 is the same experiment, and JSONB has no such number
 
     @field_validator("max_norm")
     @classmethod

@@ -15,6 +15,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from models.clock import UtcDateTime
@@ -32,11 +33,15 @@ _NAMES = {
 }
 
 
+#: JSON, which PostgreSQL keeps parsed.
+DOCUMENT = JSON().with_variant(JSONB(), "postgresql")
+
+
 class Table(DeclarativeBase):
     """The base of all tables."""
 
     metadata = MetaData(naming_convention=_NAMES)
-    type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: JSON}  # noqa: RUF012 - SQLAlchemy reads it from the class
+    type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: DOCUMENT}  # noqa: RUF012 - SQLAlchemy reads it from the class
 
 
 class Sweep(Table):
@@ -69,6 +74,7 @@ class Job(Table):
             sqlite_where=text("state IN ('queued', 'running')"),
         ),
         Index("ix_jobs_configuration", "configuration"),
+        Index("ix_jobs_state_id", "state", "id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -184,6 +190,11 @@ class Result(Table):
     """The final metrics of a succeeded job; its primary key makes it one for each."""
 
     __tablename__ = "results"
+    #: Pages in the order of any metric.
+    __table_args__ = tuple(
+        Index(f"ix_results_{metric}_job_id", metric, "job_id")
+        for metric in ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "seconds")
+    )
 
     job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
     attempt: Mapped[int]

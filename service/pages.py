@@ -4,15 +4,17 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Select, cast, func, tuple_
+from sqlalchemy import BigInteger, ColumnElement, Select, func, select, true, tuple_, type_coerce
 
 from models.database import Database
 from models.datasets import DATASETS
 from models.errors import UsageError
+from models.state import JobState
 from models.tables import Epoch, Job, Result
+from service import spec_sql
 from service.comparison import HIGHER_IS_BETTER
 from service.moment import FINAL, Moment, read_metric
-from service.queries import JobRow, select_jobs, to_row
+from service.queries import JobRow, to_row
 
 #: The spec's fields that have one value, by which jobs can be sorted; with that value's kind.
 _SPEC_FIELDS = {
@@ -82,41 +84,56 @@ def read_sort(text: str) -> Sort:
 def read_page(database: Database, which: ColumnElement[bool], request: Request) -> Page:
     """Return the selected jobs that come after the request's cursor, in its order."""
     sort, limit = request.sort, request.limit
-    value, job_id = _key(sort, request.moment)
-    query = _select(which, sort, request.moment)
-    if request.after:
-        query = query.where(_follows(value, job_id, sort, request.after))
-    order = [key.desc() if sort.is_descending else key for key in (value, job_id)]
     with database.reading() as session:
-        found = session.execute(query.add_columns(value).order_by(*order).limit(limit + 1)).all()
+        found = session.execute(_select(which, request)).all()
     rows = tuple(to_row(job, epoch) for job, epoch, _ in found[:limit])
     is_last = len(found) <= limit
     return Page(rows, None if is_last else _cursor(rows[-1].job_id, sort, found[limit - 1][2]))
 
 
-def _select(which: ColumnElement[bool], sort: Sort, moment: Moment) -> Select[Job, Epoch]:
-    query = select_jobs(which, moment)
-    if not sort.is_metric:
-        return query
-    if moment.is_final:
-        return query.join(Result, Result.job_id == Job.id)
-    return query.where(Epoch.epoch.is_not(None))
+def _select(which: ColumnElement[bool], request: Request) -> Select[Job, Epoch, Any]:
+    """Select the jobs of a page and the first of the next, with what sorts them.
+
+    The page is cut out before its jobs get their epochs, of which there may be millions.
+    """
+    chosen = _choose(which, request).subquery()
+    job_id, value = chosen.c
+    query = select(Job, Epoch, value).select_from(chosen).join(Job, job_id == Job.id)
+    query = query.outerjoin(Epoch, request.moment.condition())
+    return query.order_by(*_order((value, job_id), request.sort))
+
+
+def _choose(which: ColumnElement[bool], request: Request) -> Select[int, Any]:
+    sort, moment = request.sort, request.moment
+    value, job_id = key = _key(sort, moment)
+    query = select(job_id.label("job_id"), value.label("value")).select_from(Job).where(which)
+    if sort.is_metric:
+        # Only succeeded jobs have a result; said twice, it saves a walk over those of all others.
+        is_there = Job.state == JobState.SUCCEEDED if moment.is_final else true()
+        joined = Result.job_id == Job.id if moment.is_final else moment.condition()
+        query = query.join(Result if moment.is_final else Epoch, joined).where(is_there)
+    if request.after:
+        query = query.where(_follows(value, job_id, sort, request.after))
+    return query.order_by(*_order(key, sort)).limit(request.limit + 1)
+
+
+def _order(key: tuple[Any, Any], sort: Sort) -> list[Any]:
+    return [each.desc() if sort.is_descending else each for each in key]
 
 
 def _key(sort: Sort, moment: Moment) -> tuple[Any, Any]:
     """Return what sorts the jobs; of one table, so that an index can serve both."""
-    if sort.is_metric and moment.is_final:
-        return getattr(Result, sort.field), Result.job_id
     if sort.is_metric:
-        return getattr(Epoch, sort.field), Epoch.job_id
+        table = Result if moment.is_final else Epoch
+        return getattr(table, sort.field), table.job_id
     if sort.field == "id":
         return Job.id, Job.id
-    value = Job.spec[sort.field]
-    kind = _SPEC_FIELDS[sort.field]
-    if kind is int:
-        # NULL, which is all training images, has no place that both databases agree on.
-        return func.coalesce(cast(value.as_string(), BigInteger), _AFTER_ALL), Job.id
-    return (value.as_string() if kind is str else value.as_float()), Job.id
+    value = spec_sql.column(sort.field)
+    if _SPEC_FIELDS[sort.field] is not int:
+        return value, Job.id
+    # NULL, which is all training images, has no place that both databases agree on.
+    whole = func.coalesce(value, _AFTER_ALL) if spec_sql.is_nullable(sort.field) else value
+    return type_coerce(whole, BigInteger()), Job.id
 
 
 def _follows(value: Any, job_id: Any, sort: Sort, after: str) -> ColumnElement[bool]:
@@ -145,4 +162,5 @@ def _read_cursor(sort: Sort, after: str) -> tuple[Any, int]:
 def _cursor(job_id: int, sort: Sort, value: Any) -> str:
     if sort.field == "id":
         return str(job_id)
+    value = int(value) if _SPEC_FIELDS.get(sort.field) is int else value  # PostgreSQL's Decimal
     return f"{value if isinstance(value, str) else repr(value)},{job_id}"

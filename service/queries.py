@@ -15,6 +15,7 @@ from models.metrics import EpochMetrics
 from models.spec import ExperimentSpec
 from models.state import JobState
 from models.tables import Attempt, Epoch, Job, LogLine, Pause, Result, Tag, Worker
+from service import spec_sql
 from service.comparison import Run
 from service.moment import EPOCH_METRICS, FINAL, Moment
 
@@ -212,15 +213,16 @@ def list_log(
 
 def measure_progress(database: Database, which: ColumnElement[bool]) -> Progress:
     """Return how far the selected jobs are."""
-    done = case((Job.state == JobState.SUCCEEDED, _epochs()), else_=Job.epochs_done)
+    epochs = spec_sql.column("epochs")
+    done = case((Job.state == JobState.SUCCEEDED, epochs), else_=Job.epochs_done)
     with database.reading() as session:
-        totals = select(func.coalesce(func.sum(done), 0), func.coalesce(func.sum(_epochs()), 0))
-        epochs_done, epochs = session.execute(totals.where(which)).one()
+        totals = select(func.coalesce(func.sum(done), 0), func.coalesce(func.sum(epochs), 0))
+        epochs_done, epochs_in_all = session.execute(totals.where(which)).one()
         running = select_jobs(which).where(Job.state == JobState.RUNNING).order_by(Job.id).limit(16)
         return Progress(
             states=_count_states(session, which),
-            epochs_done=epochs_done,
-            epochs=epochs,
+            epochs_done=int(epochs_done),
+            epochs=int(epochs_in_all),
             running=tuple(read_rows(session, running)),
         )
 
@@ -276,11 +278,6 @@ def _count_states(
     query = select(Job.state, func.count()).group_by(Job.state)
     found = dict(session.execute(query if which is None else query.where(which)).all())
     return {state: found.get(state, 0) for state in JobState}
-
-
-def _epochs() -> ColumnElement[int]:
-    epochs: ColumnElement[int] = Job.spec["epochs"].as_integer()
-    return epochs
 
 
 def select_jobs(which: ColumnElement[bool], moment: Moment = FINAL) -> Select[Job, Epoch]:

@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
-from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic.fields import FieldInfo
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -21,14 +19,10 @@ from sqlalchemy import (
     and_,
     cast,
     exists,
-    func,
     literal,
     or_,
     select,
 )
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine
 
 from models.datasets import DATASETS
@@ -37,6 +31,7 @@ from models.message import Priority
 from models.spec import ExperimentSpec
 from models.state import JobState
 from models.tables import Job, Result, Tag
+from service import spec_sql
 from service.comparison import HIGHER_IS_BETTER
 from service.selector import in_sweep
 
@@ -168,20 +163,6 @@ class _Kind:
         """Return a bound parameter, of this type rather than the column's, which may be small."""
         return literal(value, self.type())
 
-    def extract(self, json: Any) -> ColumnElement[Any]:
-        """Return the value at a place in a JSON document."""
-        value: ColumnElement[Any] = _EXTRACTIONS[self.type](json)
-        return value
-
-
-_EXTRACTIONS: Mapping[type[TypeEngine[Any]], Callable[[Any], Any]] = {
-    # A whole number may be beyond BIGINT, at which PostgreSQL would fail all of the query.
-    BigInteger: operator.methodcaller("as_numeric", 1000, 0),
-    Boolean: operator.methodcaller("as_boolean"),
-    Double: operator.methodcaller("as_float"),
-    String: operator.methodcaller("as_string"),
-}
-
 
 def _read_number(text: str) -> float:
     if not _NUMBER.fullmatch(text) or not math.isfinite(float(text)):
@@ -309,7 +290,7 @@ class _Layers(_Field):
     neutral: Any = None
 
     def at(self, index: int) -> _Column:
-        layer = self.kind.extract(Job.spec[(self.name, index)])
+        layer = spec_sql.layer(self.name, index)
         return _Column(f"{self.name}[{index}]", self.kind, column=layer)
 
     def read(self, value: _Value) -> tuple[Any, ...] | None:
@@ -335,72 +316,43 @@ class _Layers(_Field):
         return f"{name} has a value for each hidden layer: write {ways}"
 
     def compare(self, sign: str, value: tuple[Any, ...] | None) -> ColumnElement[bool]:
-        equal = self._is_neutral() if value is None else self._equals(value)
-        return equal if sign == "==" else ~equal
+        if value is None:
+            return self._is_neutral() if sign == "==" else ~self._is_neutral()
+        return self._equals(value) if sign == "==" else self._differs(value)
 
     def _is_neutral(self) -> ColumnElement[bool]:
-        item = _items(Job.spec[self.name]).table_valued("value").c.value
+        item = spec_sql.items(self.name)
         return ~exists(select(item).where(cast(item, self.kind.type) != self.neutral))
 
     def _equals(self, value: tuple[Any, ...]) -> ColumnElement[bool]:
-        """Compare so that a layer that one of the two lacks is a difference, and not unknown."""
-        layers = [
-            self.at(index).column.is_not_distinct_from(self.kind.bind(each))
-            for index, each in enumerate(value)
-        ]
+        layers = [self.at(index).compare("==", each) for index, each in enumerate(value)]
         return and_(*layers, self.at(len(value)).column.is_(None))
 
-
-class _items(FunctionElement[Any]):  # noqa: N801 - reads as the SQL function it is
-    """The items of a JSON array, as rows with one column, `value`."""
-
-    inherit_cache = True
-    name = "items"
-
-
-@compiles(_items, "postgresql")
-def _postgresql(element: _items, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"json_array_elements_text({compiler.process(element.clauses, **kw)})"
-
-
-@compiles(_items, "sqlite")
-def _sqlite(element: _items, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"json_each({compiler.process(element.clauses, **kw)})"
+    def _differs(self, value: tuple[Any, ...]) -> ColumnElement[bool]:
+        """Compare so that a layer that one of the two lacks is a difference, and not unknown."""
+        layers = [
+            self.at(index).column.is_distinct_from(self.kind.bind(each))
+            for index, each in enumerate(value)
+        ]
+        return or_(*layers, self.at(len(value)).column.is_not(None))
 
 
 @cache
 def _fields() -> Mapping[str, _Field]:
     """Return the fields by their names, in the order in which an error lists them."""
-    spec = [_spec_field(name, info) for name, info in ExperimentSpec.model_fields.items()]
+    spec = [*map(_spec_field, ExperimentSpec.model_fields)]
     fields = {field.name: field for field in (*spec, *_job_fields(), *_metric_fields())}
     short = {name.replace("accuracy", "acc"): fields[name] for name in HIGHER_IS_BETTER}
     return {**fields, **short}
 
 
-def _spec_field(name: str, info: FieldInfo) -> _Field:
-    alternatives = list(_alternatives(info.annotation))
-    is_nullable = type(None) in alternatives
-    annotation = next(each for each in alternatives if each is not type(None))
+def _spec_field(name: str) -> _Field:
+    annotation = spec_sql.annotation(name)
     if get_origin(annotation) is tuple:
-        kind = _kind_of(name, *_alternatives(get_args(annotation)[0]))
+        kind = _kind_of(name, spec_sql.item_annotation(name))
         return _Layers(name, kind, is_nullable=name == "keep", neutral=1.0)
-    kind = _kind_of(name, annotation)
-    column = kind.extract(Job.spec[name])
-    if not is_nullable and not info.is_required():
-        # The row of a job from before the field was lacks it, and is read with the default.
-        column = func.coalesce(column, kind.bind(info.default))
-    return _Column(name, kind, is_nullable, column=column)
-
-
-def _alternatives(annotation: Any) -> Iterator[Any]:
-    """Return the types that an annotation allows, without what pydantic checks besides."""
-    if get_origin(annotation) is Annotated:
-        yield from _alternatives(get_args(annotation)[0])
-    elif get_origin(annotation) in {Union, UnionType}:
-        for each in get_args(annotation):
-            yield from _alternatives(each)
-    else:
-        yield annotation
+    kind, is_nullable = _kind_of(name, annotation), spec_sql.is_nullable(name)
+    return _Column(name, kind, is_nullable, column=spec_sql.column(name))
 
 
 def _kind_of(name: str, annotation: Any) -> _Kind:
@@ -412,9 +364,8 @@ def _kind_of(name: str, annotation: Any) -> _Kind:
 
 
 def _job_fields() -> Sequence[_Field]:
-    layers = func.json_array_length(Job.spec["hidden"])
     return (
-        _Column("layers", _WHOLES, column=layers),
+        _Column("layers", _WHOLES, column=spec_sql.count_layers()),
         _Column("id", _WHOLES, column=Job.id),
         _Membership("sweep", _SWEEPS, contains=in_sweep),
         _Column("state", _choice([*map(str, JobState)]), column=Job.state),

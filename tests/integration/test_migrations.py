@@ -46,7 +46,11 @@ def test_the_migrations_make_the_tables_of_the_models(empty: Database):
     store.upgrade(empty)
 
     with empty.engine.connect() as connection:
-        options = {"version_table": VERSION_TABLE, "compare_server_default": True}
+        options = {
+            "version_table": VERSION_TABLE,
+            "compare_server_default": True,
+            "include_name": lambda name, *_: not str(name).startswith("ix_jobs_spec_"),
+        }
         context = MigrationContext.configure(connection, opts=options)
         differences = compare_metadata(context, Table.metadata)
     assert differences == []

@@ -5,19 +5,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Select, select, text, update
 
 from integration import rows
 from integration.rows import Bells
 from models.database import Database
 from models.message import Priority
+from models.spec import ExperimentSpec
 from models.tables import Job, Result
-from service import jobs
+from service import jobs, spec_sql
 from service.comparison import HIGHER_IS_BETTER
 from service.pages import Request, read_page, read_sort
 from service.queries import count_jobs, list_curves, list_ids, list_jobs, list_runs
 from service.where import condition
 
+#: SQLite is for some thousands of jobs, which it reads whole.
+on_postgresql = pytest.mark.parametrize("backend", ["postgresql"])
 HOSTILE = "x'; DROP TABLE jobs; --"
 
 
@@ -141,6 +144,52 @@ def test_a_float_is_compared_to_its_last_bit(database: Database, lr: float):
     assert queue.select(f"lr == {lr!r}") == [1]
     assert queue.select(f"lr == {math.nextafter(lr, 1)!r}") == []
     assert queue.select(f"lr > {math.nextafter(lr, 0)!r}") == [1]
+
+
+@on_postgresql
+@pytest.mark.parametrize(
+    "name", [name for name in ExperimentSpec.model_fields if name not in {"hidden", "keep"}]
+)
+def test_each_field_of_one_value_has_an_index_by_which_jobs_are_found_and_sorted(
+    database: Database, name: str
+):
+    value = {"dataset": "mnist", "mask": "sample", "evaluation": "test"}.get(name, 1)
+
+    found = explain(database, select(Job.id).where(condition(f"{name} == {value}")))
+    in_order = explain(database, select(Job.id).order_by(spec_sql.column(name), Job.id))
+
+    assert f"using ix_jobs_spec_{name}" in found
+    assert "Index Cond" in found
+    assert f"using ix_jobs_spec_{name}" in in_order
+    assert "Sort" not in in_order
+
+
+@on_postgresql
+@pytest.mark.parametrize(
+    ("text", "index"),
+    [
+        ("layers == 2", "layers"),
+        ("keep[0] == 0.3", "keep_0"),
+        ("keep[2] < 0.3", "keep_2"),
+        ("hidden[1] > 3", "hidden_1"),
+        ("hidden == 77x1", "hidden_0"),
+    ],
+)
+def test_the_first_layers_and_their_number_have_an_index(database: Database, text: str, index: str):
+    plan = explain(database, select(Job.id).where(condition(text)))
+
+    assert f"ix_jobs_spec_{index}" in plan
+    assert "Index Cond" in plan
+
+
+def explain(database: Database, query: Select[int]) -> str:
+    """Return PostgreSQL's plan where reading the whole table is no choice, nor is another index."""
+    with database.reading() as session:
+        connection = session.connection()
+        for setting in ("enable_seqscan", "enable_bitmapscan"):
+            connection.execute(text(f"SET LOCAL {setting} = off"))
+        statement = query.compile(database.engine, compile_kwargs={"literal_binds": True})
+        return "\n".join(connection.execute(text(f"EXPLAIN {statement}")).scalars())
 
 
 def test_a_number_beyond_the_databases_integers_fails_no_query(database: Database):

@@ -132,6 +132,7 @@ def test_no_dropout_is_spelled_out_as_keep_1_for_each_layer(layers):
         ({"lr": 1}, {"lr": 1.0}),
         ({"hidden": (8, 8), "keep": (1, 0.5)}, {"hidden": [8, 8], "keep": [1.0, 0.5]}),
         ({"lr": 0.1}, {"lr": 0.10000000000000001}),
+        ({"momentum": 0}, {"momentum": -0.0}),
     ],
 )
 def test_equal_experiments_are_equal_specs_and_equal_configurations(one, other):
