@@ -33,9 +33,13 @@ class Bell:
 
     def as_task(self) -> dict[str, Any]:
         """Return the arguments of Celery's `send_task`."""
+        kwargs = {"job_id": self.job_id, "spec": self.spec}
         return {
             "name": TASK,
-            "kwargs": {"job_id": self.job_id, "spec": self.spec},
+            "kwargs": kwargs,
+            # What Flower shows. Celery's own way of writing it takes 40 % of the time of a send.
+            "argsrepr": "()",
+            "kwargsrepr": repr(kwargs),
             "queue": QUEUE,
             "priority": self.priority,
             "ignore_result": True,

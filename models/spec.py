@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -139,9 +140,14 @@ class ExperimentSpec(BaseModel):
     @property
     def configuration(self) -> str:
         """A short stable name of everything but the seed: equal for runs that are repeats."""
-        values = self.model_dump(mode="json", exclude={"seed"})
-        canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        return _name_configuration(self)
+
+
+@lru_cache(maxsize=20_000)  # a submit of thousands asks for each several times
+def _name_configuration(spec: ExperimentSpec) -> str:
+    values = spec.model_dump(mode="json", exclude={"seed"})
+    canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 def _images_held(info: ValidationInfo) -> int | None:

@@ -18,9 +18,12 @@ JSON = st.recursive(
 def test_a_bell_rings_for_one_job_by_name_with_its_spec_for_people_to_read():
     bell = Bell(42, SPEC, Priority.HIGH)
 
+    kwargs = {"job_id": 42, "spec": SPEC}
     assert bell.as_task() == {
         "name": TASK,
-        "kwargs": {"job_id": 42, "spec": SPEC},
+        "kwargs": kwargs,
+        "argsrepr": "()",
+        "kwargsrepr": repr(kwargs),
         "queue": QUEUE,
         "priority": Priority.HIGH,
         "ignore_result": True,
