@@ -139,10 +139,11 @@ def compare(
     not; p is two-sided and corrected by Holm (1979) over all rows tested. Failed and unfinished
     runs are in no mean, a repeated seed counts once, cancelled runs are only listed.
 
-    A spread is never taken as smaller than one image of the evaluation set (for losses and
-    seconds, than the resolution of a float32): accuracies move in steps of one image, so two equal
-    differences do not prove that there is no spread. Identical results thus give p = 1, and
-    a constant difference of a few images at two seeds is not significant.
+    A spread is never taken as smaller than half an image of the evaluation set (for losses and
+    seconds, than half the resolution of a float32): accuracies move in steps of one image, so two
+    equal differences do not prove that there is no spread, and half a step is the most that a
+    figure can spread over two neighbouring values. Identical results thus give p = 1, and a
+    constant difference of up to four images at two seeds is not significant.
 
     `baseline` is a configuration's id, the beginning of one, or its label. Left out, it is the
     first configuration without dropout, or the first submitted. Raises UsageError for an unknown
@@ -284,9 +285,9 @@ class _Estimate:
 
 
 def _estimate_mean(figures: Collection[float], quantum: float, method: str = "") -> _Estimate:
-    """Estimate a mean (Student 1908); the spread is at least one `quantum`."""
+    """Estimate a mean (Student 1908); the spread is at least half a `quantum`."""
     n = len(figures)
-    spread = max(statistics.stdev(figures), quantum)
+    spread = max(statistics.stdev(figures), quantum / 2)
     return _Estimate(statistics.fmean(figures), spread / math.sqrt(n), n - 1, n, method)
 
 

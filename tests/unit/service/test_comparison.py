@@ -208,12 +208,28 @@ def test_identical_results_are_no_evidence(lab, first_seed, metric, value):
 
 
 def test_an_equal_difference_of_few_images_at_two_seeds_proves_nothing(lab):
-    runs = lab.runs(NONE, (0.9400, 0.9420)) + lab.runs(NOTEBOOK, (0.9405, 0.9425))
+    runs = lab.runs(NONE, (0.9400, 0.9420)) + lab.runs(NOTEBOOK, (0.9404, 0.9424))
 
     row = compare(runs).rows[1]
 
     assert row.p > ALPHA
     assert row.verdict == "too few seeds: 1 more"
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5, 7, 10, 20])
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.5])
+def test_an_interval_covers_the_mean_of_figures_one_image_apart(lab, seeds, share):
+    """Such a share of the seeds gets one image more: the chance of each count is the binomial."""
+
+    def covers(count):
+        figures = [0.95 + 0.0001 * (seed < count) for seed in range(seeds)]
+        base = compare(lab.runs(NONE, figures)).baseline
+        return base.low <= 0.95 + 0.0001 * share <= base.high
+
+    chances = stats.binom.pmf(range(seeds + 1), seeds, share)
+    covered = sum(chance for count, chance in enumerate(chances) if covers(count))
+
+    assert covered > 0.95
 
 
 @pytest.mark.parametrize("metric", ["valid_accuracy", "valid_loss"])
