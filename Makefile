@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo install format check test faults chaos bench clean
+.PHONY: demo install format check test faults chaos bench secrets compose-test clean
 
 demo: .venv/runs
 	$(BIN)/dq demo
@@ -34,9 +34,11 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml docker-compose.hosts.yml
+	$(BIN)/hadolint Dockerfile
 
 test: install
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/faults
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/faults --ignore tests/compose
 
 # Each fault on real worker processes, one after the other; minutes long.
 faults: install
@@ -49,6 +51,14 @@ chaos: install
 # A million jobs, ten thousand submits, verdicts on known truths: writes bench/RESULTS.md.
 bench: .venv/benches
 	$(BIN)/python -m bench
+
+# The passwords of docker-compose.yml, each made once.
+secrets:
+	deploy/make-secrets
+
+# The whole stack in containers, struck; needs a Docker engine, and says so where there is none.
+compose-test: install
+	$(BIN)/pytest tests/compose
 
 clean:
 	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,8 +2,8 @@
 
 import os
 from pathlib import Path
-from typing import Self
-from urllib.parse import urlsplit
+from typing import Literal, Self
+from urllib.parse import quote, urlsplit
 
 from platformdirs import user_cache_path, user_data_path
 from pydantic import Field, ValidationError, field_validator
@@ -27,6 +27,13 @@ class Settings(BaseSettings):
     broker_url: str = Field(
         default="", description="Redis (redis://... or rediss://...); embedded Redis"
     )
+    database_password_file: Path | None = Field(
+        default=None,
+        description="file that holds the database's password, if DQ_DATABASE_URL doesn't",
+    )
+    broker_password_file: Path | None = Field(
+        default=None, description="file that holds Redis' password, if DQ_BROKER_URL doesn't"
+    )
     data_dir: Path = Field(
         default_factory=lambda: user_cache_path("dq") / "data",
         description="folder of the data sets, one sub-folder each",
@@ -36,6 +43,10 @@ class Settings(BaseSettings):
     )
     lease_seconds: float = Field(
         default=30, ge=1, allow_inf_nan=False, description="how long a silent worker keeps its job"
+    )
+
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="how a worker logs: text, or json, an object a line"
     )
 
     @classmethod
@@ -57,7 +68,9 @@ class Settings(BaseSettings):
             what = first["msg"].removeprefix("Value error, ")
             raise UsageError(f"DQ_{field.upper()}{value}: {what}") from None
 
-    @field_validator("home", "data_dir", "checkpoint_dir")
+    @field_validator(
+        "home", "data_dir", "checkpoint_dir", "database_password_file", "broker_password_file"
+    )
     @classmethod
     def _make_absolute(cls, path: Path | None) -> Path | None:
         return path.expanduser().absolute() if path else None
@@ -97,15 +110,21 @@ class Settings(BaseSettings):
 
     @property
     def sql_url(self) -> str:
-        """The database's URL as SQLAlchemy wants it."""
+        """The database's URL as SQLAlchemy wants it, with its password."""
         if self.is_database_embedded:
             from sqlalchemy.engine.url import URL  # slow, and few commands need it
 
             # Built, not written: the path may hold a % or a ?.
             url = URL.create("sqlite", database=str(self.home / "dq.sqlite"))
             return url.render_as_string(hide_password=False)
-        scheme, _, rest = self.database_url.partition("://")
+        given = _with_password(self.database_url, self.database_password_file, "DATABASE")
+        scheme, _, rest = given.partition("://")
         return f"{'postgresql+psycopg' if scheme in _POSTGRES else scheme}://{rest}"
+
+    @property
+    def redis_url(self) -> str:
+        """The configured Redis with its password; empty for the embedded one."""
+        return _with_password(self.broker_url, self.broker_password_file, "BROKER")
 
     @property
     def checkpoints(self) -> Path:
@@ -114,6 +133,31 @@ class Settings(BaseSettings):
 
 
 _POSTGRES = {"postgres", "postgresql"}
+
+
+def _with_password(url: str, file: Path | None, which: str) -> str:
+    """Put the password that a file holds into a URL that has none; `which` names the settings."""
+    if not url or file is None:
+        return url
+    scheme, _, rest = url.partition("://")
+    place, slash, path = rest.partition("/")
+    user, _, host = place.rpartition("@")
+    if ":" in user:
+        raise UsageError(
+            f"DQ_{which}_URL holds a password, and DQ_{which}_PASSWORD_FILE, too: unset one"
+        )
+    return f"{scheme}://{user}:{quote(_read_password(file, which), safe='')}@{host}{slash}{path}"
+
+
+def _read_password(file: Path, which: str) -> str:
+    try:
+        password = file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise UsageError(f"DQ_{which}_PASSWORD_FILE={file} cannot be read: {why}") from None
+    if not password:
+        raise UsageError(f"DQ_{which}_PASSWORD_FILE={file} is empty: write the password into it")
+    return password
 
 
 def _is_misspelt(url: str) -> bool:

@@ -21,7 +21,7 @@ class Broker:
 
     def __init__(self, settings: Settings) -> None:
         self._embedded = EmbeddedRedis(settings.home) if settings.is_broker_embedded else None
-        self.url = settings.broker_url or EmbeddedRedis(settings.home).url
+        self.url = settings.redis_url or EmbeddedRedis(settings.home).url
 
     def ring(self, bells: Sequence[Bell]) -> None:
         """Send a message for each job; raise BrokerUnreachable if Redis does not take them."""

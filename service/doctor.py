@@ -1,6 +1,9 @@
 """Checks of everything a job needs, each with what to do about it."""
 
-from collections.abc import Callable, Iterator
+import os
+import shutil
+import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,7 +15,7 @@ from models.embedded_redis import EmbeddedRedis, find_server
 from models.errors import DqError
 from models.settings import Settings
 from models.tables import REVISION
-from service.queries import list_workers
+from service.queries import WorkerRow, list_workers
 from service.worker_program import ask
 
 
@@ -26,26 +29,56 @@ class Check:
     fix: str | None = None
 
 
+Look = Callable[[Settings], Check]
+_FIXES = {
+    "database": "start it, or correct DQ_DATABASE_URL or DQ_DATABASE_PASSWORD_FILE",
+    "redis": "start it, or correct DQ_BROKER_URL or DQ_BROKER_PASSWORD_FILE",
+    "workers": "see database",
+    "worker_here": "see database",
+}
+#: The checkpoints of the notebook's network take 1 GiB while they are written.
+_LEAST_FREE_BYTES = 2 * 2**30
+
+
 def examine() -> list[Check]:
     """Check everything; a check that fails keeps none from being made."""
+    return _look(
+        _check_database,
+        _check_redis,
+        _check_torch,
+        _check_data,
+        _check_checkpoints,
+        _check_workers,
+    )
+
+
+def examine_readiness() -> list[Check]:
+    """Check what a command or a worker needs to begin: the settings, the database and Redis."""
+    return _look(_check_database, _check_redis)
+
+
+def examine_liveness() -> list[Check]:
+    """Check that a worker of this host has a fresh heartbeat."""
+    return _look(_check_worker_here)
+
+
+def _look(*looks: Look) -> list[Check]:
     try:
         settings = Settings.load()
     except DqError as error:
         return [Check("settings", "fail", str(error), "unset it, or give it a value of its kind")]
-    return [Check("settings", "ok", f"DQ_HOME={settings.home}"), *_examine(settings)]
+    checked = [_guard(look, settings) for look in looks]
+    return [Check("settings", "ok", f"DQ_HOME={settings.home}"), *checked]
 
 
-def _examine(settings: Settings) -> Iterator[Check]:
-    for look in (_check_database, _check_redis, _check_torch, _check_data, _check_workers):
-        yield _guard(look, settings)
-
-
-def _guard(look: Callable[[Settings], Check], settings: Settings) -> Check:
+def _guard(look: Look, settings: Settings) -> Check:
     name = look.__name__.removeprefix("_check_")
     try:
         return look(settings)
     except DqError as error:
-        return Check(name, "fail", str(error), "do as it says, then type dq doctor again")
+        # It may end in what to type; here that is a column of its own.
+        found = str(error).removesuffix(" Type: dq doctor")
+        return Check(name, "fail", found, _FIXES.get(name, "do as it says"))
 
 
 def _check_database(settings: Settings) -> Check:
@@ -64,10 +97,10 @@ def _check_redis(settings: Settings) -> Check:
         how = "running" if running else "started when needed"
         return Check("redis", "ok", f"embedded, {how} ({find_server()})")
     try:
-        with Redis.from_url(settings.broker_url, socket_timeout=3, socket_connect_timeout=3) as it:
+        with Redis.from_url(settings.redis_url, socket_timeout=3, socket_connect_timeout=3) as it:
             return _judge_redis(it.info(), it.config_get("maxmemory-policy"))
     except (RedisError, OSError, ValueError) as error:
-        return Check("redis", "fail", str(error), "start it, or correct DQ_BROKER_URL")
+        return Check("redis", "fail", str(error), _FIXES["redis"])
 
 
 def _judge_redis(info: Any, policy: Any) -> Check:
@@ -102,11 +135,36 @@ def _check_data(settings: Settings) -> Check:
     return Check("data", "ok", f"mnist in {settings.data_dir}")
 
 
+def _check_checkpoints(settings: Settings) -> Check:
+    folder = settings.checkpoints
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        fix = f"give this user the right to write there, or set DQ_CHECKPOINT_DIR: chown {there}"
+        return Check("checkpoints", "fail", f"{there} may not be written", fix)
+    free = shutil.disk_usage(there).free
+    found = f"{folder}, {free / 2**30:.1f} GiB free"
+    if free < _LEAST_FREE_BYTES:
+        return Check("checkpoints", "note", found, "free some space, or set DQ_CHECKPOINT_DIR")
+    return Check("checkpoints", "ok", found)
+
+
+def _check_worker_here(settings: Settings) -> Check:
+    host = socket.gethostname()
+    here = [worker.worker for worker in _alive(settings) if worker.host == host]
+    if not here:
+        return Check("worker_here", "fail", f"none is alive on {host}", "dq worker")
+    return Check("worker_here", "ok", ", ".join(here))
+
+
 def _check_workers(settings: Settings) -> Check:
-    database = Database(settings.sql_url)
-    alive = []
-    if database.revision() == REVISION:
-        alive = [worker.worker for worker in list_workers(database) if worker.is_alive]
+    alive = [worker.worker for worker in _alive(settings)]
     if not alive:
         return Check("workers", "note", "none is running", "dq worker")
     return Check("workers", "ok", ", ".join(alive))
+
+
+def _alive(settings: Settings) -> list[WorkerRow]:
+    database = Database(settings.sql_url)
+    if database.revision() != REVISION:
+        return []
+    return [worker for worker in list_workers(database) if worker.is_alive]

@@ -29,7 +29,7 @@ DRAIN_SIGNAL = signal.SIGINT
 
 def broker_url(settings: Settings) -> str:
     """Return the configured Redis, or the embedded one."""
-    return settings.broker_url or EmbeddedRedis(settings.home).url
+    return settings.redis_url or EmbeddedRedis(settings.home).url
 
 
 def make_app(settings: Settings) -> Celery:
@@ -82,7 +82,7 @@ def consume(settings: Settings, name: str) -> int:
     signals.worker_shutting_down.connect(_release_running_job)
     signals.task_failure.connect(lose_at_once)
     worker = make_app(settings).Worker(
-        hostname=name, quiet=True, without_mingle=True, without_gossip=True, loglevel="INFO"
+        hostname=name, quiet=True, without_mingle=True, without_gossip=True, loglevel="WARNING"
     )
     worker.start()
     return int(worker.exitcode or 0)

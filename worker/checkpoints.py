@@ -37,7 +37,8 @@ class Checkpoints:
                 snapshot = checkpoint.load(self._folder / self._claim.checkpoint, spec)
                 return trainer.restore(spec, data, device, snapshot)
             except (FileNotFoundError, CheckpointUnreadable) as error:
-                logger.warning("%s: starts from scratch: %s", self._claim, error)
+                told = "%s: starts from scratch: %s"
+                logger.warning(told, self._claim, error, extra=self._claim.ids)
         return trainer.start(spec, data, device)
 
     def is_due(self, run: trainer.Run) -> bool:
@@ -55,7 +56,8 @@ class Checkpoints:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             checkpoint.save(path, self._claim.spec, trainer.snapshot(run))
         except OSError as error:
-            logger.warning("%s: goes on without a checkpoint: %s", self._claim, error)
+            told = "%s: goes on without a checkpoint: %s"
+            logger.warning(told, self._claim, error, extra=self._claim.ids)
             return None
         finally:
             self._saved_at = time.monotonic()

@@ -83,7 +83,8 @@ class Heartbeat:
             try:
                 self._beat()
             except DatabaseUnreachable as error:
-                logger.warning("%s: training goes on; %s", self._claim, error)
+                told = "%s: training goes on; %s"
+                logger.warning(told, self._claim, error, extra=self._claim.ids)
             except (LeaseLost, Cancelled) as verdict:
                 self._verdict = self._verdict or verdict
             self._watch()
@@ -126,7 +127,7 @@ class Heartbeat:
 
     def _abandon(self, verdict: Exception) -> None:
         """Record the end on behalf of a training that is stuck, and kill the process."""
-        logger.error("%s: stuck, the process ends itself", self._claim)
+        logger.error("%s: stuck, the process ends itself", self._claim, extra=self._claim.ids)
         try:
             with self._recorder.closing(self._claim):
                 raise verdict

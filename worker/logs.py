@@ -1,11 +1,37 @@
-"""How worker processes log: one line an event, to standard error."""
+"""How worker processes log: one line an event, to standard error, as text or as JSON."""
 
+import json
 import logging
 import warnings
+from datetime import UTC, datetime
 from typing import Any
 
 from celery import signals
 from celery.exceptions import CPendingDeprecationWarning
+
+from models.settings import Settings
+
+_TEXT = "%(asctime)s %(levelname)-7s [%(process)d] %(message)s"
+#: What a log call's `extra` may say, besides its message.
+_IDS = ("job_id", "attempt")
+
+
+class JsonFormatter(logging.Formatter):
+    """Writes a record as one JSON object: time, level, process, message, job_id and attempt."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "pid": record.process,
+            "message": record.getMessage(),
+        }
+        line |= {name: getattr(record, name) for name in _IDS if hasattr(record, name)}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line)
 
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator] # Celery publishes no types
@@ -14,11 +40,11 @@ def configure(**_: Any) -> None:
 
     Celery calls this in each of its processes instead of its own set-up.
     """
-    logging.basicConfig(
-        level=logging.WARNING,
-        format="%(asctime)s %(levelname)-7s [%(process)d] %(message)s",
-        datefmt="%H:%M:%S",
-    )
+    handler = logging.StreamHandler()
+    as_json = Settings.load().log_format == "json"
+    handler.setFormatter(JsonFormatter() if as_json else logging.Formatter(_TEXT, "%H:%M:%S"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.captureWarnings(capture=True)
     logging.getLogger("worker").setLevel(logging.INFO)
     # At each lost connection Celery announces the next default of a setting that dq sets.
     warnings.simplefilter("ignore", CPendingDeprecationWarning)

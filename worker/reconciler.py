@@ -55,7 +55,8 @@ class Reconciler:
         with self._database.writing() as session:
             jobs = session.scalars(_expired()).all()
             for job in jobs:
-                logger.warning("job %s attempt %s: lease lost", job.id, job.attempt)
+                ids = {"job_id": job.id, "attempt": job.attempt}
+                logger.warning("job %s attempt %s: lease lost", *ids.values(), extra=ids)
                 lifecycle.lose(session, job, f"{job.worker} fell silent")
             return len(jobs)
 

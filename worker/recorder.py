@@ -56,6 +56,11 @@ class Claim:
     def __str__(self) -> str:
         return f"job {self.job_id} attempt {self.attempt}"
 
+    @property
+    def ids(self) -> dict[str, int]:
+        """What a log line about this attempt carries besides its words."""
+        return {"job_id": self.job_id, "attempt": self.attempt}
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -99,7 +104,9 @@ class Recorder:
             job = session.get(Job, job_id, with_for_update=True)
             if job is None or (refusal := _refuse(session, job, spec)):
                 why = refusal if job else "there is no such job"
-                logger.warning("dropped a message for job %s: %s", job_id, why)
+                logger.warning(
+                    "dropped a message for job %s: %s", job_id, why, extra={"job_id": job_id}
+                )
                 return None
             lifecycle.start(session, job, self.worker, os.getpid(), self.lease_seconds)
             session.flush()
@@ -116,6 +123,7 @@ class Recorder:
             attempt.provenance, attempt.resumed_epoch = asdict(provenance), epochs_done
             if job.checkpoint:
                 lifecycle.log(session, job, _tell_origin(epochs_done, batches_done))
+        logger.info("%s: started at epoch %s", claim, epochs_done, extra=claim.ids)
 
     def is_cancelled(self, claim: Claim) -> bool:
         """Return whether somebody asked to cancel, without writing anything."""
@@ -148,28 +156,28 @@ class Recorder:
         except LeaseLost:
             if not self._has_succeeded(claim):
                 raise
-        logger.info("%s: succeeded", claim)
+        logger.info("%s: succeeded", claim, extra=claim.ids)
 
     @_until_answered
     def fail(self, claim: Claim, reason: str, detail: str = "") -> None:
         """Record that the experiment itself failed."""
         with self._fenced(claim) as (session, job):
             lifecycle.close(session, job, JobState.FAILED, reason, detail)
-        logger.error("%s: failed: %s", claim, reason)
+        logger.error("%s: failed: %s", claim, reason, extra=claim.ids)
 
     @_until_answered
     def cancel(self, claim: Claim) -> None:
         """Record that the job was cancelled and that this process is off it."""
         with self._fenced(claim) as (session, job):
             lifecycle.close(session, job, JobState.CANCELLED, "cancelled while running")
-        logger.info("%s: cancelled", claim)
+        logger.info("%s: cancelled", claim, extra=claim.ids)
 
     @_until_answered
     def release(self, claim: Claim) -> None:
         """Give the job back to the queue, with what it has reached."""
         with self._fenced(claim) as (session, job):
             lifecycle.give_back(session, job, "the worker was told to stop")
-        logger.info("%s: given back", claim)
+        logger.info("%s: given back", claim, extra=claim.ids)
 
     @contextmanager
     def closing(self, claim: Claim) -> Iterator[None]:
@@ -178,7 +186,8 @@ class Recorder:
             with self._recording_errors(claim):
                 yield
         except LeaseLost:
-            logger.warning("%s: fenced off: the lease was lost, nothing more is written", claim)
+            told = "%s: fenced off: the lease was lost, nothing more is written"
+            logger.warning(told, claim, extra=claim.ids)
 
     @contextmanager
     def _recording_errors(self, claim: Claim) -> Iterator[None]:

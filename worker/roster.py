@@ -1,6 +1,7 @@
 """The rows that say which workers are alive: `dq workers` reads them."""
 
 import os
+import secrets
 import socket
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,12 +15,14 @@ from models.state import JobState, Outcome, WorkerState
 from models.tables import Attempt, Job, Worker
 from worker.places import Place
 
+#: A container that is restarted has the same host name, and the same process ids, again.
+_TOKEN = secrets.token_hex(2)
 _FORGOTTEN_AFTER_SECONDS = 24 * 3600
 
 
 def worker_name(place: Place) -> str:
-    """Return a name that no other process has or had: place-supervisor@host."""
-    return f"{place.name}-{os.getpid()}@{socket.gethostname()}"
+    """Return a name that no other process has or had: place-token-supervisor@host."""
+    return f"{place.name}-{_TOKEN}-{os.getpid()}@{socket.gethostname()}"
 
 
 class Roster:

@@ -9,12 +9,17 @@ _STYLES = {"ok": "green", "note": "yellow", "fail": "red"}
 
 
 @click.command
+@click.option("--ready", is_flag=True, help="Only what every command needs: database and Redis.")
+@click.option("--live", is_flag=True, help="Only whether a worker of this host is alive.")
 @format_option
-def command(*, format: Format) -> None:
-    """Check settings, database, Redis, worker, data sets; exit with 1 if one fails."""
-    from service.doctor import examine
+def command(*, ready: bool, live: bool, format: Format) -> None:
+    """Check settings, database, Redis, worker, data sets; exit with 1 if one fails.
 
-    checks = examine()
+    --ready and --live answer fast, for the health checks of containers.
+    """
+    from service.doctor import examine, examine_liveness, examine_readiness
+
+    checks = examine_liveness() if live else examine_readiness() if ready else examine()
     columns = (
         Column("name", "check"),
         Column("state", "state", style=_STYLES.__getitem__),

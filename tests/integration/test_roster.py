@@ -1,5 +1,8 @@
 import os
+import re
 import socket
+import subprocess
+import sys
 
 from sqlalchemy import select, update
 
@@ -32,7 +35,23 @@ def lose(database: Database, job_id: int, seconds_ago: float) -> None:
 
 
 def test_a_worker_is_named_after_its_place_its_supervisor_and_its_host():
-    assert worker_name(PLACES[0]) == f"cpu0-{os.getpid()}@{socket.gethostname()}"
+    name = worker_name(PLACES[0])
+
+    assert re.fullmatch(rf"cpu0-[0-9a-f]{{4}}-{os.getpid()}@{socket.gethostname()}", name)
+
+
+def test_a_container_that_is_restarted_with_the_same_ids_gets_other_names():
+    code = """
+import os
+from worker.places import Place
+from worker.roster import worker_name
+os.getpid = lambda: 7
+print(worker_name(Place("cpu0", "cpu", {})))
+"""
+
+    names = {subprocess.check_output([sys.executable, "-P", "-c", code]) for _ in range(3)}
+
+    assert len(names) > 1
 
 
 def test_the_first_beat_enters_the_workers_and_later_ones_keep_them_fresh(database: Database):

@@ -123,6 +123,78 @@ def test_the_embedded_database_lies_in_the_home_whatever_that_is_called(
     assert url.database == str(tmp_path / name / "dq.sqlite")
 
 
+@pytest.mark.parametrize(
+    ("url", "password", "whole"),
+    [
+        ("postgresql://dq@db:5432/dq", "plain", "postgresql+psycopg://dq:plain@db:5432/dq"),
+        ("postgres://dq@db/dq?sslmode=require", "a/b@c:d%e #", None),
+        ("postgresql://dq@/dq?host=/pg", "9secret", "postgresql+psycopg://dq:9secret@/dq?host=/pg"),
+    ],
+)
+def test_a_database_password_may_lie_in_a_file_whatever_it_is(
+    monkeypatch, tmp_path, url, password, whole
+):
+    (tmp_path / "password").write_text(f"{password}\n")
+    monkeypatch.setenv("DQ_DATABASE_URL", url)
+    monkeypatch.setenv("DQ_DATABASE_PASSWORD_FILE", str(tmp_path / "password"))
+
+    settings = Settings.load()
+
+    assert make_url(settings.sql_url).password == password
+    assert whole in (None, settings.sql_url)
+    assert password not in repr(settings)
+
+
+def test_a_redis_password_may_lie_in_a_file(monkeypatch, tmp_path):
+    (tmp_path / "password").write_text("a/b@c")
+    monkeypatch.setenv("DQ_BROKER_URL", "rediss://redis:6379/0?ssl_ca_certs=/ca.pem")
+    monkeypatch.setenv("DQ_BROKER_PASSWORD_FILE", str(tmp_path / "password"))
+
+    url = Settings.load().redis_url
+
+    assert url == "rediss://:a%2Fb%40c@redis:6379/0?ssl_ca_certs=/ca.pem"
+
+
+def test_a_password_file_without_a_url_leaves_the_embedded_ones(monkeypatch, tmp_path):
+    monkeypatch.setenv("DQ_BROKER_PASSWORD_FILE", str(tmp_path / "none"))
+
+    assert Settings.load().redis_url == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        (b"", "is empty: write the password into it"),
+        (b" \n", "is empty: write the password into it"),
+        (b"\xff\xfe", "cannot be read: it is no text"),
+    ],
+)
+def test_a_password_file_without_a_password_is_an_error_that_names_the_file(
+    monkeypatch, tmp_path, content, told
+):
+    if content is not None:
+        (tmp_path / "password").write_bytes(content)
+    monkeypatch.setenv("DQ_DATABASE_URL", "postgresql://dq@db/dq")
+    monkeypatch.setenv("DQ_DATABASE_PASSWORD_FILE", str(tmp_path / "password"))
+
+    with pytest.raises(UsageError, match="DQ_DATABASE_PASSWORD_FILE") as refusal:
+        _ = Settings.load().sql_url
+
+    assert f"{tmp_path}/password {told}" in str(refusal.value)
+
+
+def test_two_passwords_for_one_server_are_an_error_that_shows_neither(monkeypatch, tmp_path):
+    (tmp_path / "password").write_text("one")
+    monkeypatch.setenv("DQ_BROKER_URL", "redis://:other@redis:6379/0")
+    monkeypatch.setenv("DQ_BROKER_PASSWORD_FILE", str(tmp_path / "password"))
+
+    with pytest.raises(UsageError, match=r"DQ_BROKER_URL holds a password.*unset one") as refusal:
+        _ = Settings.load().redis_url
+
+    assert "other" not in str(refusal.value)
+
+
 def test_settings_are_frozen():
     settings = Settings.load()
 

@@ -1,0 +1,165 @@
+"""The whole stack in containers, used from outside, struck, and held to a run without it."""
+
+import stat
+import subprocess
+import time
+
+import pytest
+
+from acceptance.conftest import open_terminal
+from compose.stack import ROOT, ComposedStack, open_stack, why_no_engine
+from servers import wait_until
+
+pytestmark = [
+    pytest.mark.skipif(bool(why := why_no_engine()), reason=f"no stack here: {why}"),
+    pytest.mark.timeout(3600),
+]
+
+SERVICES = ["redis", "db", "worker-cpu"]
+#: Two configurations, five seeds: each run takes seconds, and writes checkpoints.
+SWEEP = [
+    *("submit", "--dataset", "digits", "--hidden", "128x2", "--batch-size", "20", "--epochs", "60"),
+    *("--dropout", "none", "--dropout", "0.9,0.8", "--seeds", "5"),
+]
+TABLE = ["results", "@last", "--compare", "--format", "md"]
+
+
+@pytest.fixture(scope="module")
+def stack():
+    with open_stack("worker-cpu") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def calm_table():
+    """The table of the same sweep on the embedded database and Redis, with nothing struck."""
+    with open_terminal() as terminal:
+        terminal.start("up.log", "up", "--workers", "2")
+        done = terminal.dq(*SWEEP, "--wait")
+        assert done.returncode == 0, done.stderr
+        return terminal.dq(*TABLE).stdout
+
+
+def running(stack: ComposedStack) -> list[dict]:
+    return [job for job in stack.data("results", "@last") if job["state"] == "running"]
+
+
+def test_a_sweep_from_outside_ends_with_the_right_table_although_everything_is_struck(
+    stack, calm_table, capsys
+):
+    for service in SERVICES:
+        stack.wait_until_healthy(service)
+    submitted = stack.dq(*SWEEP)
+    assert submitted.returncode == 0, submitted.stderr
+    wait_until(lambda: running(stack), "the worker trains", 60)
+    time.sleep(2)  # let it get as far as a checkpoint
+
+    stack.crash("worker-cpu")
+    wait_until(lambda: running(stack), "the worker trains again", 120)
+    stack.compose("restart", "--timeout", "30", "redis")
+    wait_until(lambda: stack.state("redis") == "healthy", "redis is back", 60)
+    wait_until(lambda: running(stack), "the worker trains after redis was restarted", 120)
+    stack.compose("restart", "--timeout", "60", "db")
+    waited = stack.dq("wait", "@last", "--timeout", "10m")
+
+    jobs = stack.data("results", "@last")
+    table = stack.dq(*TABLE).stdout
+    attempts = [stack.data("show", str(job["job_id"]))["attempts"] for job in jobs]
+    outcomes = [attempt["outcome"] for each in attempts for attempt in each]
+    with capsys.disabled():
+        print(f"\n{submitted.stderr}{waited.stderr}attempts: {sorted(outcomes)}\n{table}")
+    assert {job["state"] for job in jobs} == {"succeeded"}
+    assert outcomes.count("lost") >= 1
+    assert outcomes.count("succeeded") == len(jobs) == 10
+    assert table == calm_table
+
+
+def test_no_password_shows_in_logs_configuration_command_lines_or_doctor(stack):
+    doctor = stack.dq("doctor", "--json")
+    told = stack.everything_told() + doctor.stdout + doctor.stderr
+
+    assert "worker-cpu" in told
+    for name in ("db_password", "redis_password"):
+        assert (stack.secrets / name).read_text() not in told
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_is_not_root_has_no_capability_and_cannot_change_its_own_files(stack, service):
+    found = stack.inspect(service)
+    status = stack.compose("exec", "-T", service, "cat", "/proc/1/status")
+    touched = subprocess.run(
+        ["docker", "exec", found["Id"], "touch", "/usr/new"], capture_output=True, check=False
+    )
+
+    facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert "0" not in facts["Uid"].split()
+    assert {int(facts[f"Cap{kind}"], 16) for kind in ("Eff", "Prm", "Bnd")} == {0}
+    assert facts["NoNewPrivs"] == "1"
+    assert touched.returncode != 0
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_comes_back_after_a_crash(stack, service):
+    stack.crash(service)
+
+    stack.wait_until_healthy(service)
+
+
+def test_redis_and_the_database_are_open_to_this_host_alone_and_only_if_asked_for(stack):
+    for service, port in (("redis", "6379/tcp"), ("db", "5432/tcp")):
+        bound = stack.inspect(service)["NetworkSettings"]["Ports"][port]
+        assert {each["HostIp"] for each in bound} == {"127.0.0.1"}
+
+    alone = stack.compose("config")
+    without = subprocess.run(
+        ["docker-compose", "config"] if "version" in alone else ["docker", "compose", "config"],
+        cwd=ROOT,
+        env=stack.variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "6379:6379" not in without.stdout
+
+
+@pytest.mark.parametrize("url", ["DQ_DATABASE_URL", "DQ_BROKER_URL"])
+def test_without_the_password_nobody_is_let_in(stack, url):
+    password = stack.settings[url].split("@")[0].rpartition(":")[2]
+    wrong = {url: stack.settings[url].replace(password, "wrong-password")}
+
+    done = stack.dq("doctor", "--ready", **wrong)
+
+    assert done.returncode == 1
+    assert "fail" in done.stdout
+    assert "wrong-password" not in done.stdout + done.stderr
+
+
+def test_a_worker_that_is_told_to_stop_gives_its_jobs_back_in_time(stack):
+    jobs = stack.dq(*SWEEP[:-2], "--epochs", "5000", "--force")
+    assert jobs.returncode == 0, jobs.stderr
+    wait_until(lambda: running(stack), "the worker trains", 120)
+
+    began = time.monotonic()
+    stack.compose("stop", "worker-cpu")
+    seconds = time.monotonic() - began
+
+    assert seconds < 30
+    assert not running(stack)
+    assert stack.dq("cancel", "@last").returncode == 0
+    assert stack.inspect("worker-cpu")["State"]["ExitCode"] == 0
+
+
+def test_secrets_are_made_once_and_kept_from_everybody_else_on_the_host(tmp_path):
+    make = [ROOT / "deploy" / "make-secrets", tmp_path / "secrets"]
+
+    subprocess.run(make, check=True)
+    first = {each.name: each.read_text() for each in (tmp_path / "secrets").iterdir()}
+    subprocess.run(make, check=True)
+    second = {each.name: each.read_text() for each in (tmp_path / "secrets").iterdir()}
+
+    assert first == second
+    assert set(first) == {"db_password", "redis_password", "web_token", "client.env"}
+    assert stat.S_IMODE((tmp_path / "secrets").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "secrets" / "client.env").stat().st_mode) == 0o600
+    assert len({first[name] for name in ("db_password", "redis_password", "web_token")}) == 3
+    assert all(len(first[name]) == 40 for name in ("db_password", "redis_password", "web_token"))
