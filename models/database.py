@@ -6,12 +6,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, select, text
 from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from models.errors import DatabaseUnreachable, SchemaOutdated
-from models.tables import REVISION, VERSION_TABLE
+from models.tables import REVISION, VERSION_TABLE, Compatibility
 
 _POSTGRES_OPTIONS = " ".join(
     f"-c {name}={value}"
@@ -61,13 +61,24 @@ class Database:
             yield session
 
     def check_schema(self) -> None:
-        """Raise SchemaOutdated unless the tables are those of this version of dq."""
+        """Raise SchemaOutdated unless this version of dq can work with the tables."""
+        if self.fits():
+            return
         found = self.revision()
-        if found != REVISION:
-            raise SchemaOutdated(
-                f"The database {self.name} is at revision {found or 'none'}, "
-                f"this dq wants {REVISION}. Type: dq db upgrade"
-            )
+        fix = "Install the dq that made it" if found and found > REVISION else "Type: dq db upgrade"
+        raise SchemaOutdated(
+            f"The database {self.name} is at revision {found or 'none'}, "
+            f"this dq wants {REVISION}. {fix}"
+        )
+
+    def fits(self) -> bool:
+        """Whether the tables are this dq's own, or a newer dq's that spares the release before."""
+        found = self.revision()
+        if found is None or found <= REVISION:
+            return found == REVISION
+        with self.reading() as session:
+            oldest = session.scalar(select(Compatibility.oldest_revision))
+        return oldest is not None and oldest <= REVISION
 
     def revision(self) -> str | None:
         """Return the migration revision of the tables, or None for a database without them."""

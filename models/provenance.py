@@ -12,6 +12,8 @@ class Provenance:
     torch: str
     cuda: str | None
     device: str
+    #: Of a GPU, by its maker; two GPUs of one kind may still differ.
+    device_uuid: str | None
     host: str
     #: The commit of the checkout dq runs from; "-dirty" is appended if it has changes.
     git_commit: str | None

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     CheckConstraint,
     ForeignKey,
     Index,
@@ -225,7 +226,32 @@ class Worker(Table):
     host: Mapped[str] = mapped_column(String(200))
     pid: Mapped[int]
     device: Mapped[str] = mapped_column(String(200))
+    #: Of a GPU, with its memory in bytes, whoever uses it.
+    device_uuid: Mapped[str | None] = mapped_column(String(64))
+    memory_used: Mapped[int | None] = mapped_column(BigInteger)
+    memory_total: Mapped[int | None] = mapped_column(BigInteger)
     #: What it was told: to take jobs ("active"), or to end after its current one ("draining").
     state: Mapped[str] = mapped_column(String(12))
     started_at: Mapped[datetime]
     heartbeat_at: Mapped[datetime]
+
+
+class Repair(Table):
+    """One pass of a reconciler that had something to mend."""
+
+    __tablename__ = "repairs"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    #: A field of worker.reconciler.Repairs.
+    action: Mapped[str] = mapped_column(String(12))
+    jobs: Mapped[int]
+
+
+class Compatibility(Table):
+    """The oldest revision whose dq may still use these tables: its one row, `id` 1."""
+
+    __tablename__ = "compatibility"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    oldest_revision: Mapped[str] = mapped_column(String(32))

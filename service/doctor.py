@@ -14,7 +14,6 @@ from models.database import Database
 from models.embedded_redis import EmbeddedRedis, find_server
 from models.errors import DqError
 from models.settings import Settings
-from models.tables import REVISION
 from service.queries import WorkerRow, list_workers
 from service.worker_program import ask
 
@@ -84,7 +83,7 @@ def _guard(look: Look, settings: Settings) -> Check:
 def _check_database(settings: Settings) -> Check:
     database = Database(settings.sql_url)
     revision = database.revision()
-    if revision == REVISION:
+    if database.fits():
         return Check("database", "ok", f"{database.name} at revision {revision}")
     if settings.is_database_embedded:
         return Check("database", "ok", f"{database.name}, made at the first submit")
@@ -165,6 +164,6 @@ def _check_workers(settings: Settings) -> Check:
 
 def _alive(settings: Settings) -> list[WorkerRow]:
     database = Database(settings.sql_url)
-    if database.revision() != REVISION:
+    if not database.fits():
         return []
     return [worker for worker in list_workers(database) if worker.is_alive]

@@ -13,8 +13,8 @@ from models.database import Database
 from models.errors import UsageError
 from models.metrics import EpochMetrics
 from models.spec import ExperimentSpec
-from models.state import JobState
-from models.tables import Attempt, Epoch, Job, LogLine, Pause, Result, Tag, Worker
+from models.state import JobState, Outcome
+from models.tables import Attempt, Epoch, Job, LogLine, Pause, Repair, Result, Tag, Worker
 from service import spec_sql
 from service.comparison import Run
 from service.moment import EPOCH_METRICS, FINAL, Moment
@@ -89,11 +89,36 @@ class WorkerRow:
     job_id: int | None
     silent_seconds: float
     started_at: datetime
+    device_uuid: str | None
+    #: Of the device, in bytes, whoever uses it.
+    memory_used: int | None
+    memory_total: int | None
 
     @property
     def is_alive(self) -> bool:
         """Whether its heartbeat is fresh."""
         return self.silent_seconds < ALIVE_SECONDS
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What somebody who runs dq watches; counts are of all time."""
+
+    states: Mapping[JobState, int]
+    #: Seconds since the job that is queued longest was submitted; None if none is queued.
+    oldest_queued_seconds: float | None
+    attempts: Mapping[Outcome, int]
+    #: How many jobs the reconcilers mended, by what they did.
+    repairs: Mapping[str, int]
+    succeeded: int
+    succeeded_seconds: float
+    #: How many jobs took at most so many seconds, for each of SECONDS_BUCKETS.
+    succeeded_within: Mapping[float, int]
+    workers: tuple[WorkerRow, ...]
+
+
+#: From a small network on a CPU to a day.
+SECONDS_BUCKETS = (1, 5, 15, 60, 300, 900, 3600, 14400, 86400)
 
 
 @dataclass(frozen=True)
@@ -198,6 +223,34 @@ def list_workers(database: Database) -> list[WorkerRow]:
     query = select(Worker, job.scalar_subquery(), now()).order_by(Worker.host, Worker.id)
     with database.reading() as session:
         return [_worker(*row) for row in session.execute(query)]
+
+
+def measure_operation(database: Database) -> Operation:
+    """Return what a monitor asks for, in a few scans of counts."""
+    workers = tuple(list_workers(database))
+    with database.reading() as session:
+        oldest = select(func.min(Job.created_at), now()).where(Job.state == JobState.QUEUED)
+        created_at, time = session.execute(oldest).one()
+        outcomes = select(Attempt.outcome, func.count()).group_by(Attempt.outcome)
+        repairs = select(Repair.action, func.sum(Repair.jobs)).group_by(Repair.action)
+        within = [
+            func.sum(case((Result.seconds <= limit, 1), else_=0)) for limit in SECONDS_BUCKETS
+        ]
+        taken = select(func.count(), func.sum(Result.seconds), *within)
+        count, seconds, *counts = session.execute(taken).one()
+        ended = dict(session.execute(outcomes).all())
+        return Operation(
+            states=_count_states(session),
+            oldest_queued_seconds=(time - created_at).total_seconds() if created_at else None,
+            attempts={outcome: ended.get(outcome, 0) for outcome in Outcome},
+            repairs=dict(session.execute(repairs).all()),
+            succeeded=count,
+            succeeded_seconds=seconds or 0.0,
+            succeeded_within={
+                limit: found or 0 for limit, found in zip(SECONDS_BUCKETS, counts, strict=True)
+            },
+            workers=workers,
+        )
 
 
 def list_log(
@@ -353,4 +406,7 @@ def _worker(worker: Worker, job_id: int | None, time: datetime) -> WorkerRow:
         job_id=job_id,
         silent_seconds=max(0.0, (time - worker.heartbeat_at).total_seconds()),
         started_at=worker.started_at,
+        device_uuid=worker.device_uuid,
+        memory_used=worker.memory_used,
+        memory_total=worker.memory_total,
     )

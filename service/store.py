@@ -3,18 +3,17 @@
 from models.database import Database
 from models.errors import SchemaOutdated
 from models.settings import Settings
-from models.tables import REVISION
 
 
 def open_database(settings: Settings) -> Database:
-    """Return the configured database, its tables being those of this version of dq.
+    """Return the configured database, whose tables this version of dq can work with.
 
     Raises SchemaOutdated, naming the command to type, if somebody else must migrate it.
     """
     database = Database(settings.sql_url)
     if not settings.is_database_embedded:
         database.check_schema()
-    elif database.revision() != REVISION:
+    elif not database.fits():
         upgrade(database)
     return database
 

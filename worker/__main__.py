@@ -33,6 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     supervise = commands.add_parser("supervise", help="run jobs until told to stop")
     supervise.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     supervise.add_argument("--processes", type=int)
+    supervise.add_argument("--gpus", type=_numbers, default=(), metavar="0,1")
     supervise.add_argument("--with-parent", type=int, metavar="PID", help="end when it does")
     supervise.set_defaults(command=_supervise)
     consume = commands.add_parser("consume", help="be one Celery process of a supervisor")
@@ -57,6 +58,10 @@ def _add_data_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPa
     verify.set_defaults(command=_verify)
 
 
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in text.split(","))
+
+
 def _end_with(parent: int) -> bool:
     """Have this process told to stop when its parent dies; False if that died already."""
     set_pdeathsig(signal.SIGTERM)
@@ -76,7 +81,7 @@ def _supervise(arguments: argparse.Namespace) -> int:
     settings = Settings.load()
     database = Database(settings.sql_url)
     database.check_schema()
-    here = places(arguments.device, arguments.processes)
+    here = places(arguments.device, arguments.processes, arguments.gpus)
     reconciler = Reconciler(database, make_doorbell(settings), settings.lease_seconds)
     Supervisor(settings, here, Roster(database, here), reconciler).run()
     return 0

@@ -1,6 +1,7 @@
 """The places where jobs can run on this host: a GPU each, or a core of the CPU."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -9,7 +10,21 @@ from dataclasses import dataclass
 
 from models.errors import DqError, UsageError
 
+logger = logging.getLogger(__name__)
 _MOST_CPU_PROCESSES = 4
+#: What the notebook's network takes, its data and CUDA itself included.
+_LEAST_FREE_BYTES = 2 * 2**30
+_GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU as torch sees it; its memory in bytes."""
+
+    name: str
+    uuid: str
+    free: int
+    total: int
 
 
 @dataclass(frozen=True)
@@ -19,46 +34,78 @@ class Place:
     name: str
     device: str
     environment: dict[str, str]
+    #: Of a GPU alone: it is the same whatever CUDA_VISIBLE_DEVICES makes of the numbers.
+    device_uuid: str | None = None
 
 
-def places(device: str, processes: int | None) -> Sequence[Place]:
+def places(device: str, processes: int | None, chosen: Sequence[int] = ()) -> Sequence[Place]:
     """Share the host out: a process per GPU, or on the CPU `processes`, by default one a core.
 
-    `device` is auto, cpu or cuda. Raise UsageError if there is no such device.
+    `device` is auto, cpu or cuda; `chosen` are the numbers of the GPUs to take, by default all.
+    Raise UsageError if there is no such device, and DqError if none has memory left.
     """
     gpus = [] if device == "cpu" else visible_gpus()
-    if device == "cuda" and not gpus:
+    if (device == "cuda" or chosen) and not gpus:
         raise UsageError("torch sees no GPU here. Type: dq doctor, or dq worker --device cpu")
     if gpus:
-        return [_gpu(index, title) for index, title in enumerate(gpus)]
+        return [_gpu(index, gpus[index]) for index in _usable(gpus, chosen)]
     count = processes or min(_cores(), _MOST_CPU_PROCESSES)
     return [_core(index) for index in range(count)]
 
 
-def visible_gpus() -> list[str]:
-    """Return the names of the GPUs torch sees, asked in a process of its own.
+def _usable(gpus: Sequence[Gpu], chosen: Sequence[int]) -> Sequence[int]:
+    """Return the numbers of the GPUs to take: those chosen, or all that have memory left."""
+    if absent := [index for index in chosen if index >= len(gpus)]:
+        raise UsageError(f"There is no GPU {absent[0]}: torch sees 0 to {len(gpus) - 1}")
+    wanted = chosen or range(len(gpus))
+    refusals = {index: why for index in wanted if (why := _refuse(index, gpus[index]))}
+    if refusals and (chosen or len(refusals) == len(gpus)):
+        raise DqError("\n".join(refusals.values()))
+    for why in refusals.values():
+        logger.warning("%s", why)
+    return [index for index in wanted if index not in refusals]
+
+
+def _refuse(index: int, gpu: Gpu) -> str | None:
+    """Say why a GPU is not taken; None if it may be."""
+    if gpu.free >= _LEAST_FREE_BYTES:
+        return None
+    return (
+        f"GPU {index} ({gpu.name}, {gpu.uuid}) is not taken: {gpu.free / _GIB:.1f} of "
+        f"{gpu.total / _GIB:.1f} GiB are free, a worker needs {_LEAST_FREE_BYTES / _GIB:g}. "
+        "Type: nvidia-smi, to see what fills it"
+    )
+
+
+_LIST_GPUS = """
+import json, torch
+def look(index):
+    found = torch.cuda.get_device_properties(index)
+    free, total = torch.cuda.mem_get_info(index)
+    return {"name": found.name, "uuid": f"GPU-{found.uuid}", "free": free, "total": total}
+print(json.dumps([look(index) for index in range(torch.cuda.device_count())]))
+"""
+
+
+def visible_gpus() -> list[Gpu]:
+    """Return the GPUs torch sees, asked in a process of its own.
 
     torch is large, and a process that has run its threads must not fork: no parent imports it.
     """
-    code = (
-        "import json, torch;"
-        "print(json.dumps([torch.cuda.get_device_name(i)"
-        " for i in range(torch.cuda.device_count())]))"
-    )
     asked = subprocess.run(
-        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False
+        [sys.executable, "-P", "-c", _LIST_GPUS], capture_output=True, text=True, check=False
     )
     if asked.returncode:
         why = asked.stderr.strip().splitlines() or [f"exit {asked.returncode}"]
         raise DqError(f"torch does not start: {why[-1]}")
-    names: list[str] = json.loads(asked.stdout)
-    return names
+    return [Gpu(**found) for found in json.loads(asked.stdout)]
 
 
-def _gpu(index: int, title: str) -> Place:
+def _gpu(index: int, gpu: Gpu) -> Place:
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     visible = chosen[index] if index < len(chosen) and chosen[index] else str(index)
-    return Place(f"cuda{index}", title, {"CUDA_VISIBLE_DEVICES": visible, **_threads(_cores())})
+    environment = {"CUDA_VISIBLE_DEVICES": visible, **_threads(_cores())}
+    return Place(f"cuda{index}", gpu.name, environment, gpu.uuid)
 
 
 def _core(index: int) -> Place:

@@ -19,6 +19,7 @@ def provenance(device: torch.device, dataset_hash: str) -> Provenance:
     """Return what a run on `device` with data of that hash rests on."""
     return Provenance(
         device=device_name(device),
+        device_uuid=device_uuid(device),
         dataset_hash=dataset_hash,
         threads=torch.get_num_threads(),
         host=socket.gethostname(),
@@ -46,6 +47,13 @@ def describe() -> dict[str, Any]:
 def device_name(device: torch.device) -> str:
     """Return the name its maker gave the device."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
+
+
+def device_uuid(device: torch.device) -> str | None:
+    """Return the UUID of a GPU, as nvidia-smi writes it; None for a CPU."""
+    if device.type != "cuda":
+        return None
+    return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
 
 
 @cache

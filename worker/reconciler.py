@@ -15,7 +15,7 @@ from models.database import Database
 from models.errors import BrokerUnreachable, DatabaseUnreachable
 from models.message import OVERDUE_SECONDS, Bell
 from models.state import JobState
-from models.tables import Job, Pause
+from models.tables import Job, Pause, Repair
 from worker.doorbell import Doorbell
 
 logger = logging.getLogger(__name__)
@@ -58,6 +58,8 @@ class Reconciler:
                 ids = {"job_id": job.id, "attempt": job.attempt}
                 logger.warning("job %s attempt %s: lease lost", *ids.values(), extra=ids)
                 lifecycle.lose(session, job, f"{job.worker} fell silent")
+            if jobs:
+                session.add(Repair(at=now(), action="lost", jobs=len(jobs)))
             return len(jobs)
 
     def _ring(self) -> int:
@@ -69,9 +71,15 @@ class Reconciler:
         while bells := self._take_due(everything, began):
             self._send(bells)
             rung += len(bells)
+        if rung:
+            self._note("rung", rung)
         if forgetful:
             self._doorbell.remember()
         return rung
+
+    def _note(self, action: str, jobs: int) -> None:
+        with self._database.writing() as session:
+            session.add(Repair(at=now(), action=action, jobs=jobs))
 
     def _make_all_due(self) -> None:
         with self._database.writing() as session:

@@ -13,6 +13,7 @@ from models.clock import from_now, now
 from models.database import Database
 from models.state import JobState, Outcome, WorkerState
 from models.tables import Attempt, Job, Worker
+from worker.gpu_memory import measure
 from worker.places import Place
 
 #: A container that is restarted has the same host name, and the same process ids, again.
@@ -38,6 +39,8 @@ class Roster:
             for name, place in self._places.items():
                 worker = session.get(Worker, name) or _newcomer(name, place)
                 worker.heartbeat_at = now()
+                if memory := place.device_uuid and measure(place.device_uuid):
+                    worker.memory_used, worker.memory_total = memory.used, memory.total
                 session.add(worker)
             silent = Worker.heartbeat_at < from_now(-_FORGOTTEN_AFTER_SECONDS)
             session.execute(delete(Worker).where(silent))
@@ -87,6 +90,7 @@ def _newcomer(name: str, place: Place) -> Worker:
         host=socket.gethostname(),
         pid=os.getpid(),
         device=place.device,
+        device_uuid=place.device_uuid,
         state=WorkerState.ACTIVE,
         started_at=now(),
     )

@@ -40,6 +40,7 @@ def upgrade() -> None:
     if op.get_context().dialect.name == "postgresql":
         _index_specs()
     _create_what_jobs_leave()
+    _create_what_dq_leaves()
 
 
 def _create_jobs() -> None:
@@ -58,6 +59,9 @@ def _create_jobs() -> None:
         sa.Column("host", sa.String(length=200), nullable=False),
         sa.Column("pid", sa.Integer(), nullable=False),
         sa.Column("device", sa.String(length=200), nullable=False),
+        sa.Column("device_uuid", sa.String(length=64), nullable=True),
+        sa.Column("memory_used", sa.BigInteger(), nullable=True),
+        sa.Column("memory_total", sa.BigInteger(), nullable=True),
         sa.Column("state", sa.String(length=12), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("heartbeat_at", sa.DateTime(timezone=True), nullable=False),
@@ -202,3 +206,21 @@ def _create_what_jobs_leave() -> None:
         sa.PrimaryKeyConstraint("tag", "job_id", name=op.f("pk_tags")),
     )
     op.create_index(op.f("ix_tags_job_id"), "tags", ["job_id"], unique=False)
+
+
+def _create_what_dq_leaves() -> None:
+    op.create_table(
+        "repairs",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("action", sa.String(length=12), nullable=False),
+        sa.Column("jobs", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_repairs")),
+    )
+    compatibility = op.create_table(
+        "compatibility",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("oldest_revision", sa.String(length=32), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_compatibility")),
+    )
+    op.bulk_insert(compatibility, [{"id": 1, "oldest_revision": "0001"}])

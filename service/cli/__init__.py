@@ -36,6 +36,7 @@ COMMANDS = {
     "pause": "Keep all workers from taking jobs.",
     "resume": "Let workers take jobs again.",
     "workers": "List the workers and what each does.",
+    "metrics": "Print what Prometheus reads.",
     "drain": "Have workers end after their current job.",
     "data": "Download or check data sets.",
     "db": "Migrate, check or repair the database.",

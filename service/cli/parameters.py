@@ -52,6 +52,27 @@ class Seeds(click.ParamType[tuple[int, ...]]):
         return tuple(range(low, high))
 
 
+class Gpus(click.ParamType[tuple[int, ...]]):
+    """Numbers of GPUs, each once: 0,1."""
+
+    name = "gpus"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Return the numbers."""
+        if isinstance(value, tuple):
+            return value
+        if not re.fullmatch(r"\d{1,4}(,\d{1,4})*", value):
+            self.fail(
+                f"{value!r}: write the numbers of GPUs, as nvidia-smi has them: 0,1", param, ctx
+            )
+        numbers = tuple(int(number) for number in value.split(","))
+        if len(set(numbers)) < len(numbers):
+            self.fail(f"{value!r} names a GPU twice", param, ctx)
+        return numbers
+
+
 def dataset_choice() -> click.Choice[str]:
     """Return the kind of value that names a data set."""
     return click.Choice(tuple(DATASETS))

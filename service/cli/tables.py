@@ -105,6 +105,9 @@ def worker_table(workers: Sequence[WorkerRow]) -> Table:
             "worker": row.worker,
             "host": row.host,
             "device": row.device,
+            "device_uuid": row.device_uuid,
+            "memory_used": row.memory_used,
+            "memory_total": row.memory_total,
             "state": row.state if row.is_alive else "silent",
             "job_id": row.job_id,
             "silent_seconds": row.silent_seconds,
@@ -116,12 +119,23 @@ def worker_table(workers: Sequence[WorkerRow]) -> Table:
         Column("worker", "worker"),
         Column("host", "host", priority=20),
         Column("device", "device", priority=50),
+        *(_GPU_COLUMNS if any(row.device_uuid for row in workers) else ()),
         Column("state", "state", style=lambda state: "red" if state == "silent" else ""),
         Column("job_id", "job", align="right"),
         Column("silent_seconds", "last heartbeat", lambda value: f"{value:.0f} s ago"),
         Column("started_at", "started (UTC)", priority=10),
     )
-    return Table(columns, rows)
+    return Table(columns, rows, json_value=rows)
+
+
+def _in_gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"
+
+
+_GPU_COLUMNS = (
+    Column("device_uuid", "device UUID", priority=5),
+    Column("memory_used", "memory in use", _in_gib, priority=15, align="right"),
+)
 
 
 def log_table(lines: Sequence[LogRow]) -> Table:

@@ -1,9 +1,12 @@
 """`dq worker`: run jobs on this host."""
 
+from collections.abc import Sequence
+
 import click
 
 from models.settings import Settings
 from service.cli.output import say
+from service.cli.parameters import Gpus
 
 
 @click.command
@@ -13,27 +16,40 @@ from service.cli.output import say
     default="auto",
     help="Where to train; auto is every GPU, or else the CPU.",
 )
-@click.option("--processes", type=click.IntRange(1, 256), help="On the CPU: how many at once.")
-def command(*, device: str, processes: int | None) -> None:
+@click.option("--gpus", type=Gpus(), help="Which GPUs to take, by number: 0,1. By default all.")
+@click.option(
+    "--concurrency",
+    "--processes",
+    "processes",
+    type=click.IntRange(1, 256),
+    help="On the CPU: how many at once.",
+)
+def command(*, device: str, gpus: tuple[int, ...] | None, processes: int | None) -> None:
     """Run jobs until told to stop: a process per GPU, or one per CPU core.
+
+    A GPU with less than 2 GiB of free memory is not taken.
 
     Ctrl-C or SIGTERM gives running jobs back to the queue; a second one stops at once.
 
     \b
-    dq worker --device cpu --processes 2
+    dq worker --gpus 0,1
+    dq worker --device cpu --concurrency 2
     """
     from models.embedded_redis import EmbeddedRedis
     from service.store import open_database
     from service.worker_program import become
 
+    if gpus and device == "cpu":
+        raise click.UsageError("--gpus and --device cpu exclude each other: leave one out")
     settings = Settings.load()
     open_database(settings)
     if settings.is_broker_embedded and EmbeddedRedis(settings.home).ensure_running():
         say(f"Started the embedded Redis in {settings.home}.")
-    become(worker_arguments(device, processes))
+    become(worker_arguments(device, processes, gpus or ()))
 
 
-def worker_arguments(device: str, processes: int | None) -> list[str]:
+def worker_arguments(device: str, processes: int | None, gpus: Sequence[int] = ()) -> list[str]:
     """Return the worker program's words for these options."""
-    chosen = [] if processes is None else ["--processes", str(processes)]
-    return ["supervise", "--device", device, *chosen]
+    count = [] if processes is None else ["--processes", str(processes)]
+    chosen = ["--gpus", ",".join(map(str, gpus))] if gpus else []
+    return ["supervise", "--device", device, *count, *chosen]

@@ -26,6 +26,7 @@ PROVENANCE = Provenance(
     torch="2.13.0",
     cuda=None,
     device="a processor",
+    device_uuid=None,
     host="here",
     git_commit=None,
     dataset_hash="0" * 64,

@@ -8,6 +8,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 import migrations
+from integration import rows
 from integration.race import race
 from models.database import Database
 from models.errors import DatabaseUnreachable, SchemaOutdated
@@ -15,6 +16,7 @@ from models.settings import Settings
 from models.tables import REVISION, VERSION_TABLE, Table
 from servers import PostgresServer
 from service import store
+from worker.recorder import Progress, Recorder
 
 UPGRADE = """
 from models.database import Database
@@ -106,6 +108,38 @@ def test_a_database_made_by_a_newer_dq_is_not_touched(empty: Database):
     assert empty.revision() == "9999"
 
 
+def make_newer(database: Database, oldest: str) -> None:
+    """Do what the next release may do to the tables: add to them."""
+    with database.writing() as session:
+        session.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9998'"))
+        session.execute(text(f"UPDATE compatibility SET oldest_revision = '{oldest}'"))
+        session.execute(text("ALTER TABLE jobs ADD COLUMN colour VARCHAR(20)"))
+        session.execute(text("ALTER TABLE epochs ADD COLUMN warmth FLOAT DEFAULT 0 NOT NULL"))
+        session.execute(text("CREATE TABLE planets (id INTEGER PRIMARY KEY)"))
+
+
+def test_a_worker_goes_on_over_the_tables_of_the_next_release(empty: Database):
+    store.upgrade(empty)
+    job_id = rows.submit_one(empty)
+    make_newer(empty, oldest=REVISION)
+
+    empty.check_schema()
+    recorder = Recorder(empty, "cpu0-1@here", 30)
+    claim = rows.claim(recorder, job_id)
+    recorder.begin(claim, rows.PROVENANCE, 0)
+    recorder.succeed(claim, Progress(rows.measured_all()))
+
+    assert rows.states(empty, [job_id]) == ["succeeded"]
+
+
+def test_tables_of_a_release_that_spares_this_one_no_more_are_refused(empty: Database):
+    store.upgrade(empty)
+    make_newer(empty, oldest="9997")
+
+    with pytest.raises(SchemaOutdated, match=r"is at revision 9998, this dq wants"):
+        empty.check_schema()
+
+
 def test_a_configured_database_is_left_to_its_owner_to_migrate(empty_database_url: str):
     settings = Settings(database_url=empty_database_url)
 
@@ -125,6 +159,7 @@ def test_the_embedded_database_is_migrated_when_it_is_opened(home: Path):
 def test_the_embedded_database_of_a_newer_dq_is_refused(home: Path):
     with store.open_database(Settings()).writing() as session:
         session.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+        session.execute(text("UPDATE compatibility SET oldest_revision = '9998'"))
 
     with pytest.raises(SchemaOutdated, match="made by a newer dq"):
         store.open_database(Settings())

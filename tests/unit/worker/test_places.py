@@ -2,7 +2,9 @@ import pytest
 
 from models.errors import DqError, UsageError
 from worker import places as module
-from worker.places import Place, places, visible_gpus
+from worker.places import Gpu, Place, places, visible_gpus
+
+GIB = 2**30
 
 
 @pytest.fixture
@@ -16,12 +18,29 @@ def cores(monkeypatch):
     return set_cores
 
 
+def gpu(name, number, free=70 * GIB):
+    return Gpu(name, f"GPU-{number}", free, 80 * GIB)
+
+
+@pytest.fixture
+def filled(monkeypatch):
+    """Return a function that sets how many GiB of each GPU seem to be free."""
+
+    def set_free(*sizes):
+        found = [gpu("H100", number, int(size * GIB)) for number, size in enumerate(sizes)]
+        monkeypatch.setattr(module, "visible_gpus", lambda: found)
+
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return set_free
+
+
 @pytest.fixture
 def gpus(monkeypatch):
     """Return a function that sets which GPUs torch seems to see."""
 
     def set_gpus(*names):
-        monkeypatch.setattr(module, "visible_gpus", lambda: list(names))
+        found = [gpu(name, number) for number, name in enumerate(names)]
+        monkeypatch.setattr(module, "visible_gpus", lambda: found)
 
     set_gpus()
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -102,6 +121,61 @@ def test_on_request_the_cpu_is_used_although_there_are_gpus_and_torch_sees_none(
 
     assert [place.device for place in found] == ["cpu"]
     assert variables(found, "CUDA_VISIBLE_DEVICES") == [""]
+
+
+def test_a_gpu_is_named_by_its_uuid_too_and_a_core_has_none(cores, gpus):
+    gpus("H100", "H100")
+
+    assert [place.device_uuid for place in places("auto", None)] == ["GPU-0", "GPU-1"]
+    assert places("cpu", 1)[0].device_uuid is None
+
+
+def test_of_several_gpus_those_are_taken_that_were_chosen(cores, gpus, monkeypatch):
+    gpus("A100", "B200", "H100")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6,7")
+
+    found = places("auto", None, (2, 0))
+
+    assert [(place.name, place.device) for place in found] == [("cuda2", "H100"), ("cuda0", "A100")]
+    assert variables(found, "CUDA_VISIBLE_DEVICES") == ["7", "5"]
+
+
+def test_a_chosen_gpu_that_is_not_there_is_a_usage_error(cores, gpus):
+    gpus("H100", "H100")
+
+    with pytest.raises(UsageError, match="There is no GPU 2: torch sees 0 to 1"):
+        places("auto", None, (0, 2))
+
+
+def test_chosen_gpus_where_there_are_none_are_a_usage_error(cores, gpus):
+    with pytest.raises(UsageError, match="torch sees no GPU here"):
+        places("auto", None, (0,))
+
+
+def test_a_gpu_that_others_fill_is_left_to_them_with_the_reason(cores, filled, caplog):
+    filled(70, 1.9, 2)
+
+    found = places("auto", None)
+
+    assert [place.name for place in found] == ["cuda0", "cuda2"]
+    assert caplog.messages == [
+        "GPU 1 (H100, GPU-1) is not taken: 1.9 of 80.0 GiB are free, a worker needs 2. "
+        "Type: nvidia-smi, to see what fills it"
+    ]
+
+
+def test_a_chosen_gpu_that_others_fill_is_refused_with_the_reason(cores, filled):
+    filled(70, 0.5)
+
+    with pytest.raises(DqError, match=r"GPU 1 \(H100, GPU-1\) is not taken: 0.5 of 80.0 GiB"):
+        places("auto", None, (0, 1))
+
+
+def test_where_all_gpus_are_filled_no_worker_starts_on_the_cpu_instead(cores, filled):
+    filled(0.5, 1)
+
+    with pytest.raises(DqError, match=r"GPU 0 .*\n.*GPU 1 "):
+        places("auto", None)
 
 
 def test_cuda_where_there_is_none_is_a_usage_error_that_says_what_to_type(cores, gpus):
