@@ -124,7 +124,11 @@ class Settings(BaseSettings):
     @property
     def redis_url(self) -> str:
         """The configured Redis with its password; empty for the embedded one."""
-        return _with_password(self.broker_url, self.broker_password_file, "BROKER")
+        url = _with_password(self.broker_url, self.broker_password_file, "BROKER")
+        # kombu would trust any certificate unless the URL says otherwise; redis-py would not.
+        if url.startswith("rediss://") and "ssl_cert_reqs=" not in url:
+            url += f"{'&' if '?' in url else '?'}ssl_cert_reqs=required"
+        return url
 
     @property
     def checkpoints(self) -> Path:

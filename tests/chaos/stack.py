@@ -155,7 +155,7 @@ class Stack:
 
     def _environment(self) -> dict[str, str]:
         ours = {name: value for name, value in os.environ.items() if not name.startswith("DQ_")}
-        given = self.settings.model_dump(mode="json", exclude={"data_dir"})
+        given = self.settings.model_dump(mode="json", exclude={"data_dir"}, exclude_none=True)
         return ours | {f"DQ_{name.upper()}": str(value) for name, value in given.items()}
 
 

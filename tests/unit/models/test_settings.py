@@ -152,7 +152,23 @@ def test_a_redis_password_may_lie_in_a_file(monkeypatch, tmp_path):
 
     url = Settings.load().redis_url
 
-    assert url == "rediss://:a%2Fb%40c@redis:6379/0?ssl_ca_certs=/ca.pem"
+    assert url == "rediss://:a%2Fb%40c@redis:6379/0?ssl_ca_certs=/ca.pem&ssl_cert_reqs=required"
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("rediss://redis:6379/0", "rediss://redis:6379/0?ssl_cert_reqs=required"),
+        ("rediss://redis/0?ssl_cert_reqs=none", "rediss://redis/0?ssl_cert_reqs=none"),
+        ("redis://redis:6379/0", "redis://redis:6379/0"),
+    ],
+)
+def test_over_tls_a_redis_must_show_a_certificate_unless_its_url_says_otherwise(
+    monkeypatch, given, used
+):
+    monkeypatch.setenv("DQ_BROKER_URL", given)
+
+    assert Settings.load().redis_url == used
 
 
 def test_a_password_file_without_a_url_leaves_the_embedded_ones(monkeypatch, tmp_path):
