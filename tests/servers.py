@@ -131,6 +131,8 @@ class PostgresServer(Server):
     """
 
     _connection: psycopg.Connection[Any] | None = None
+    #: Where it listens besides its socket; nowhere, by default.
+    address = ""
 
     def initialise(self) -> None:
         """Make the cluster; the role `locked` must give its password, any other need not."""
@@ -142,7 +144,12 @@ class PostgresServer(Server):
 
     def start(self) -> None:
         # fsync matters when the machine loses power, which no test does.
-        settings = ["listen_addresses=", "fsync=off", "full_page_writes=off", "autovacuum=off"]
+        settings = [
+            f"listen_addresses={self.address}",
+            "fsync=off",
+            "full_page_writes=off",
+            "autovacuum=off",
+        ]
         options = [word for setting in settings for word in ("-c", setting)]
         command = [self._binaries / "postgres", "-D", self.folder / "data", "-k", self.folder]
         self._spawn([*command, *options], **self._identity)
