@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from models.datasets import DATASETS
 
 Keep = Annotated[float, Field(gt=0, le=1)]
-Width = Annotated[int, Field(ge=1)]
+#: A million units are 3 GiB of weights for each thousand of the layer before.
+Width = Annotated[int, Field(ge=1, le=1_000_000)]
 Mask = Literal["batch", "sample"]
 
 
@@ -35,11 +36,11 @@ class ExperimentSpec(BaseModel):
     dataset: str = "mnist"
     #: How many training images to use, from the first on; None is all of them.
     train_size: Annotated[int, Field(ge=1)] | None = None
-    hidden: Annotated[tuple[Width, ...], Field(min_length=1)] = (8192, 8192, 8192)
+    hidden: Annotated[tuple[Width, ...], Field(min_length=1, max_length=1000)] = (8192, 8192, 8192)
     keep: Annotated[tuple[Keep, ...], Field(validate_default=True)] = ()
     lr: Annotated[float, Field(gt=0)] = 0.1
     batch_size: Annotated[int, Field(ge=1, validate_default=True)] = 1000
-    epochs: Annotated[int, Field(ge=1)] = 10
+    epochs: Annotated[int, Field(ge=1, lt=2**31)] = 10  # a column of SQL counts them
     #: The probability that an input feature (a pixel) is kept.
     input_keep: Keep = 1.0
     #: One mask a layer for all rows of a batch, as in the notebook, or one for each sample.

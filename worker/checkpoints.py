@@ -1,6 +1,7 @@
 """The checkpoints of one attempt: when to write one, which to keep, where to go on from."""
 
 import logging
+import re
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from worker.training.checkpoint import CheckpointUnreadable
 from worker.training.data import Data
 
 logger = logging.getLogger(__name__)
+_NAME = re.compile(r"\d+/\d+-\d+-\d+")
 #: Between two checkpoints a run trains at least this many times as long as the last one took.
 _TRAINING_PER_SAVING = 20
 #: What the first one is taken to cost, so that a run of under a second writes none.
@@ -34,12 +36,18 @@ class Checkpoints:
         spec = self._claim.spec
         if self._claim.checkpoint:
             try:
-                snapshot = checkpoint.load(self._folder / self._claim.checkpoint, spec)
+                snapshot = checkpoint.load(self._find(self._claim.checkpoint), spec)
                 return trainer.restore(spec, data, device, snapshot)
             except (FileNotFoundError, CheckpointUnreadable) as error:
                 told = "%s: starts from scratch: %s"
                 logger.warning(told, self._claim, error, extra=self._claim.ids)
         return trainer.start(spec, data, device)
+
+    def _find(self, name: str) -> Path:
+        """Return the file of a checkpoint; whoever writes to SQL names no other file of ours."""
+        if not _NAME.fullmatch(name):
+            raise CheckpointUnreadable(f"{name!r} is no name of a checkpoint")
+        return self._folder / name
 
     def is_due(self, run: trainer.Run) -> bool:
         """Whether a checkpoint at the end of this epoch is worth what it costs."""

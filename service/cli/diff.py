@@ -4,12 +4,13 @@ import click
 
 from models.settings import Settings
 from service.cli.output import emit, format_option, say
+from service.cli.parameters import COUNT
 from service.report import Column, Format, Table
 
 
 @click.command
-@click.argument("a", type=click.IntRange(1))
-@click.argument("b", type=click.IntRange(1))
+@click.argument("a", type=COUNT)
+@click.argument("b", type=COUNT)
 @format_option
 def command(*, a: int, b: int, format: Format) -> None:
     """List all in which two jobs differ: spec, provenance, outcome.

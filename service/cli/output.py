@@ -35,6 +35,9 @@ def emit(table: Table, format: Format) -> None:
         color=is_terminal and not os.environ.get("NO_COLOR"),
         ascii=not encoding.startswith("utf"),
     )
+    # A file takes CSV as it is; a terminal would obey what somebody wrote into a note.
+    if format == "csv" and is_terminal:
+        text = "\n".join(clean(line) for line in text.split("\n"))
     click.echo(text)
 
 

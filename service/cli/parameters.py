@@ -11,6 +11,8 @@ from service.selector import GRAMMAR
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _MOST_SEEDS = 100_000
+#: What SQL counts with: from 1 to the largest of its integers, of ids as of rows.
+COUNT = click.IntRange(1, 2**31 - 1)
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 

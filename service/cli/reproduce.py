@@ -8,6 +8,7 @@ import click
 from models.settings import Settings
 from models.state import JobState
 from service.cli.output import count, emit, format_option, say
+from service.cli.parameters import COUNT
 from service.report import Format
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 @click.command
 @click.argument("name", required=False)
 @click.option("--scale", help="A smaller stand-in, which the table names.  [default: full]")
-@click.option("--seeds", type=click.IntRange(1), help="How many seeds.  [default: the table's]")
+@click.option("--seeds", type=COUNT, help="How many seeds.  [default: the table's]")
 @click.option("--no-wait", is_flag=True, help="Submit what is missing, and judge what there is.")
 @format_option
 def command(

@@ -8,7 +8,7 @@ import click
 
 from models.settings import Settings
 from service.cli.output import emit, format_option, is_plain, say
-from service.cli.parameters import selector_argument
+from service.cli.parameters import COUNT, selector_argument
 from service.report import Format
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     "--plot", type=click.Path(path_type=Path), help="Save curves with bands: .png, .svg or .html."
 )
 @click.option("--sort", help="By METRIC, id, lr, ...; add :asc or :desc.  [default: newest first]")
-@click.option("--top", type=click.IntRange(1), help="The best so many by --metric.")
+@click.option("--top", type=COUNT, help="The best so many by --metric.")
 @click.option("--cols", help="Which columns: job_id,keep,lr,valid_accuracy.")
 @click.option("--only-changed", is_flag=True, help="Of the spec, only what differs.")
-@click.option("--limit", type=click.IntRange(1), default=50, help="List so many.")
+@click.option("--limit", type=COUNT, default=50, help="List so many.")
 @click.option("--after", help="Go on where the page before ended.")
 @format_option
 def command(

@@ -4,11 +4,12 @@ import click
 
 from models.settings import Settings
 from service.cli.output import emit, format_option, say
+from service.cli.parameters import COUNT
 from service.report import Format
 
 
 @click.command
-@click.argument("job_id", metavar="ID", type=click.IntRange(1))
+@click.argument("job_id", metavar="ID", type=COUNT)
 @click.option("--why", is_flag=True, help="Say only what the job waits for, or why it ended.")
 @format_option
 def command(*, job_id: int, why: bool, format: Format) -> None:

@@ -12,7 +12,7 @@ from models.message import Priority
 from models.settings import Settings
 from models.spec import ExperimentSpec
 from service.cli.output import count, emit, format_option, say
-from service.cli.parameters import Duration
+from service.cli.parameters import COUNT, Duration
 from service.cli.spec_options import read_grid, read_seeds, spec_options, warn_of_low_keep
 from service.grid import Grid, build, gather, repeat, sample
 from service.report import Format
@@ -24,14 +24,12 @@ if TYPE_CHECKING:
 
 @click.command
 @spec_options
-@click.option("--like", type=click.IntRange(1), metavar="ID", help="Take the rest from a job.")
+@click.option("--like", type=COUNT, metavar="ID", help="Take the rest from a job.")
 @click.option("--fill", metavar="SEL", help="Top the configurations of jobs up to --seeds.")
 @click.option(
     "--from", "file", type=click.File(encoding="utf-8"), help="Read specs: JSONL, CSV or YAML; or -"
 )
-@click.option(
-    "--sample", "size", type=click.IntRange(1), help="Draw so many configurations of the grid."
-)
+@click.option("--sample", "size", type=COUNT, help="Draw so many configurations of the grid.")
 @click.option("--force", is_flag=True, help="Run again what is finished or queued already.")
 @click.option("--name", help="A name for the sweep.")
 @click.option("--tag", "tags", multiple=True, help="A word to find the jobs by: tag:WORD.")

@@ -328,6 +328,22 @@ def test_a_job_that_failed_keeps_its_checkpoint_for_its_retry(
     assert figures(database, job_id) == expected
 
 
+@on_sqlite
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "../1-1-0", "1/../../1-1-0", "1/1-1-0\n", "1/x-1-0"]
+)
+def test_a_checkpoint_that_sql_puts_somewhere_else_is_not_opened(
+    *, database: Database, process: WorkerProcess, caplog: pytest.LogCaptureFixture, name: str
+):
+    job_id = rows.submit_one(database)
+    rows.change(database, job_id, checkpoint=name, checkpoint_epoch=1)
+
+    run(process, job_id)
+
+    assert rows.states(database, [job_id]) == ["succeeded"]
+    assert f"{name!r} is no name of a checkpoint" in caplog.text
+
+
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
