@@ -15,6 +15,7 @@ _SHORT.maxlevel = 2
 _PER_LAYER = {"keep", "dropout", "drop", "hidden"}
 _DIGITS = 12  # 1 - 0.1 is 0.9, and not 0.90000000000000002
 _MOST_LAYERS = 100
+_MOST_SEEDS = 100_000
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,18 @@ def read_numbers(
         return tuple(kind(part) for part in typed.split(","))
     except ValueError:
         raise UsageError(f"{source} {typed}: write a number a hidden layer, {example}") from None
+
+
+def read_seed_range(typed: str) -> tuple[int, ...]:
+    """Read a number of seeds, "5" (which is 0..4), or a range of them, "10..19"."""
+    found = re.fullmatch(r"(?:(\d{1,18})\.\.)?(\d{1,18})", typed)
+    if not found:
+        raise UsageError(f"{typed!r}: write how many (5), or from..to (0..9)")
+    low, high = int(found[1] or 0), int(found[2]) + (found[1] is not None)
+    if not 0 < high - low <= _MOST_SEEDS:
+        why = "holds no seed" if high <= low else f"holds more than {_MOST_SEEDS:,} seeds"
+        raise UsageError(f"{typed!r} {why}: write how many (5), or from..to (0..9)")
+    return tuple(range(low, high))
 
 
 def read_row(row: Mapping[str, Any], source: str) -> list[Value]:

@@ -22,7 +22,7 @@ def command(*, selectors: tuple[str, ...], format: Format) -> None:
     """
     from dataclasses import replace
 
-    from service.cli.tables import change_table
+    from service.job_tables import change_table
     from service.jobs import cancel
     from service.queries import list_jobs
     from service.selector import condition, ids_condition

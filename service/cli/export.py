@@ -119,8 +119,8 @@ def _compare(
 
 
 def _list(database: "Database", which: "ColumnElement[bool]", *, epochs: bool) -> "Table":
-    from service.cli.tables import job_table
     from service.export.files import epoch_table
+    from service.job_tables import job_table
     from service.queries import list_curves, list_jobs
 
     jobs = list_jobs(database, which)[::-1]  # oldest first: a later export appends

@@ -17,7 +17,7 @@ def command(*, selectors: tuple[str, ...], format: Format) -> None:
     \b
     dq hold tag:later
     """
-    from service.cli.tables import change_table
+    from service.job_tables import change_table
     from service.jobs import hold
     from service.selector import condition
     from service.store import open_database

@@ -27,7 +27,7 @@ def command(*, selectors: tuple[str, ...], follow: bool, format: Format) -> None
     \b
     dq logs 142 -f
     """
-    from service.cli.tables import log_table
+    from service.job_tables import log_table
     from service.queries import list_log, measure_progress
     from service.selector import condition
     from service.store import open_database

@@ -7,10 +7,11 @@ from typing import Any, TypeVar
 import click
 
 from models.datasets import DATASETS
+from models.errors import UsageError
 from service.selector import GRAMMAR
+from service.spelling import read_seed_range
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-_MOST_SEEDS = 100_000
 #: What SQL counts with: from 1 to the largest of its integers, of ids as of rows.
 COUNT = click.IntRange(1, 2**31 - 1)
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -44,14 +45,10 @@ class Seeds(click.ParamType[tuple[int, ...]]):
         """Return the seeds."""
         if isinstance(value, tuple):
             return value
-        found = re.fullmatch(r"(?:(\d{1,18})\.\.)?(\d{1,18})", value)
-        if not found:
-            self.fail(f"{value!r}: write how many (5), or from..to (0..9)", param, ctx)
-        low, high = int(found[1] or 0), int(found[2]) + (found[1] is not None)
-        if not 0 < high - low <= _MOST_SEEDS:
-            why = "holds no seed" if high <= low else f"holds more than {_MOST_SEEDS:,} seeds"
-            self.fail(f"{value!r} {why}: write how many (5), or from..to (0..9)", param, ctx)
-        return tuple(range(low, high))
+        try:
+            return read_seed_range(value)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Gpus(click.ParamType[tuple[int, ...]]):

@@ -18,7 +18,7 @@ def command(*, selectors: tuple[str, ...], format: Format) -> None:
     dq release tag:later
     """
     from service.broker import Broker
-    from service.cli.tables import change_table
+    from service.job_tables import change_table
     from service.jobs import release
     from service.selector import condition
     from service.store import open_database

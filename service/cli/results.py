@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
 
     from models.database import Database
-    from service.cli.tables import Choice
+    from service.job_tables import Choice
     from service.pages import Request
 
 
@@ -63,45 +63,34 @@ def command(
     dq results --compare s7
     dq results --where 'keep[0] == 0.9 and valid_acc > 0.98' --sort valid_acc
     """
-    from service.cli.tables import Choice
     from service.comparison import compare as compare_runs
     from service.comparison_table import comparison_table
+    from service.job_tables import Choice
     from service.moment import read_metric, read_moment
     from service.pages import Request, read_sort
     from service.queries import list_runs
+    from service.selection import select
     from service.store import open_database
 
-    database, which = open_database(Settings.load()), _select(selectors, where)
+    database, which = open_database(Settings.load()), select(selectors, where)
     metric, moment = read_metric(metric), read_moment(at)
     if plot:
         _plot(database, which, metric, plot)
     if curves:
         _draw_curves(database, which, metric, format)
     elif compare:
-        runs = list_runs(database, which, moment)
-        table = comparison_table(compare_runs(runs, metric, baseline, mix=mix), str(moment))
-        emit(table, format)
+        compared = compare_runs(list_runs(database, which, moment), metric, baseline, mix=mix)
+        emit(comparison_table(compared, str(moment)), format)
     elif not plot:
         order = read_sort(sort or (metric if top else "id"))
         request = Request(order, top or limit, moment, after)
         columns = Choice(tuple(cols.split(",")) if cols else None, only_changed)
         if not _list(database, which, request, columns, format):
-            nothing_yet = not (selectors or where or after)
-            say(
-                "There are no jobs yet. Type: dq submit"
-                if nothing_yet
-                else "There are no such jobs."
-            )
+            _say_none(is_all=not (selectors or where or after))
 
 
-def _select(selectors: tuple[str, ...], where: str | None) -> "ColumnElement[bool]":
-    from service.selector import condition
-
-    if where is None:
-        return condition(selectors)
-    from service.where import condition as parse
-
-    return condition(selectors) & parse(where)
+def _say_none(*, is_all: bool) -> None:
+    say("There are no jobs yet. Type: dq submit" if is_all else "There are no such jobs.")
 
 
 def _list(
@@ -112,7 +101,7 @@ def _list(
     format: Format,
 ) -> bool:
     """Print a page; return whether it holds a job."""
-    from service.cli.tables import job_table
+    from service.job_tables import job_table
     from service.pages import read_page
 
     page = read_page(database, which, request)

@@ -19,7 +19,7 @@ def command(*, selectors: tuple[str, ...], from_scratch: bool, format: Format) -
     dq retry state:failed
     """
     from service.broker import Broker
-    from service.cli.tables import change_table
+    from service.job_tables import change_table
     from service.jobs import retry
     from service.selector import condition
     from service.store import open_database

@@ -18,7 +18,7 @@ def command(*, job_id: int, why: bool, format: Format) -> None:
     \b
     dq show 142 --why
     """
-    from service.cli.tables import attempt_table, detail_table, epoch_table, reason_table
+    from service.job_tables import attempt_table, detail_table, epoch_table, reason_table
     from service.queries import explain_wait, show_job
     from service.store import open_database
 

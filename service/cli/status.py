@@ -12,7 +12,7 @@ from service.report import Column, Format, Table
 def command(*, format: Format) -> None:
     """Show how many jobs are in each state, and those that run."""
     from models.state import JobState
-    from service.cli.tables import job_table
+    from service.job_tables import job_table
     from service.queries import count_states, is_paused, list_jobs, list_workers
     from service.selector import condition
     from service.store import open_database

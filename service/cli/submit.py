@@ -13,9 +13,10 @@ from models.settings import Settings
 from models.spec import ExperimentSpec
 from service.cli.output import count, emit, format_option, say
 from service.cli.parameters import COUNT, Duration
-from service.cli.spec_options import read_grid, read_seeds, spec_options, warn_of_low_keep
+from service.cli.spec_options import spec_options
 from service.grid import Grid, build, gather, repeat, sample
 from service.report import Format
+from service.typed_grid import read_grid, read_seeds, warn_of_low_keep
 
 if TYPE_CHECKING:
     from models.database import Database
@@ -151,7 +152,7 @@ def _read_file(file: TextIO) -> list[ExperimentSpec]:
 
 def _preview(grid: Grid, force: bool, format: Format) -> None:
     """Print the jobs, what is known of them, and how long they will take."""
-    from service.cli.tables import spec_table
+    from service.job_tables import spec_table
 
     emit(spec_table(grid.specs), format)
     try:
@@ -187,7 +188,7 @@ def _say_prospects(database: "Database", grid: Grid, force: bool) -> None:
 
 def _submit(specs: Sequence[ExperimentSpec], order: "Order", wait: bool, format: Format) -> None:
     from service.broker import Broker
-    from service.cli.tables import submitted_table
+    from service.job_tables import submitted_table
     from service.jobs import submit
     from service.store import open_database
 

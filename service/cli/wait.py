@@ -42,7 +42,7 @@ def wait_and_report(
     """Wait for the jobs, print them, and exit with 1 unless all succeeded."""
     from models.state import JobState
     from service.cli.progress_view import ProgressView
-    from service.cli.tables import job_table
+    from service.job_tables import job_table
     from service.queries import list_jobs, list_workers
     from service.selector import ids_condition
     from service.waiting import wait

@@ -32,7 +32,7 @@ def command(*, selectors: tuple[str, ...]) -> None:
 
 def _watch(database: "Database", which: "ColumnElement[bool]") -> None:
     from service.cli.progress_view import ProgressView
-    from service.cli.tables import job_table
+    from service.job_tables import job_table
     from service.queries import list_ids, list_jobs
     from service.selector import ids_condition
     from service.waiting import wait

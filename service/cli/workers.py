@@ -11,7 +11,7 @@ from service.report import Format
 @format_option
 def command(*, format: Format) -> None:
     """List the workers: host, device, current job, last heartbeat."""
-    from service.cli.tables import worker_table
+    from service.job_tables import worker_table
     from service.queries import list_workers
     from service.store import open_database
 

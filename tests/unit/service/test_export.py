@@ -19,11 +19,11 @@ from models.errors import DqError, UsageError
 from models.metrics import EpochMetrics
 from models.spec import ExperimentSpec
 from models.state import JobState
-from service.cli.tables import job_table
 from service.comparison import Run, compare
 from service.comparison_table import comparison_table
 from service.export.files import epoch_table, to_text, write_parquet, write_text
 from service.export.mlflow import Experiment, Server
+from service.job_tables import job_table
 from service.queries import Curve, JobDetail, JobRow
 from service.report import Column, Table
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from models.spec import ExperimentSpec
-from service.cli.tables import repeat_line
+from service.job_tables import repeat_line
 
 #: A spec, and for each field a value that makes another one of it.
 SMALL = {"hidden": (8, 8), "batch_size": 100}

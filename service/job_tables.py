@@ -1,4 +1,4 @@
-"""The tables that commands print, but for the comparison."""
+"""The tables that commands and pages show, but for the comparison."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
