@@ -6,7 +6,7 @@ from typing import Literal, Self
 from urllib.parse import quote, urlsplit
 
 from platformdirs import user_cache_path, user_data_path
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models.errors import UsageError
@@ -48,6 +48,12 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field(
         default="text", description="how a worker logs: text, or json, an object a line"
     )
+    web_token: SecretStr = Field(
+        default=SecretStr(""), description="what lets its bearer act on the page and by REST"
+    )
+    web_token_file: Path | None = Field(
+        default=None, description="a file that holds that token, as a container's secret is given"
+    )
 
     @classmethod
     def load(cls) -> Self:
@@ -64,12 +70,17 @@ class Settings(BaseSettings):
             first = error.errors()[0]
             field = str(first["loc"][0])
             # A URL is not repeated: it may hold a password.
-            value = "" if field.endswith("_url") else f"={first['input']}"
+            value = "" if field.endswith(("_url", "_token")) else f"={first['input']}"
             what = first["msg"].removeprefix("Value error, ")
             raise UsageError(f"DQ_{field.upper()}{value}: {what}") from None
 
     @field_validator(
-        "home", "data_dir", "checkpoint_dir", "database_password_file", "broker_password_file"
+        "home",
+        "data_dir",
+        "checkpoint_dir",
+        "database_password_file",
+        "broker_password_file",
+        "web_token_file",
     )
     @classmethod
     def _make_absolute(cls, path: Path | None) -> Path | None:

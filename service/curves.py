@@ -69,6 +69,8 @@ class MeanCurve:
     #: Seeds with one epoch at least.
     n: int
     points: tuple[Point, ...]
+    #: The curves behind the means, one a seed.
+    runs: tuple[Curve, ...] = ()
 
     @property
     def last(self) -> Point:
@@ -211,7 +213,7 @@ def _mean_curve(
     for epoch in (epoch for curve in curves for epoch in curve.epochs):
         figures.setdefault(epoch.epoch, []).append(float(getattr(epoch, metric)))
     points = tuple(_point(epoch, figures[epoch], metric) for epoch in sorted(figures))
-    return MeanCurve(configuration, label, len(curves), points)
+    return MeanCurve(configuration, label, len(curves), points, tuple(curves))
 
 
 def _point(epoch: int, figures: Sequence[float], metric: str) -> Point:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from models.errors import UsageError
+from models.metrics import EpochMetrics
 from service.curves import LEAST_SEEDS, CurveSet, MeanCurve, Point, average
 from service.export.extras import needing
 from service.export.whole import writing_whole
@@ -57,6 +58,45 @@ def save_plot(curves: Sequence[Curve], metric: str, path: Path) -> None:
     averaged = average(curves, metric)
     with writing_whole(path) as part:
         draw(averaged, part)
+
+
+def draw_figure(
+    curves: CurveSet, *, with_runs: bool = False, is_log: bool = False
+) -> Mapping[str, Any]:
+    """Return the plot as plotly.js takes it: its data and its layout.
+
+    `with_runs` adds a thin line for each seed; `is_log` makes the metric's axis logarithmic.
+    """
+    traces: list[Mapping[str, Any]] = []
+    for curve, style in _style(curves):
+        traces += _traces(curve, style, curves.metric)
+        if with_runs:
+            traces.append(_trace_runs(curve, style, curves.metric))
+    return {"data": traces, "layout": _layout(curves, is_log=is_log)}
+
+
+def draw_run(
+    epochs: Sequence[EpochMetrics], kind: Literal["accuracy", "loss"]
+) -> Mapping[str, Any]:
+    """Return one run's accuracies or losses by epoch as a figure of plotly.js."""
+    parts = (
+        ("valid", "Validation", _Style(_COLORS[2], "solid")),
+        ("train", "Last batch in training", _Style(_COLORS[4], "dot")),
+    )
+    traces = [
+        {
+            "x": [epoch.epoch for epoch in epochs],
+            "y": [getattr(epoch, f"{part}_{kind}") for epoch in epochs],
+            "name": title,
+            "hovertemplate": "epoch %{x}: %{y:.4f}",
+            "mode": "lines+markers",
+            "line": {"color": style.color, "dash": style.dash},
+            "marker": {"size": 5},
+        }
+        for part, title, style in parts
+    ]
+    unit = "fraction" if kind == "accuracy" else "nats"
+    return {"data": traces, "layout": _frame(kind.capitalize(), f"{kind.capitalize()} ({unit})")}
 
 
 def _draw_with_matplotlib(curves: CurveSet, path: Path, *, format: str) -> None:
@@ -125,11 +165,8 @@ def _write_words(axes: "Axes", curves: CurveSet) -> None:
 def _draw_with_plotly(curves: CurveSet, path: Path) -> None:
     with needing("plotly", "plot", "A plot as .html"):
         from plotly.io import to_html
-    traces = [
-        trace for curve, style in _style(curves) for trace in _traces(curve, style, curves.metric)
-    ]
     page = to_html(
-        {"data": traces, "layout": _layout(curves)},
+        draw_figure(curves),
         config={"displaylogo": False, "responsive": True, "showSendToCloud": False},
         include_plotlyjs=True,  # the whole script, out of the wheel: the page needs no network
         default_height="95vh",
@@ -165,18 +202,43 @@ def _traces(curve: MeanCurve, style: _Style, metric: str) -> Iterator[Mapping[st
     }
 
 
-def _layout(curves: CurveSet) -> Mapping[str, Any]:
+def _trace_runs(curve: MeanCurve, style: _Style, metric: str) -> Mapping[str, Any]:
+    """Make one line of all runs, with a gap after each."""
+    epochs = [epoch for run in curve.runs for epoch in (*run.epochs, None)]
+    jobs = [f"job {run.job_id}, seed {run.spec.seed}" for run in curve.runs for _ in run.epochs]
+    gaps = iter(jobs)
+    return {
+        "x": [epoch and epoch.epoch for epoch in epochs],
+        "y": [epoch and getattr(epoch, metric) for epoch in epochs],
+        "text": [epoch and next(gaps) for epoch in epochs],
+        "hovertemplate": f"%{{text}}, epoch %{{x}}: %{{y:{_hover_format(metric)}}}<extra></extra>",
+        "mode": "lines",
+        "line": {"color": style.color, "width": 1},
+        "opacity": 0.45,
+        "legendgroup": curve.configuration,
+        "showlegend": False,
+    }
+
+
+def _layout(curves: CurveSet, *, is_log: bool = False) -> Mapping[str, Any]:
     heading, common, how = map(html.escape, (*curves.title, _explain(curves)))
+    layout = _frame(heading, curves.axis)
+    layout["title"]["subtitle"] = {"text": f"{common}<br>{how}"}
+    is_cut = curves.is_cut and not is_log
+    layout["yaxis"]["range"] = list(_axis_range(curves)) if is_cut else None
+    if is_log:
+        layout["yaxis"]["type"] = "log"
+    return layout
+
+
+def _frame(title: str, axis_title: str) -> dict[str, Any]:
+    """Make the layout that all figures have in common."""
     axis = {"gridcolor": _GRID, "linecolor": _INK, "zeroline": False}
     return {
-        "title": {"text": heading, "subtitle": {"text": f"{common}<br>{how}"}},
+        "title": {"text": title},
         "margin": {"t": 110},
         "xaxis": {**axis, "title": {"text": "Epoch"}},
-        "yaxis": {
-            **axis,
-            "title": {"text": curves.axis},
-            "range": list(_axis_range(curves)) if curves.is_cut else None,
-        },
+        "yaxis": {**axis, "title": {"text": axis_title}},
         "font": {"color": _INK, "family": "sans-serif"},
         "plot_bgcolor": "white",
         "hovermode": "closest",

@@ -101,32 +101,34 @@ def clean(text: str, ascii: bool = False) -> str:
     return shown.translate(_ASCII).encode("ascii", "backslashreplace").decode()
 
 
-def _value(row: Any, name: str) -> Any:
+def get_value(row: Any, name: str) -> Any:
+    """Return a row's value of that name."""
     return row[name] if isinstance(row, Mapping) else getattr(row, name)
 
 
-def _cell(row: Any, column: Column, ascii: bool) -> str:
-    value = _value(row, column.name)
+def spell_cell(row: Any, column: Column, ascii: bool = False) -> str:
+    """Write a row's value in a column as people see it; a dash for what is not there."""
+    value = get_value(row, column.name)
     return clean("—" if value is None else column.spell(value), ascii)
 
 
 def _render_json(table: Table) -> str:
-    rows = [{name: _value(row, name) for name in table.raw_fields} for row in table.rows]
+    rows = [{name: get_value(row, name) for name in table.raw_fields} for row in table.rows]
     value = rows if table.json_value is None else table.json_value
-    return json.dumps(_jsonable(value), indent=2, allow_nan=False)
+    return json.dumps(jsonable(value), indent=2, allow_nan=False)
 
 
 def to_json_line(value: Any) -> str:
     """Write a value as JSON in one line, NaN and infinity as null."""
-    return json.dumps(_jsonable(value), allow_nan=False)
+    return json.dumps(jsonable(value), allow_nan=False)
 
 
-def _jsonable(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
     """Return a value of JSON's own kinds; NaN and infinity have none and become null."""
     if isinstance(value, Mapping):
-        return {str(key): _jsonable(item) for key, item in value.items()}
+        return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_jsonable(item) for item in value]
+        return [jsonable(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, datetime):
@@ -135,7 +137,7 @@ def _jsonable(value: Any) -> Any:
 
 
 def _render_csv(table: Table) -> str:
-    rows = [[_csv_cell(_value(row, name)) for name in table.raw_fields] for row in table.rows]
+    rows = [[_csv_cell(get_value(row, name)) for name in table.raw_fields] for row in table.rows]
     return "\n".join(_csv_line(cells) for cells in (table.raw_fields, *rows))
 
 
@@ -151,7 +153,7 @@ def _csv_cell(value: Any) -> Any:
 
     The rule is OWASP's "CSV injection": https://owasp.org/www-community/attacks/CSV_Injection
     """
-    value = _jsonable(value)
+    value = jsonable(value)
     if isinstance(value, int | float) or value is None:
         return value
     text = ",".join(str(item) for item in value) if isinstance(value, list) else str(value)
@@ -162,7 +164,9 @@ def _csv_cell(value: Any) -> Any:
 def _render_markdown(table: Table, ascii: bool) -> str:
     head = [_escape(clean(column.title, ascii)) for column in table.columns]
     rule = ["---:" if column.align == "right" else "---" for column in table.columns]
-    body = [[_escape(_cell(row, column, ascii)) for column in table.columns] for row in table.rows]
+    body = [
+        [_escape(spell_cell(row, column, ascii)) for column in table.columns] for row in table.rows
+    ]
     lines = [f"| {' | '.join(cells)} |" for cells in (head, rule, *body)]
     title = [_escape(clean(line, ascii)) for line in table.title]
     notes = [f"- {_escape(clean(note, ascii))}" for note in table.footnotes]
@@ -257,5 +261,5 @@ def _build_cell(row: Any, column: Column, ascii: bool) -> Any:
     """Build a rich text, which unlike a string is never read as markup."""
     from rich.text import Text
 
-    value = _value(row, column.name)
-    return Text(_cell(row, column, ascii), style="" if value is None else column.style(value))
+    value = get_value(row, column.name)
+    return Text(spell_cell(row, column, ascii), style="" if value is None else column.style(value))

@@ -18,6 +18,7 @@ COMMANDS = {
     "submit": "Queue experiments: a grid of specs times seeds.",
     "worker": "Run jobs on this host until told to stop.",
     "up": "Start all that runs jobs here: Redis and a worker.",
+    "web": "Serve the queue, results and comparisons as pages and by REST.",
     "status": "Show the queue: jobs by state, and what runs now.",
     "wait": "Wait until jobs have ended.",
     "watch": "Show how far jobs are, live.",

@@ -153,12 +153,13 @@ def _read_file(file: TextIO) -> list[ExperimentSpec]:
 def _preview(grid: Grid, force: bool, format: Format) -> None:
     """Print the jobs, what is known of them, and how long they will take."""
     from service.job_tables import spec_table
+    from service.prospects import foresee
 
     emit(spec_table(grid.specs), format)
     try:
         database = _find_database()
-        if database:
-            _say_prospects(database, grid, force)
+        for sentence in foresee(database, grid.specs, is_forced=force) if database else ():
+            say(sentence)
     except (DatabaseUnreachable, SchemaOutdated) as error:
         say(f"What is known already cannot be told: {error}")
 
@@ -171,19 +172,6 @@ def _find_database() -> "Database | None":
     if settings.is_database_embedded and not (settings.home / "dq.sqlite").exists():
         return None
     return open_database(settings)
-
-
-def _say_prospects(database: "Database", grid: Grid, force: bool) -> None:
-    from service.estimate import estimate
-    from service.known import find_known, key
-
-    with database.reading() as session:
-        known = {} if force else find_known(session, grid.specs)
-    new = [spec for spec in grid.specs if key(spec) not in known]
-    if known:
-        finished = sum(job.is_finished for job in known.values())
-        say(f"{finished} finished already, {len(known) - finished} queued or running, not again.")
-    say(str(estimate(database, new)) if new else "Nothing is left to run.")
 
 
 def _submit(specs: Sequence[ExperimentSpec], order: "Order", wait: bool, format: Format) -> None:

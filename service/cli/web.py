@@ -1,0 +1,38 @@
+"""`dq web`: the page where people look."""
+
+import signal
+
+import click
+
+from models.settings import Settings
+from service.cli.output import say
+
+
+@click.command
+@click.option("--host", default="127.0.0.1", help="The address to bind.", show_default=True)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8765, help="0 takes any.", show_default=True
+)
+@click.option("--allow-host", "names", multiple=True, help="A name that browsers call it by.")
+def command(*, host: str, port: int, names: tuple[str, ...]) -> None:
+    """Serve the queue, sweeps, jobs and comparisons as pages and by REST, until Ctrl-C.
+
+    Looking needs no token; acting does. On this host alone one is drawn, and the address that is
+    printed brings it. To be reached from other hosts set DQ_WEB_TOKEN or DQ_WEB_TOKEN_FILE.
+
+    \b
+    dq web --port 8765
+    """
+    from service.export.extras import needing
+
+    with needing("fastapi", "web", "The page"):
+        from service.web.server import WebServer
+
+    # Blocked before any thread starts: none takes them, and `sigwait` has them whenever they came.
+    stopping = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    signal.pthread_sigmask(signal.SIG_BLOCK, stopping)
+    with WebServer(Settings.load(), host, port, names) as web:
+        say(f"dq is at {web.url}. Ctrl-C stops it.")
+        say(f"To act, open: {web.login_url}")
+        signal.sigwait(stopping)
+    say("The page is down.")

@@ -1,0 +1,100 @@
+"""Who may act: whoever bears the token, and a browser's session that no other site can ride on."""
+
+import hashlib
+import hmac
+import ipaddress
+import secrets
+import time
+from dataclasses import dataclass
+from functools import cached_property
+
+from models.errors import UsageError
+from models.settings import Settings
+
+#: A shorter one could be guessed.
+LEAST_TOKEN = 16
+_SESSION_SECONDS = 12 * 3600
+
+
+@dataclass(frozen=True)
+class Access:
+    """The token of one server, and the sessions it opened, which it need not remember."""
+
+    token: str
+
+    def admits(self, token: str) -> bool:
+        """Whether this is the token."""
+        return hmac.compare_digest(token.encode(), self.token.encode())
+
+    @cached_property
+    def cookie(self) -> str:
+        """The session cookie's name: browsers share cookies between the ports of a host."""
+        return f"dq-{hashlib.sha256(self.token.encode()).hexdigest()[:8]}"
+
+    def open_session(self) -> str:
+        """Return the value of a new session's cookie."""
+        session = f"{int(time.time()) + _SESSION_SECONDS}.{secrets.token_hex(8)}"
+        return f"{session}.{self._sign('session', session)}"
+
+    def is_open(self, cookie: str) -> bool:
+        """Whether a cookie's session was opened by this token, and not too long ago."""
+        session, _, signature = cookie.rpartition(".")
+        if not hmac.compare_digest(signature.encode(), self._sign("session", session).encode()):
+            return False
+        return int(session.partition(".")[0]) > time.time()
+
+    def stamp(self, cookie: str) -> str:
+        """Return what a session's forms must carry, which another site cannot know."""
+        return self._sign("form", cookie)
+
+    def bears_stamp(self, cookie: str, stamp: str) -> bool:
+        """Whether a form was written for this session."""
+        return hmac.compare_digest(stamp.encode(), self.stamp(cookie).encode())
+
+    def _sign(self, purpose: str, text: str) -> str:
+        message = f"{purpose}:{text}".encode()
+        return hmac.new(self.token.encode(), message, hashlib.sha256).hexdigest()
+
+
+def open_access(settings: Settings, host: str) -> Access:
+    """Return who may act on a server bound to `host`.
+
+    Without a configured token one is drawn, for this host alone. Raises UsageError for a token
+    that is too short, and where other hosts can reach a server that has none.
+    """
+    token = _read_token(settings)
+    if token and len(token) < LEAST_TOKEN:
+        raise UsageError(
+            f"The web token has {len(token)} characters: give at least {LEAST_TOKEN}, "
+            "as `openssl rand -hex 16` does"
+        )
+    if not token and not is_loopback(host):
+        raise UsageError(
+            f"--host {host} can be reached from other hosts: set DQ_WEB_TOKEN or "
+            "DQ_WEB_TOKEN_FILE to a secret, as `openssl rand -hex 16` draws one"
+        )
+    return Access(token or secrets.token_urlsafe(24))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this host reaches what is bound to that address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _read_token(settings: Settings) -> str:
+    if token := settings.web_token.get_secret_value():
+        return token
+    if settings.web_token_file is None:
+        return ""
+    try:
+        token = settings.web_token_file.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"DQ_WEB_TOKEN_FILE={settings.web_token_file}: {error}") from error
+    if not token:
+        raise UsageError(f"DQ_WEB_TOKEN_FILE={settings.web_token_file} is empty")
+    return token

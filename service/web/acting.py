@@ -1,0 +1,45 @@
+"""What a person does to jobs from the page or by REST: the use-cases of `service.jobs`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+from sqlalchemy import ColumnElement
+
+from models.errors import UsageError
+from models.spec import ExperimentSpec
+from service import jobs
+from service.jobs import Change, Order, Submitted
+from service.selector import condition
+from service.web.here import Here, new_submit_token
+
+Action = Literal["cancel", "retry", "hold", "release"]
+
+#: One request changes at most so many jobs' worth of specs.
+MOST_SPECS = 1000
+
+
+def act(here: Here, action: Action, selector: str) -> list[Change]:
+    """Do something to the jobs that a selector names; raise UsageError if it names none."""
+    words = [part.strip() for part in selector.split(",") if part.strip()]
+    if not words:
+        raise UsageError("Name the jobs: an id (142), a range (140..151), a sweep (s7), tag:NAME")
+    return _ACTIONS[action](here, condition(words))
+
+
+def submit(
+    here: Here, specs: Sequence[ExperimentSpec], order: Order, token: str | None = None
+) -> Submitted:
+    """Queue specs; raise UsageError for none, or for more than one request may bring."""
+    if not 0 < len(specs) <= MOST_SPECS:
+        raise UsageError(
+            f"{len(specs):,} jobs: submit 1 to {MOST_SPECS:,} at a time, or type: dq submit"
+        )
+    return jobs.submit(here.database, here.broker, specs, order, token or new_submit_token())
+
+
+_ACTIONS: Mapping[Action, Callable[[Here, ColumnElement[bool]], list[Change]]] = {
+    "cancel": lambda here, which: jobs.cancel(here.database, which),
+    "retry": lambda here, which: jobs.retry(here.database, here.broker, which, from_scratch=False),
+    "hold": lambda here, which: jobs.hold(here.database, which),
+    "release": lambda here, which: jobs.release(here.database, here.broker, which),
+}

@@ -1,0 +1,198 @@
+"""REST under /api/v1: the reads of the command line, and its actions for who bears the token."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, Path, Query
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.database import Database
+from models.errors import UsageError
+from models.message import Priority
+from models.spec import ExperimentSpec
+from models.tables import Job
+from service import jobs
+from service.comparison import Comparison
+from service.curves import CurveSet
+from service.grid import gather, repeat
+from service.jobs import Change, Order, Submitted
+from service.pages import Page
+from service.queries import (
+    JobDetail,
+    LogRow,
+    WorkerRow,
+    count_jobs,
+    list_log,
+    list_workers,
+    show_job,
+)
+from service.queue import Queue, read_queue
+from service.report import jsonable
+from service.sweeps import SweepPage, SweepRequest, read_sweeps
+from service.web import acting
+from service.web.acting import Action
+from service.web.asking import MOST_ID, ComparisonAsk, PageAsk, Selection
+from service.web.here import Ours, bearing_token
+from service.web.problems import ANSWERS, FORBIDDEN, MISSING, NotThere
+
+
+class StrictJson(JSONResponse):
+    """JSON without NaN and infinity, which are none; they become null."""
+
+    def render(self, content: Any) -> bytes:
+        """Write a value."""
+        return super().render(jsonable(content))
+
+
+api = APIRouter(prefix="/api/v1", responses=ANSWERS, default_response_class=StrictJson)
+actions = APIRouter(
+    prefix="/api/v1",
+    dependencies=[Depends(bearing_token)],
+    responses={**ANSWERS, **FORBIDDEN},
+    default_response_class=StrictJson,
+)
+
+Id = Annotated[int, Path(ge=1, le=MOST_ID)]
+Limit = Annotated[int, Query(ge=1, le=500)]
+After = Annotated[int, Query(ge=0, le=MOST_ID)]
+Chosen = Annotated[Selection, Depends()]
+
+
+class ComparisonAnswer(BaseModel):
+    """A comparison, with the words that `dq results --compare` puts around it."""
+
+    title: tuple[str, ...]
+    #: The conclusion first.
+    notes: tuple[str, ...]
+    comparison: Comparison
+
+
+class Selector(BaseModel):
+    """The jobs that something is to be done to."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    jobs: Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00]+$")]
+
+
+class SubmitRequest(BaseModel):
+    """The specs of a sweep, and what all its jobs have in common."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    specs: Annotated[list[ExperimentSpec], Field(min_length=1, max_length=acting.MOST_SPECS)]
+    #: Repeat each configuration with each of these seeds.
+    seeds: Annotated[list[int], Field(max_length=acting.MOST_SPECS)] | None = None
+    name: Annotated[str, Field(max_length=200)] | None = None
+    tags: Annotated[list[str], Field(max_length=20)] = []
+    priority: Priority = Priority.NORMAL
+    timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    #: Run again what is finished or queued already.
+    force: bool = False
+    #: Drawn by the client: a request that is sent twice with it submits once.
+    token: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None = None
+
+    @property
+    def order(self) -> Order:
+        """What the submit asks for besides the specs."""
+        return Order(
+            name=self.name,
+            tags=tuple(self.tags),
+            priority=self.priority,
+            timeout_seconds=self.timeout_seconds,
+            reuse=not self.force,
+        )
+
+
+@api.get("/queue")
+def get_queue(here: Ours, limit: Limit = 20) -> Queue:
+    """Tell what runs and how long still, what comes next, and who works."""
+    return read_queue(here.database, limit)
+
+
+@api.get("/workers")
+def get_workers(here: Ours) -> list[WorkerRow]:
+    """List the workers; one whose heartbeat is older than 15 seconds is taken for dead."""
+    return list_workers(here.database)
+
+
+@api.get("/sweeps")
+def get_sweeps(
+    here: Ours,
+    chosen: Chosen,
+    limit: Annotated[int, Query(ge=1, le=100)] = 25,
+    after: Annotated[int | None, Query(ge=0, le=MOST_ID)] = None,
+    oldest_first: bool = False,
+) -> SweepPage:
+    """List the sweeps that made the jobs, a page at a time."""
+    request = SweepRequest(limit, not oldest_first, after)
+    return read_sweeps(here.database, None if chosen.is_all else chosen.condition, request)
+
+
+@api.get("/jobs")
+def get_jobs(here: Ours, ask: Annotated[PageAsk, Depends()]) -> Page:
+    """List jobs with their metrics, a page at a time."""
+    return ask.read(here.database)
+
+
+@api.get("/jobs/{job_id}", responses=MISSING)
+def get_job(here: Ours, job_id: Id) -> JobDetail:
+    """Tell all that is known of a job: its spec, epochs, attempts and tags."""
+    return find_job(here.database, job_id)
+
+
+@api.get("/jobs/{job_id}/log", responses=MISSING)
+def get_log(here: Ours, job_id: Id, after: After = 0, limit: Limit = 100) -> list[LogRow]:
+    """List what happened to a job after the line of that id, oldest first."""
+    if not count_jobs(here.database, Job.id == job_id):
+        raise NotThere(f"There is no job {job_id}.")
+    return list_log(here.database, Job.id == job_id, after, limit)
+
+
+@api.get("/comparison")
+def get_comparison(here: Ours, ask: Annotated[ComparisonAsk, Depends()]) -> ComparisonAnswer:
+    """Compare configurations, as dq results --compare does."""
+    comparison = ask.read(here.database)
+    table = ask.tabulate(comparison)
+    return ComparisonAnswer(title=table.title, notes=table.footnotes, comparison=comparison)
+
+
+@api.get("/curves")
+def get_curves(here: Ours, ask: Annotated[ComparisonAsk, Depends()]) -> CurveSet:
+    """Average learning curves over seeds, and list those they are of."""
+    return ask.read_curves(here.database)
+
+
+@actions.post("/sweeps", status_code=201)
+def post_sweep(here: Ours, wanted: SubmitRequest) -> Submitted:
+    """Submit a sweep; what is finished or queued already is not run again."""
+    grid = repeat(wanted.specs, wanted.seeds) if wanted.seeds else gather(wanted.specs)
+    return acting.submit(here, grid.specs, wanted.order, wanted.token)
+
+
+@actions.post("/jobs/{action}")
+def post_action(here: Ours, action: Action, chosen: Annotated[Selector, Body()]) -> list[Change]:
+    """Cancel, retry, hold or release jobs; tell what became of each."""
+    return acting.act(here, action, chosen.jobs)
+
+
+@actions.post("/queue/pause")
+def post_pause(here: Ours) -> Queue:
+    """Keep all workers from taking jobs."""
+    jobs.pause(here.database)
+    return read_queue(here.database)
+
+
+@actions.post("/queue/resume")
+def post_resume(here: Ours) -> Queue:
+    """Let workers take jobs again."""
+    jobs.resume(here.database, here.broker)
+    return read_queue(here.database)
+
+
+def find_job(database: Database, job_id: int) -> JobDetail:
+    """Return a job; raise NotThere if there is none of that id."""
+    try:
+        return show_job(database, job_id)
+    except UsageError:
+        raise NotThere(f"There is no job {job_id}. Look in the list of jobs.") from None

@@ -1,0 +1,41 @@
+"""The application: routes, the gate before them, and errors in one shape."""
+
+from collections.abc import Callable, Iterable
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from models.database import Database
+from models.settings import Settings
+from service.web import api, health, pages, static_files, streams
+from service.web.access import Access
+from service.web.gate import Gate
+from service.web.here import Here
+from service.web.problems import answer_errors
+
+
+def make_app(
+    settings: Settings,
+    database: Database,
+    access: Access,
+    names: Iterable[str] = (),
+    is_stopping: Callable[[], bool] = lambda: False,
+) -> FastAPI:
+    """Return the application for whoever serves it; it answers to `names` besides its own."""
+    app = FastAPI(
+        title="dq",
+        version=version("dq"),
+        summary="A job queue for dropout experiments.",
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,  # these pages load their scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.here = Here(settings, database, access, is_stopping)
+    app.state.pulse = streams.Pulse()
+    routers = (api.api, api.actions, health.router, streams.router, static_files.router)
+    for router in (*routers, pages.router):
+        app.include_router(router)
+    answer_errors(app)
+    app.add_middleware(Gate, names=tuple(names))
+    return app

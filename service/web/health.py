@@ -1,0 +1,63 @@
+"""Whether the server lives, and whether it can serve: for whoever starts and watches it."""
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
+from redis import Redis
+from redis.exceptions import RedisError
+
+from models.errors import DqError
+from models.settings import Settings
+from service.web.here import Here, Ours
+
+router = APIRouter(tags=["health"])
+
+_SECONDS = 2.0
+
+
+class Health(BaseModel):
+    """It answers."""
+
+    status: str
+
+
+class Readiness(BaseModel):
+    """Whether what it needs answers: "ok", or what is wrong."""
+
+    database: str
+    redis: str
+
+
+@router.get("/healthz")
+async def healthz() -> Health:
+    """Tell that the server lives."""
+    return Health(status="ok")
+
+
+@router.get("/readyz", responses={503: {"model": Readiness, "description": "Something is down"}})
+def readyz(here: Ours, response: Response) -> Readiness:
+    """Tell whether the database and Redis answer."""
+    found = Readiness(database=_ask_database(here), redis=_ask_redis(here.settings))
+    if {found.database, found.redis} != {"ok"}:
+        response.status_code = 503
+    return found
+
+
+def _ask_database(here: Here) -> str:
+    try:
+        here.database.check_schema()
+    except DqError as error:
+        return str(error)
+    return "ok"
+
+
+def _ask_redis(settings: Settings) -> str:
+    """Ask Redis; the embedded one need not run, since a submit starts it."""
+    if settings.is_broker_embedded:
+        return "ok"
+    url = settings.broker_url.replace("redis+socket://", "unix://", 1)  # Celery's word for it
+    try:
+        with Redis.from_url(url, socket_timeout=_SECONDS, socket_connect_timeout=_SECONDS) as it:
+            it.ping()
+    except (RedisError, OSError, ValueError) as error:
+        return f"Redis does not answer: {type(error).__name__}"
+    return "ok"

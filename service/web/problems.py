@@ -1,0 +1,105 @@
+"""Errors in one shape: JSON for programs, a page for people, a sentence in both."""
+
+import logging
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from models.errors import BrokerUnreachable, DatabaseUnreachable, DqError, SchemaOutdated
+from service.web.gate import BodyTooLarge
+from service.web.here import find_here
+
+log = logging.getLogger(__name__)
+
+_UNAVAILABLE = (DatabaseUnreachable, BrokerUnreachable, SchemaOutdated)
+
+
+class Problem(BaseModel):
+    """What went wrong, and in `detail` what to do about it."""
+
+    status: int
+    title: str
+    detail: str
+
+
+class NotThere(DqError):
+    """What was asked for by its number is not there."""
+
+
+#: What any route may answer besides what it is for.
+ANSWERS: dict[int | str, dict[str, object]] = {
+    400: {"model": Problem, "description": "The words make no sense together"},
+    413: {"model": Problem, "description": "The body is too large"},
+    422: {"model": Problem, "description": "A value is not of its kind"},
+    503: {"model": Problem, "description": "The database or Redis does not answer"},
+}
+MISSING: dict[int | str, dict[str, object]] = {
+    404: {"model": Problem, "description": "There is none of that number"}
+}
+FORBIDDEN: dict[int | str, dict[str, object]] = {
+    401: {"model": Problem, "description": "The token is missing or wrong"}
+}
+
+
+def answer_errors(app: FastAPI) -> None:
+    """Have the application answer every error as a problem."""
+    app.add_exception_handler(DqError, _answer)
+    app.add_exception_handler(HTTPException, _answer)
+    app.add_exception_handler(RequestValidationError, _answer)
+    app.add_exception_handler(BodyTooLarge, _answer)
+    app.add_exception_handler(Exception, _answer)
+
+
+def _answer(request: Request, error: Exception) -> Response:
+    """Describe an error, as JSON or as a page."""
+    problem = describe(error)
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    if _is_program(request):
+        return JSONResponse(problem.model_dump(), problem.status, headers)
+    page = find_here(request).render(request, "error.html", problem=problem)
+    page.status_code = problem.status
+    return page
+
+
+def _is_program(request: Request) -> bool:
+    path = request.url.path
+    return path.startswith("/api/") or path.endswith("z") or "html" not in _accepted(request)
+
+
+def _accepted(request: Request) -> str:
+    return request.headers.get("accept", "")
+
+
+def describe(error: Exception) -> Problem:
+    """Say what went wrong; of what nobody foresaw, only that it did."""
+    status, detail = _read(error)
+    return Problem(status=status, title=HTTPStatus(status).phrase, detail=detail)
+
+
+def _read(error: Exception) -> tuple[int, str]:
+    if isinstance(error, RequestValidationError):
+        return _read_validation(error)
+    if isinstance(error, HTTPException):
+        return error.status_code, error.detail
+    if isinstance(error, BodyTooLarge):
+        return 413, str(error)
+    if isinstance(error, NotThere):
+        return 404, str(error)
+    if isinstance(error, DqError):
+        return (503 if isinstance(error, _UNAVAILABLE) else 400), str(error)
+    log.error("A request failed", exc_info=error)
+    return 500, "dq itself failed at this; its server's log says how."
+
+
+def _read_validation(error: RequestValidationError) -> tuple[int, str]:
+    """Tell a value that is not of its kind (422) from some that do not go together (400)."""
+    found = error.errors()
+    first = found[0]
+    where = ".".join(str(part) for part in first["loc"] if part not in {"query", "path", "body"})
+    what = first["msg"].removeprefix("Value error, ")
+    is_sense = all(each["type"] == "value_error" for each in found)
+    return (400 if is_sense else 422), f"{where}: {what}" if where else what

@@ -1,0 +1,86 @@
+"""Serves the pages from a thread, and stops within two seconds of being told to."""
+
+import socket
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+import uvicorn
+
+from models.errors import DqError
+from models.settings import Settings
+from service.store import open_database
+from service.web.access import is_loopback, open_access
+from service.web.app import make_app
+
+DEFAULT_PORT = 8765
+#: What is not answered by then is cut off: a stream would never end by itself.
+_GRACE_SECONDS = 1
+
+
+class WebServer:
+    """The pages at an address, for the time of a `with`."""
+
+    def __init__(self, settings: Settings, host: str, port: int, names: Sequence[str] = ()) -> None:
+        """Bind the address; raise DqError if that cannot be, or would not be safe."""
+        self._host = host
+        self._access = open_access(settings, host)
+        self._is_configured = bool(settings.web_token.get_secret_value() or settings.web_token_file)
+        database = open_database(settings)
+        self._socket = _bind(host, port)
+        app = make_app(settings, database, self._access, [*names, host], self._is_stopping)
+        config = uvicorn.Config(
+            app,
+            access_log=False,  # it would hold the token of the first address
+            log_level="warning",
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+            timeout_keep_alive=30,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._serve, name="web", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """The address to look at."""
+        host = "127.0.0.1" if self._host in {"0.0.0.0", "::"} else self._host
+        shown = f"[{host}]" if ":" in host else host
+        return f"http://{shown}:{self._socket.getsockname()[1]}"
+
+    @property
+    def login_url(self) -> str:
+        """The address that lets whoever opens it act; a token that was configured is not told."""
+        if self._is_configured or not is_loopback(self._host):
+            return f"{self.url}/login"
+        return f"{self.url}/login?token={self._access.token}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
+    ) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+        self._socket.close()
+
+    def _serve(self) -> None:
+        self._server.run(sockets=[self._socket])
+
+    def _is_stopping(self) -> bool:
+        return self._server.should_exit
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+        bound.listen(128)
+    except (OSError, OverflowError) as error:
+        bound.close()
+        raise DqError(f"{host}:{port} cannot be served: {error}. Give another --port") from error
+    return bound
