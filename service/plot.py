@@ -224,10 +224,10 @@ def _layout(curves: CurveSet, *, is_log: bool = False) -> Mapping[str, Any]:
     heading, common, how = map(html.escape, (*curves.title, _explain(curves)))
     layout = _frame(heading, curves.axis)
     layout["title"]["subtitle"] = {"text": f"{common}<br>{how}"}
-    is_cut = curves.is_cut and not is_log
-    layout["yaxis"]["range"] = list(_axis_range(curves)) if is_cut else None
     if is_log:
         layout["yaxis"]["type"] = "log"
+    elif curves.is_cut:
+        layout["yaxis"]["range"] = list(_axis_range(curves))
     return layout
 
 

@@ -17,7 +17,7 @@ COMMANDS = {
     "demo": "Train the notebook's comparison here, and see the table.",
     "submit": "Queue experiments: a grid of specs times seeds.",
     "worker": "Run jobs on this host until told to stop.",
-    "up": "Start all that runs jobs here: Redis and a worker.",
+    "up": "Start all that runs jobs here: Redis, a worker and the page.",
     "web": "Serve the queue, results and comparisons as pages and by REST.",
     "status": "Show the queue: jobs by state, and what runs now.",
     "wait": "Wait until jobs have ended.",

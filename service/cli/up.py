@@ -1,21 +1,44 @@
-"""`dq up`: all that runs jobs here, until Ctrl-C."""
+"""`dq up`: all that runs jobs here, and shows them, until Ctrl-C."""
+
+from contextlib import ExitStack
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import click
 
+from models.errors import DqError
 from models.settings import Settings
 from service.cli.output import say
+
+if TYPE_CHECKING:
+    from service.web.server import WebServer
 
 
 @click.command
 @click.option("--workers", type=click.IntRange(1, 256), help="On the CPU: how many at once.")
 def command(*, workers: int | None) -> None:
-    """Start the embedded Redis and a worker; Ctrl-C stops both. Nothing queued is lost."""
+    """Start the embedded Redis, a worker and the page; Ctrl-C stops all. Nothing queued is lost."""
     from service.cli.worker import worker_arguments
     from service.local_service import LocalService
 
     settings = Settings.load()
     with LocalService(settings, worker_arguments("auto", workers), stops_redis=True) as local:
         say(f"dq is up in {settings.home}. Type in another terminal: dq submit. Ctrl-C stops it.")
-        code = local.wait()
+        with ExitStack() as page:
+            if find_spec("fastapi"):
+                say(f"To look, and to act, open: {page.enter_context(_serve(settings)).login_url}")
+            else:
+                say("There is no page without: pip install 'dq[web]'")
+            code = local.wait()
     say("dq is down.")
     raise SystemExit(code)
+
+
+def _serve(settings: Settings) -> "WebServer":
+    """Return the page's server, on the port where it always is, or else on any."""
+    from service.web.server import DEFAULT_PORT, WebServer
+
+    try:
+        return WebServer(settings, "127.0.0.1", DEFAULT_PORT)
+    except DqError:
+        return WebServer(settings, "127.0.0.1", 0)

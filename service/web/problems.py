@@ -60,7 +60,8 @@ def _answer(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
     if _is_program(request):
         return JSONResponse(problem.model_dump(), problem.status, headers)
-    page = find_here(request).render(request, "error.html", problem=problem)
+    asked = dict(request.query_params)
+    page = find_here(request).render(request, "error.html", problem=problem, asked=asked)
     page.status_code = problem.status
     return page
 

@@ -35,10 +35,16 @@ function dress(trace) {
 function fit(place, layout, data) {
   const style = getComputedStyle(document.documentElement);
   const color = (name) => style.getPropertyValue(name).trim();
-  const axis = (own) => ({ ...own, gridcolor: color("--line"), linecolor: color("--edge"), automargin: true });
+  const axis = (own) => ({
+    ...own,
+    title: { ...own.title, font: { size: 13, color: color("--faint") }, standoff: 10 },
+    gridcolor: color("--line"),
+    linecolor: color("--edge"),
+    automargin: true,
+  });
   const isShort = data.filter((trace) => trace.showlegend !== false).length <= 4;
   const beside = { x: 1.02, y: 1, font: { size: 12 } };
-  const below = { orientation: "h", x: 0, y: -0.2, yanchor: "top", font: { size: 12 } };
+  const above = { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { size: 12 } };
   return {
     ...layout,
     title: undefined,
@@ -50,7 +56,7 @@ function fit(place, layout, data) {
     hoverlabel: { bgcolor: color("--sheet"), bordercolor: color("--line"), font: { color: color("--ink") } },
     xaxis: { ...axis(layout.xaxis), tickformat: "d", rangemode: "normal" },
     yaxis: axis(layout.yaxis),
-    legend: narrow.matches || isShort ? below : beside,
+    legend: narrow.matches || isShort ? above : beside,
     showlegend: !narrow.matches || isShort,
   };
 }

@@ -134,7 +134,7 @@ def test_a_loss_that_explodes_does_not_set_the_axis(curves, plotted):
     _, calm = plotted(curves, "valid_loss")
     _, layout = plotted([*curves, curve(99, [1e9], lr=9.0)], "valid_loss")
 
-    assert calm["yaxis"]["range"] is None
+    assert "range" not in calm["yaxis"]  # null would break a resize
     assert layout["yaxis"]["range"][1] == pytest.approx(2.302585)
     assert "worse than guessing is off the scale" in layout["title"]["subtitle"]["text"]
 
