@@ -10,6 +10,7 @@ from models.spec import ExperimentSpec
 from service import jobs
 from service.jobs import Change, Order, Submitted
 from service.selector import condition
+from service.web.asking import split_words
 from service.web.here import Here, new_submit_token
 
 Action = Literal["cancel", "retry", "hold", "release"]
@@ -20,7 +21,7 @@ MOST_SPECS = 1000
 
 def act(here: Here, action: Action, selector: str) -> list[Change]:
     """Do something to the jobs that a selector names; raise UsageError if it names none."""
-    words = [part.strip() for part in selector.split(",") if part.strip()]
+    words = split_words(selector)
     if not words:
         raise UsageError("Name the jobs: an id (142), a range (140..151), a sweep (s7), tag:NAME")
     return _ACTIONS[action](here, condition(words))

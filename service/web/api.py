@@ -31,7 +31,7 @@ from service.report import jsonable
 from service.sweeps import SweepPage, SweepRequest, read_sweeps
 from service.web import acting
 from service.web.acting import Action
-from service.web.asking import MOST_ID, ComparisonAsk, PageAsk, Selection
+from service.web.asking import MOST_ID, SELECTOR, ComparisonAsk, PageAsk, Selection
 from service.web.here import Ours, bearing_token
 from service.web.problems import ANSWERS, FORBIDDEN, MISSING, NotThere
 
@@ -72,7 +72,9 @@ class Selector(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    jobs: Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00]+$")]
+    jobs: Annotated[
+        str, Field(min_length=1, max_length=1000, json_schema_extra={"pattern": SELECTOR})
+    ]
 
 
 class SubmitRequest(BaseModel):

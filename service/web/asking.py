@@ -8,7 +8,6 @@ from sqlalchemy import ColumnElement
 
 from models.database import Database
 from models.errors import UsageError
-from models.state import JobState
 from service.comparison import Comparison, compare
 from service.comparison_table import comparison_table
 from service.curves import CurveSet, average
@@ -27,7 +26,21 @@ MOST_ID = 2**31 - 1
 Metric = Literal["valid_accuracy", "valid_loss", "train_accuracy", "train_loss", "seconds"]
 _TEXT = r"^[^\x00]*$"
 
-Jobs = Annotated[str, Query(max_length=1000, pattern=_TEXT, description=f"Which jobs: {GRAMMAR}")]
+#: The grammar of `service.selector`, for who makes requests by the document; it says itself what
+#: is wrong with others.
+SELECTOR = (
+    r"^( *(\d{1,9}(\.\.\d{1,9})?|s\d{1,9}|tag:[^,\x00]+|@last"
+    r"|state:(queued|running|succeeded|failed|cancelled)) *(,|$))*$"
+)
+
+Jobs = Annotated[
+    str,
+    Query(
+        max_length=1000,
+        description=f"Which jobs: {GRAMMAR}; several with commas",
+        json_schema_extra={"pattern": SELECTOR},
+    ),
+]
 Where = Annotated[
     str,
     Query(
@@ -37,7 +50,13 @@ Where = Annotated[
     ),
 ]
 At = Annotated[str, Query(max_length=100, description="Metrics at final, best:METRIC or epoch:N")]
-Flag = Annotated[bool, Query()]
+
+
+def split_words(jobs: str) -> list[str]:
+    """Return the words that name jobs; raise UsageError for what no database holds."""
+    if "\0" in jobs:
+        raise UsageError("A NUL character names no jobs: leave it out")
+    return [part.strip() for part in jobs.split(",") if part.strip()]
 
 
 @dataclass(frozen=True)
@@ -55,7 +74,7 @@ class Selection:
     @property
     def condition(self) -> ColumnElement[bool]:
         """The SQL condition; raises UsageError for what is of neither grammar."""
-        words = [part.strip() for part in self.jobs.split(",") if part.strip()]
+        words = split_words(self.jobs)
         return select(words, self.where if self.where.strip() else None)
 
 
@@ -126,8 +145,3 @@ class ComparisonView(ComparisonAsk):
 
     runs: Annotated[bool, Query(description="Draw single runs")] = False
     log: Annotated[bool, Query(description="A logarithmic axis")] = False
-
-
-def is_open(states: "set[JobState]") -> bool:
-    """Whether jobs in these states can still change by themselves."""
-    return any(not state.is_final for state in states)

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -22,6 +23,7 @@ _TONES = {"green": "good", "red": "bad", "yellow": "warn", "cyan": "live"}
 _MINUTE = 60
 
 
+@cache
 def open_templates() -> Environment:
     """Return the templates; every value is escaped, and one that is not given is an error."""
     environment = Environment(

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 #: A submit of a thousand specs is a fifth of it.
@@ -75,8 +76,11 @@ def _is_too_large(length: str) -> bool:
     return not length.isdecimal() or int(length) > MOST_BODY_BYTES
 
 
-class BodyTooLarge(Exception):
+class BodyTooLarge(HTTPException):
     """A body without a length turned out to be too long."""
+
+    def __init__(self) -> None:
+        super().__init__(413, _TOO_LARGE)
 
 
 class _Measured:
@@ -90,7 +94,7 @@ class _Measured:
         message = await self._receive()
         self._bytes += len(message.get("body", b""))
         if self._bytes > MOST_BODY_BYTES:
-            raise BodyTooLarge(_TOO_LARGE)
+            raise BodyTooLarge
         return message
 
 

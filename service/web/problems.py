@@ -10,7 +10,6 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from models.errors import BrokerUnreachable, DatabaseUnreachable, DqError, SchemaOutdated
-from service.web.gate import BodyTooLarge
 from service.web.here import find_here
 
 log = logging.getLogger(__name__)
@@ -50,7 +49,6 @@ def answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(DqError, _answer)
     app.add_exception_handler(HTTPException, _answer)
     app.add_exception_handler(RequestValidationError, _answer)
-    app.add_exception_handler(BodyTooLarge, _answer)
     app.add_exception_handler(Exception, _answer)
 
 
@@ -86,8 +84,6 @@ def _read(error: Exception) -> tuple[int, str]:
         return _read_validation(error)
     if isinstance(error, HTTPException):
         return error.status_code, error.detail
-    if isinstance(error, BodyTooLarge):
-        return 413, str(error)
     if isinstance(error, NotThere):
         return 404, str(error)
     if isinstance(error, DqError):

@@ -1,0 +1,113 @@
+"""`dq web` as a process: who reaches it, and how soon it is gone."""
+
+import json
+import re
+import signal
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from servers import wait_until
+
+
+def start(terminal, *words: str, **settings: str) -> tuple[Any, str]:
+    """Start the page on any port; return its process and address."""
+    web = terminal.start("web.log", "web", "--port", "0", *words, **settings)
+    wait_until(lambda: "To act, open:" in terminal.read("web.log"), "the page is up", seconds=60)
+    return web, re.search(r"dq is at (\S+)\. ", terminal.read("web.log"))[1]
+
+
+def ask(url: str, body: dict | None = None, **headers: str) -> Any:
+    data = json.dumps(body).encode() if body else None
+    headers = {"content-type": "application/json", **headers}
+    with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=30) as answer:
+        return json.load(answer)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_stops_within_two_seconds_though_pages_are_watching(terminal, number):
+    web, url = start(terminal)
+    streams = [urllib.request.urlopen(f"{url}/stream", timeout=30) for _ in range(3)]
+    assert all(stream.readline() == b"retry: 2000\n" for stream in streams)
+
+    seconds = terminal.stop(web, number)
+
+    assert seconds < 2
+    assert web.returncode == 0
+    assert "The page is down." in terminal.read("web.log")
+    assert "Traceback" not in terminal.read("web.log")
+
+
+def test_the_address_it_prints_opens_a_session_on_this_host(terminal):
+    _, url = start(terminal)
+    login = re.search(r"To act, open: (\S+)", terminal.read("web.log"))[1]
+
+    assert login.startswith(f"{url}/login?token=")
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    assert b"Sign out" in opener.open(login, timeout=30).read()
+    assert b"Read-only" in urllib.request.urlopen(url, timeout=30).read()
+
+
+def test_a_stream_tells_a_page_that_it_is_out_of_date(terminal):
+    _, url = start(terminal)
+    with urllib.request.urlopen(f"{url}/stream", timeout=30) as stream:
+        assert b"event: hello\n" in lines(stream, 2)
+
+        terminal.submit()
+        told_at = time.monotonic()
+        wait_until(lambda: b"event: change\n" in lines(stream, 1), "an event", seconds=30)
+
+    assert time.monotonic() - told_at < 5
+
+
+def lines(stream: Any, number: int) -> list[bytes]:
+    return [stream.readline() for _ in range(number)]
+
+
+def test_from_other_hosts_it_is_reached_only_with_a_token_of_their_own(terminal):
+    refused = terminal.dq("web", "--host", "0.0.0.0", "--port", "0")
+    assert refused.returncode == 2
+    assert "set DQ_WEB_TOKEN" in refused.stderr
+
+    token = "a-token-of-the-tests"
+    _, url = start(terminal, "--host", "0.0.0.0", "--allow-host", "queue", DQ_WEB_TOKEN=token)
+
+    assert token not in terminal.read("web.log")
+    assert ask(f"{url}/api/v1/queue", host="queue")["running"] == []
+    with pytest.raises(urllib.error.HTTPError, match="421"):
+        ask(f"{url}/api/v1/queue", host="elsewhere")
+    bearing = {"authorization": f"Bearer {token}"}
+    assert ask(f"{url}/api/v1/jobs/cancel", {"jobs": "1"}, **bearing) == []
+
+
+def test_a_port_that_is_taken_is_named_and_another_asked_for(terminal, taken):
+    done = terminal.dq("web", "--port", str(taken))
+
+    assert done.returncode == 1
+    assert f"127.0.0.1:{taken} cannot be served" in done.stderr
+    assert "Give another --port" in done.stderr
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port that somebody else serves."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_up_serves_the_page_too_and_takes_it_down(terminal):
+    up = terminal.start("up.log", "up", "--workers", "1")
+    wait_until(lambda: "and to act, open:" in terminal.read("up.log"), "the page is up", 60)
+    url = re.search(r"open: (http\S+)/login", terminal.read("up.log"))[1]
+    assert ask(f"{url}/readyz") == {"database": "ok", "redis": "ok"}
+
+    terminal.stop(up, signal.SIGINT)
+
+    assert up.returncode == 0
+    with pytest.raises(urllib.error.URLError):
+        ask(f"{url}/healthz")

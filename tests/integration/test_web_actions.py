@@ -1,0 +1,263 @@
+"""Who may act, by REST and from a page, and what is refused; the database's kind is no matter."""
+
+from collections.abc import Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+
+from integration import rows
+from integration.rows import SPEC, submit
+from integration.web import BEARING, open_client, sign_in
+from models.database import Database
+from models.settings import Settings
+
+
+@pytest.fixture
+def backend() -> str:
+    return "sqlite"
+
+
+@pytest.fixture
+def client(settings: Settings, database: Database) -> Iterator[TestClient]:
+    with open_client(settings, database) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "told"),
+    [
+        ("/api/v1/jobs?where=lr+<", 400, "a value is missing"),
+        ("/api/v1/jobs?jobs=nonsense", 400, "names no jobs"),
+        ("/api/v1/jobs?jobs=tag:%00", 400, "NUL"),
+        ("/api/v1/jobs?sort=age", 400, "--sort age"),
+        ("/api/v1/jobs?after=x", 400, "--after"),
+        ("/api/v1/jobs?limit=501", 422, "limit"),
+        ("/api/v1/jobs/x", 422, "job_id"),
+        ("/api/v1/jobs/99999999999", 422, "job_id"),
+        ("/api/v1/comparison?metric=age", 422, "metric"),
+        ("/api/v1/comparison", 400, "nothing to compare"),
+        ("/api/v1/curves", 400, "nothing to compare"),
+        ("/api/v1/nowhere", 404, "Not Found"),
+    ],
+)
+def test_errors_have_one_shape(client, path, status, told):
+    answer = client.get(path)
+
+    assert answer.status_code == status
+    assert set(answer.json()) == {"status", "title", "detail"}
+    assert answer.json()["status"] == status
+    assert told in answer.json()["detail"]
+
+
+def test_a_wrong_condition_on_a_page_may_be_put_right_there(client):
+    answer = client.get("/jobs?where=lr+<&sort=lr")
+
+    assert answer.status_code == 400
+    assert 'name="where" value="lr &lt;"' in answer.text
+    assert 'name="sort" value="lr"' in answer.text
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/v1/jobs/cancel", {"jobs": "1"}),
+        ("/api/v1/jobs/hold", {"jobs": "1"}),
+        ("/api/v1/sweeps", {"specs": [{}]}),
+        ("/api/v1/queue/pause", None),
+    ],
+)
+@pytest.mark.parametrize("header", ["", "Bearer wrong-token-of-tests", "Basic x", "Bearer"])
+def test_without_the_token_rest_changes_nothing(client, database, path, body, header):
+    submit(database, SPEC)
+    before = rows.everything(database)
+
+    sign_in(client)  # a session is not enough: a browser would send its cookie for others
+    answer = client.post(path, json=body, headers={"authorization": header})
+
+    assert answer.status_code == 401
+    assert set(answer.json()) == {"status", "title", "detail"}
+    assert rows.everything(database) == before
+
+
+def test_rest_submits_once_per_token_and_reuses_what_is_known(client, database, redis):
+    body = {
+        "specs": [{"dataset": "digits", "hidden": [16], "batch_size": 100}],
+        "seeds": [0, 1, 1],
+        "name": "by REST",
+        "tags": ["web"],
+        "token": "0" * 32,
+    }
+
+    first = client.post("/api/v1/sweeps", json=body, headers=BEARING)
+    again = client.post("/api/v1/sweeps", json=body, headers=BEARING)
+    other = client.post("/api/v1/sweeps", json={**body, "token": None}, headers=BEARING)
+
+    assert first.status_code == 201
+    assert first.json() == {
+        "sweep_id": 1,
+        "created": [1, 2],
+        "reused": [],
+        "joined": [],
+        "unsent": None,
+    }
+    assert again.json()["sweep_id"] == 1
+    assert other.json()["joined"] == [1, 2]
+    assert rows.tags(database, 1) == ["web"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "told"),
+    [
+        ({"specs": []}, 422, "specs"),
+        ({"specs": [{"dataset": "cats"}]}, 400, "unknown data set"),
+        ({"specs": [{"keep": [0.5]}]}, 400, "1 rates for 3 hidden layers"),
+        ({"specs": [{"lr": -1}]}, 422, "greater than 0"),
+        ({"specs": [{}], "seeds": [-1]}, 400, "--seed -1"),
+        ({"specs": [{}], "tags": ["a,b"]}, 400, "is no tag"),
+        ({"specs": [{}], "name": "x\0"}, 400, "--name"),
+        ({"specs": [{}], "typo": 1}, 422, "typo"),
+        ({"specs": [{}] * 1001}, 422, "specs"),
+    ],
+)
+def test_what_is_no_submit_inserts_nothing(client, database, body, status, told):
+    answer = client.post("/api/v1/sweeps", json=body, headers=BEARING)
+
+    assert answer.status_code == status
+    assert told in answer.json()["detail"]
+    assert client.get("/api/v1/jobs").json()["rows"] == []
+
+
+def test_rest_cancels_retries_holds_and_releases(client, database):
+    submit(database, SPEC)
+
+    def act(action: str) -> str:
+        answer = client.post(f"/api/v1/jobs/{action}", json={"jobs": "s1"}, headers=BEARING)
+        return answer.json()[0]["change"]
+
+    changes = [act(action) for action in ("hold", "release", "cancel", "cancel", "retry")]
+
+    assert changes == ["held", "queued", "cancelled", "was cancelled", "queued"]
+
+
+def test_rest_pauses_the_queue_and_lets_it_go_on(client):
+    paused = client.post("/api/v1/queue/pause", headers=BEARING).json()
+    resumed = client.post("/api/v1/queue/resume", headers=BEARING).json()
+
+    assert (paused["is_paused"], resumed["is_paused"]) == (True, False)
+
+
+def test_a_page_acts_in_a_session_and_tells_what_it_did_once(client, database):
+    submit(database, SPEC)
+    stamp = sign_in(client)
+
+    form = {"stamp": stamp, "jobs": "1", "back": "/jobs/1"}
+    answer = client.post("/act/cancel", data=form)
+
+    assert answer.url.path == "/jobs/1"
+    assert "Job 1: cancelled." in answer.text
+    assert "Job 1: cancelled." not in client.get("/jobs/1").text
+    assert rows.states(database, [1]) == ["cancelled"]
+
+
+def test_a_page_submits_what_it_previews(client, database):
+    stamp = sign_in(client)
+    form = {
+        "dataset": "digits",
+        "hidden": "16",
+        "batch_size": "100",
+        "seeds": "2",
+        "dropout": "none",
+    }
+
+    preview = client.get("/submit", params=form).text
+    answer = client.post("/submit", data={**form, "stamp": stamp})
+
+    assert "1 configuration x 2 seeds = 2 jobs" in preview
+    assert "Sweep s1: 2 new jobs" in answer.text
+    assert answer.url.query == b"jobs=s1"
+    assert rows.states(database, [1, 2]) == ["queued", "queued"]
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"stamp": ""}, 403),
+        ({"stamp": "0" * 64}, 403),
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-site"}, 403),
+        ({"cookie": "none"}, 401),
+    ],
+)
+def test_a_form_that_another_site_could_have_sent_changes_nothing(client, database, change, status):
+    submit(database, SPEC)
+    stamp = change.get("stamp", sign_in(client))
+    before = rows.everything(database)
+
+    headers = {name: value for name, value in change.items() if name != "stamp"}
+    if "cookie" in headers:
+        client.cookies.clear()
+    answer = client.post("/act/cancel", data={"stamp": stamp, "jobs": "1"}, headers=headers)
+
+    assert answer.status_code == status
+    assert rows.everything(database) == before
+
+
+def test_a_session_ends_with_signing_out(client, database):
+    submit(database, SPEC)
+    stamp = sign_in(client)
+
+    client.post("/logout", data={"stamp": stamp})
+
+    assert "Read-only" in client.get("/").text
+    assert client.post("/act/cancel", data={"stamp": stamp, "jobs": "1"}).status_code == 401
+
+
+def test_the_session_s_cookie_is_out_of_reach_of_scripts_and_other_sites(client):
+    answer = client.get("/login?token=a-token-of-the-tests", follow_redirects=False)
+
+    cookie = answer.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert answer.headers["location"] == "/"
+
+
+def test_a_wrong_token_opens_no_session(client):
+    by_address = client.get("/login?token=wrong")
+    by_form = client.post("/login", data={"token": "wrong"})
+
+    assert (by_address.status_code, by_form.status_code) == (401, 401)
+    assert "not the token" in by_form.text
+    assert not client.cookies
+
+
+@pytest.mark.parametrize("back", ["//evil.example", "https://evil.example", "/\\evil.example", "x"])
+def test_an_action_goes_back_to_a_page_of_ours_alone(client, database, back):
+    submit(database, SPEC)
+    form = {"stamp": sign_in(client), "jobs": "1", "back": back}
+
+    answer = client.post("/act/hold", data=form, follow_redirects=False)
+
+    assert answer.headers["location"] == "/"
+
+
+def test_an_empty_word_names_no_jobs_rather_than_all(client, database):
+    submit(database, SPEC)
+
+    answer = client.post("/act/cancel", data={"stamp": sign_in(client), "jobs": " , "})
+
+    assert answer.status_code == 400
+    assert rows.states(database, [1]) == ["queued"]
+
+
+def test_the_document_tells_every_answer_of_every_route(client):
+    document = client.get("/api/v1/openapi.json").json()
+
+    for path, routes in document["paths"].items():
+        for verb, route in routes.items():
+            success = "201" if (path, verb) == ("/api/v1/sweeps", "post") else "200"
+            content = route["responses"][success]["content"]["application/json"]
+            assert content["schema"], f"{verb} {path}"
+            if verb == "post":
+                assert "401" in route["responses"]

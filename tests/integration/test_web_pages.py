@@ -1,0 +1,237 @@
+"""The pages and REST over a real database: the same rows and words as the command line."""
+
+import csv
+import io
+import json
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+
+from integration import rows
+from integration.rows import SPEC, measured_all, spec, submit
+from integration.web import open_client
+from models.database import Database
+from models.settings import Settings
+from service.comparison import compare
+from service.comparison_table import comparison_table
+from service.job_tables import repeat_line
+from service.pulse import mark_job, mark_queue
+from service.queries import list_runs
+from service.report import render, spell_cell
+from service.selection import select
+from worker.recorder import Progress, Recorder
+
+NASTY = '<img src=x onerror=alert(1)>&"\x1b[31m'
+PAGES = ["/", "/sweeps", "/jobs", "/compare", "/submit", "/login"]
+
+
+@pytest.fixture
+def client(settings: Settings, database: Database) -> Iterator[TestClient]:
+    with open_client(settings, database) as opened:
+        yield opened
+
+
+def run(recorder: Recorder, job_id: int) -> None:
+    recorder.succeed(rows.claim(recorder, job_id), Progress(measured_all()))
+
+
+@pytest.fixture
+def finished(database: Database, recorder: Recorder) -> list[int]:
+    """A sweep of two configurations with two seeds each, all run."""
+    ids = submit(database, *(spec(seed=seed, keep=(keep,)) for seed in (0, 1) for keep in (1, 0.5)))
+    for job_id in ids:
+        run(recorder, job_id)
+    return ids
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_an_empty_database_makes_pages_that_say_what_to_do(client, page):
+    answer = client.get(page)
+
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/html")
+    if page not in {"/submit", "/login"}:
+        assert "dq submit" in answer.text
+
+
+def test_the_queue_shows_what_runs_what_waits_and_who_works(client, database, recorder):
+    running, waiting, held = submit(database, *(spec(seed=seed) for seed in range(3)))
+    recorder.beat(rows.claim(recorder, running), Progress(measured_all()[:1]))
+    rows.change(database, held, held=True)
+    rows.add_worker(database, "cpu0-1@here")
+
+    page = client.get("/").text
+    queue = client.get("/api/v1/queue").json()
+
+    assert [each["job"]["job_id"] for each in queue["running"]] == [running]
+    assert queue["running"][0]["seconds_left"] == pytest.approx(2 * 0.25)
+    assert [each["job_id"] for each in queue["queued"]] == [waiting, held]
+    assert queue["workers"][0]["device"] == "cpu"
+    assert 'aria-label="epochs of job 1"' in page
+    assert "cpu0-1@here" in page
+    assert ">held<" in page
+
+
+def test_the_comparison_has_the_rows_and_the_verdicts_of_the_command_line(
+    client, database, finished
+):
+    runs = list_runs(database, select(["s1"]))
+    table = comparison_table(compare(runs))
+
+    page = client.get("/compare?jobs=s1").text
+    answer = client.get("/api/v1/comparison?jobs=s1").json()
+
+    for row in table.rows:
+        for column in table.columns:
+            assert f">{spell_cell(row, column)}<" in page.replace("&lt;", "<")
+    assert [row["verdict"] for row in answer["comparison"]["rows"]] == [
+        row["verdict"] for row in table.rows
+    ]
+    assert answer["notes"] == list(table.footnotes)
+    assert client.get("/compare.csv?jobs=s1").text == f"{write(table, 'csv')}\n"
+    assert client.get("/compare.md?jobs=s1").text == f"{write(table, 'md')}\n"
+    assert list(csv.DictReader(io.StringIO(client.get("/compare.csv?jobs=s1").text)))
+
+
+def write(table, kind) -> str:
+    return render(table, kind, width=0, color=False, ascii=False)
+
+
+def test_the_address_holds_the_whole_state_of_a_comparison(client, finished):
+    plain = figure(client.get("/compare?jobs=s1").text)
+    chosen = client.get("/compare?jobs=s1&metric=valid_loss&runs=1&log=1").text
+
+    assert len(plain["data"]) == 4
+    assert "type" not in plain["layout"]["yaxis"]
+    assert len(figure(chosen)["data"]) == 6
+    assert figure(chosen)["layout"]["yaxis"]["type"] == "log"
+    assert 'name="runs" value="1" checked' in chosen
+    assert '<option value="valid_loss" selected>' in chosen
+    assert "metric=valid_loss" in re.search(r'href="(/compare\.csv[^"]*)', chosen)[1]
+
+
+def figure(page: str) -> dict:
+    return json.loads(re.search(r'id="curves-figure" data-region>(.*?)</script>', page)[1])
+
+
+def test_too_many_runs_are_not_compared(client, finished, monkeypatch):
+    monkeypatch.setattr("service.web.asking.MOST_RUNS", 3)
+
+    answer = client.get("/compare?jobs=s1")
+
+    assert answer.status_code == 400
+    assert "4 jobs are too many to compare" in answer.text
+
+
+def test_a_job_shows_all_that_is_known_and_the_line_that_repeats_it(client, database, finished):
+    page = client.get("/jobs/1").text
+
+    assert repeat_line(spec(keep=(1,))) in page
+    assert "a processor" not in page  # no attempt told its provenance
+    assert "claimed by cpu0-1@here" in page
+    assert "Figures of all 3 epochs" in page
+    assert len(json.loads(re.search(r'id="loss-figure"[^>]*>(.*?)<', page)[1])["data"][0]["x"]) == 3
+
+
+@pytest.mark.parametrize("path", ["/jobs/77", "/api/v1/jobs/77", "/api/v1/jobs/77/log", "/nowhere"])
+def test_what_is_not_there_is_a_404(client, path):
+    assert client.get(path).status_code == 404
+
+
+def test_jobs_are_filtered_sorted_and_paged_as_dq_results_does(client, finished):
+    first = client.get("/api/v1/jobs?where=keep[0]==0.5&sort=seed:asc&limit=1").json()
+    second = client.get(
+        f"/api/v1/jobs?where=keep[0]==0.5&sort=seed:asc&limit=1&after={first['next']}"
+    ).json()
+
+    assert [row["job_id"] for row in first["rows"] + second["rows"]] == [2, 4]
+    assert second["next"] is None
+    page = client.get("/jobs?sort=valid_loss&limit=2").text
+    assert 'aria-sort="ascending"' in page
+    assert 'rel="next"' in page
+    assert "sort=valid_loss%3Adesc" in page
+
+
+def test_sweeps_tell_what_became_of_their_jobs_shared_ones_too(client, database, finished):
+    submit(database, spec(seed=0, keep=(1,)), spec(seed=9), reuse=True, name="again")
+
+    page = client.get("/api/v1/sweeps?limit=1").json()
+    rest = client.get(f"/api/v1/sweeps?after={page['next']}").json()
+    chosen = client.get("/api/v1/sweeps?where=seed==9").json()
+
+    assert page["rows"][0]["name"] == "again"
+    assert page["rows"][0]["states"]["succeeded"] == 1
+    assert page["rows"][0]["states"]["queued"] == 1
+    assert [row["sweep_id"] for row in rest["rows"]] == [1]
+    assert rest["rows"][0]["configurations"] == 2
+    assert rest["rows"][0]["best_valid_accuracy"] == pytest.approx(0.43)
+    assert [row["sweep_id"] for row in chosen["rows"]] == [2]
+
+
+def test_what_people_wrote_is_escaped_on_every_page(client, database):
+    (job_id,) = submit(database, SPEC, name=NASTY, tags=('<b title="x">',))
+    rows.change(database, job_id, note=NASTY, reason=NASTY, state="failed")
+
+    pages = [client.get(path).text for path in ("/", "/sweeps", "/jobs", "/jobs/1", "/compare")]
+
+    assert all("<img" not in page and "<b " not in page and "\x1b" not in page for page in pages)
+    assert all("&lt;img src=x" in page for page in pages[1:])
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])  # a locked SQLite file still lets read
+def test_without_a_database_everything_but_life_answers_503(client, database, outage):
+    with outage(database):
+        found = {path: client.get(path) for path in ("/", "/api/v1/queue", "/readyz", "/healthz")}
+
+    assert found["/"].status_code == 503
+    assert "does not answer" in found["/"].text
+    assert found["/api/v1/queue"].status_code == 503
+    assert found["/readyz"].status_code == 503
+    assert found["/readyz"].json()["redis"] == "ok"
+    assert found["/healthz"].status_code == 200
+    assert client.get("/readyz").json() == {"database": "ok", "redis": "ok"}
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_without_redis_it_is_not_ready(client, redis):
+    redis.stop()
+
+    answer = client.get("/readyz")
+
+    assert answer.status_code == 503
+    assert answer.json()["redis"].startswith("Redis does not answer")
+
+
+def test_the_mark_of_a_page_changes_when_what_it_shows_does(database, recorder):
+    one, other = submit(database, spec(seed=0), spec(seed=1))
+    marks = [(mark_queue(database), mark_job(database, one), mark_job(database, other))]
+
+    claim = rows.claim(recorder, one)
+    marks.append((mark_queue(database), mark_job(database, one), mark_job(database, other)))
+    recorder.beat(claim, Progress(measured_all()[:1]))
+    marks.append((mark_queue(database), mark_job(database, one), mark_job(database, other)))
+
+    queue, ours, others = (set(each) for each in zip(*marks, strict=True))
+    assert (len(queue), len(ours), len(others)) == (3, 3, 1)
+
+
+def test_plotly_comes_out_of_its_package_packed_and_may_be_kept(client):
+    page = client.get("/jobs/1").text or ""
+    answer = client.get("/static/1/plotly.js", headers={"accept-encoding": "gzip"})
+
+    assert "cdn" not in page
+    assert answer.headers["content-encoding"] == "gzip"
+    assert "immutable" in answer.headers["cache-control"]
+    assert answer.text.startswith("/**\n* plotly.js v")
+    assert client.get("/static/1/secret").status_code == 404
+
+
+def test_each_page_is_made_in_time(client, database, finished):
+    for path in (*PAGES, "/jobs/1", "/compare?jobs=s1"):
+        client.get(path)
+        started_at = time.perf_counter()
+        client.get(path)
+        assert time.perf_counter() - started_at < 2
