@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined
 from markupsafe import Markup
 
 from models.state import JobState
@@ -57,8 +57,9 @@ def open_templates() -> Environment:
 
 
 def url(path: str, **query: Any) -> str:
-    """Return a path with the parts of a query that say anything."""
-    said = {name: value for name, value in query.items() if value not in (None, "", False)}
+    """Return a path with the parts of a query that say anything; "x if y" may be undefined."""
+    defined = {name: each for name, each in query.items() if not isinstance(each, Undefined)}
+    said = {name: value for name, value in defined.items() if value not in (None, "", False)}
     said = {name: "1" if value is True else value for name, value in said.items()}
     return f"{path}?{urlencode(said)}" if said else path
 

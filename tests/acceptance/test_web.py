@@ -105,6 +105,7 @@ def test_up_serves_the_page_too_and_takes_it_down(terminal):
     wait_until(lambda: "and to act, open:" in terminal.read("up.log"), "the page is up", 60)
     url = re.search(r"open: (http\S+)/login", terminal.read("up.log"))[1]
     assert ask(f"{url}/readyz") == {"database": "ok", "redis": "ok"}
+    wait_until(lambda: ask(f"{url}/api/v1/workers"), "the worker is up", 60)
 
     terminal.stop(up, signal.SIGINT)
 

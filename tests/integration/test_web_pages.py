@@ -100,6 +100,25 @@ def write(table, kind) -> str:
     return render(table, kind, width=0, color=False, ascii=False)
 
 
+def test_every_link_of_the_pages_leads_somewhere(client, finished):
+    pages = [
+        "/",
+        "/sweeps",
+        "/jobs?limit=2",
+        "/jobs?limit=2&sort=lr",
+        "/jobs/1",
+        "/compare?jobs=s1",
+    ]
+    found = {
+        link for page in pages for link in re.findall(r'href="([^"]*)"', client.get(page).text)
+    }
+
+    for link in sorted(found):
+        assert client.get(link.replace("&amp;", "&")).status_code == 200, link
+        assert "=&" not in link
+        assert not link.endswith("=")
+
+
 def test_the_address_holds_the_whole_state_of_a_comparison(client, finished):
     plain = figure(client.get("/compare?jobs=s1").text)
     chosen = client.get("/compare?jobs=s1&metric=valid_loss&runs=1&log=1").text

@@ -72,11 +72,13 @@ async function savePng(name) {
 
 // ---- Renewing: the page asks for itself anew, and takes over the regions that changed. ----
 
-let renewing = null;
+let renewing = Promise.resolve();
 
+/** One after the other: an answer to an older question must not come last. */
 function renew(address = location.href) {
-  renewing ??= takeOver(address).finally(() => { renewing = null; });
-  return renewing;
+  const renewed = renewing.catch(() => {}).then(() => takeOver(address));
+  renewing = renewed;
+  return renewed;
 }
 
 async function takeOver(address) {

@@ -1,0 +1,70 @@
+"""A browser, which is Debian's chromium, before a page that a real worker works for."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from acceptance.conftest import Terminal, open_terminal
+from servers import wait_until
+
+#: Where pictures of what was seen are kept.
+PICTURES = Path(__file__).resolve().parents[2] / "build" / "e2e"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+_FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
+_FLAGS += ("--disable-background-networking", "--disable-component-update", "--disable-sync")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium here: apt-get install chromium")
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=[*_FLAGS])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="session")
+def served() -> Iterator[tuple[Terminal, str]]:
+    """A terminal where a worker and the page run, and the address that opens a session."""
+    with open_terminal() as terminal:
+        terminal.start("worker.log", "worker", "--device", "cpu", "--processes", "1")
+        terminal.start("web.log", "web", "--port", "0")
+        wait_until(lambda: "To act, open:" in terminal.read("web.log"), "the page is up", 60)
+        wait_until(lambda: terminal.data("workers"), "the worker is up", 60)
+        yield terminal, re.search(r"To act, open: (\S+)", terminal.read("web.log"))[1]
+
+
+@contextmanager
+def open_page(browser: Browser, login: str, **options: Any) -> Iterator[Page]:
+    """Open a page of someone who may act; paths are of the server."""
+    options = {"viewport": {"width": 1280, "height": 800}, **options}
+    context = browser.new_context(base_url=login.partition("/login")[0], **options)
+    context.set_default_timeout(30_000)
+    opened = context.new_page()
+    opened.goto(login)
+    yield opened
+    context.close()
+
+
+@pytest.fixture
+def page(browser: Browser, served: tuple[Terminal, str]) -> Iterator[Page]:
+    """A page that may say no error on its console."""
+    errors: list[str] = []
+    with open_page(browser, served[1]) as opened:
+        opened.on("console", lambda it: errors.append(it.text) if it.type == "error" else None)
+        opened.on("pageerror", lambda error: errors.append(str(error)))
+        yield opened
+    assert not errors
+
+
+def keep(page: Page, name: str) -> None:
+    """Keep a picture of a page."""
+    page.screenshot(path=PICTURES / f"{name}.png", full_page=True)

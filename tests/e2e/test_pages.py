@@ -1,0 +1,183 @@
+"""What a person does in a browser, with a real worker; and what no eye may be needed for."""
+
+import csv
+import io
+
+import pytest
+from axe_core_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from acceptance.conftest import Terminal
+from e2e.conftest import keep, open_page
+from servers import wait_until
+
+SCHEMES = ("light", "dark")
+WIDTHS = (1280, 390)
+GRAVE = {"serious", "critical"}
+
+
+@pytest.fixture(scope="module")
+def finished(served: tuple[Terminal, str]) -> str:
+    """The selector of a sweep that has run: two configurations, three seeds each."""
+    terminal, _ = served
+    sweep = terminal.data(
+        "submit", "--dataset", "digits", "--hidden", "32x2", "--batch-size", "50", "--epochs", "8",
+        "--dropout", "none", "--dropout", "0.8,0.8", "--seeds", "3", "--name", "<b>first</b>",
+        "--tag", "paper", "--force",
+    )  # fmt: skip
+    assert terminal.dq("wait", f"s{sweep['sweep']}").returncode == 0
+    return f"s{sweep['sweep']}"
+
+
+def test_someone_submits_watches_the_curve_grow_and_cancels(page, served):
+    page.get_by_role("link", name="Submit", exact=True).click()
+    page.get_by_label("Keep probabilities").first.fill("0.9,0.9")
+    page.get_by_label("Hidden layers").fill("64x2")
+    page.get_by_label("Batch size").fill("100")
+    page.get_by_label("Epochs").fill("100000")
+    page.get_by_label("Data set").select_option("digits")
+    page.get_by_role("button", name="Preview").click()
+    expect(page.get_by_role("heading", name="1 configuration x 1 seed = 1 job")).to_be_visible()
+    keep(page, "submit")
+    page.get_by_role("button", name="Submit").click()
+    expect(page.get_by_text("1 new jobs")).to_be_visible()
+
+    page.locator("tbody a").first.click()
+    expect(page.locator("#accuracy .main-svg").first).to_be_visible()
+    wait_until(lambda: points(page) > 0, "the first epoch is drawn")
+    before = points(page)
+    wait_until(lambda: points(page) > before + 5, "the curve grows")
+    expect(page.locator("#liveness")).to_have_text("Live")
+    keep(page, "growing")
+
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("h1 .state")).to_have_text("cancelled", timeout=30_000)
+    expect(page.locator("#liveness")).to_have_text("Nothing here changes by itself.")
+    assert page.get_by_role("button", name="Retry").is_visible()
+    keep(page, "cancelled")
+
+
+def points(page: Page) -> int:
+    """Count the epochs that are drawn."""
+    return page.evaluate("document.getElementById('accuracy').data?.[0].x.length ?? 0")
+
+
+def test_someone_compares_and_takes_the_comparison_along(page, finished, served, tmp_path):
+    terminal, _ = served
+    page.goto(f"/compare?jobs={finished}")
+    expect(page.locator("#curves .main-svg").first).to_be_visible()
+    told = terminal.data("results", finished, "--compare")
+    expect(page.locator(".conclusion")).to_have_text(told["conclusion"])
+    assert page.locator(".verdict").all_inner_texts() == [row["verdict"] for row in told["rows"]]
+
+    page.get_by_label("Single runs").check()
+    page.get_by_label("Log scale").check()
+    page.get_by_label("Metric").select_option("valid_loss")
+    chosen = ["log", 6, "Validation loss (nats)"]
+    wait_until(lambda: drawn(page) == chosen, "what was chosen is drawn")
+    keep(page, "comparison")
+    page.reload()
+    wait_until(lambda: drawn(page) == chosen, "the address holds what was chosen")
+
+    png = download(page, "PNG", "button")
+    assert png.startswith(b"\x89PNG")
+    assert len(png) > 10_000
+    rows = list(csv.DictReader(io.StringIO(download(page, "CSV").decode())))
+    assert [row["verdict"] for row in rows] == page.locator(".verdict").all_inner_texts()
+    assert download(page, "Markdown").startswith(b"Validation loss (nats)")
+
+
+def drawn(page: Page) -> list[object]:
+    """Return the figure's scale, its traces and its metric."""
+    return page.evaluate(
+        "[curves.layout?.yaxis.type, curves.data?.length, curves.layout?.yaxis.title.text]"
+    )
+
+
+def download(page: Page, name: str, role: str = "link") -> bytes:
+    with page.expect_download() as taken:
+        page.get_by_role(role, name=name, exact=True).click()
+    return taken.value.path().read_bytes()
+
+
+def test_a_page_without_streams_asks_by_itself(browser, served):
+    terminal, login = served
+    with open_page(browser, login) as page, terminal.paused():
+        page.route("**/stream*", lambda route: route.abort())
+        page.goto("/")
+        expect(page.locator("#liveness")).to_have_text("Asking every 5 seconds")
+
+        (job,) = terminal.submit()
+
+        listed = page.locator("#queue").get_by_role("link", name=str(job), exact=True)
+        expect(listed).to_be_visible(timeout=20_000)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_page_fits_and_is_labelled(browser, served, finished, scheme, width):
+    size = {"width": width, "height": 800}
+    found = []
+    with open_page(browser, served[1], viewport=size, color_scheme=scheme, bypass_csp=True) as page:
+        for name, path in list_pages(finished).items():
+            page.goto(path)
+            if page.locator(".chart").count():
+                expect(page.locator(".chart .main-svg").first).to_be_visible()
+            keep(page, f"{name}-{width}-{scheme}")
+            over = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            found += [f"{name}: {over} px too wide"] if over > 0 else []
+            found += [f"{name}: {trouble}" for trouble in list_grave(page)]
+    assert not found
+
+
+def list_pages(finished: str) -> dict[str, str]:
+    return {
+        "queue": "/",
+        "sweeps": "/sweeps",
+        "jobs": "/jobs?sort=valid_accuracy",
+        "job": "/jobs/1",
+        "compare": f"/compare?jobs={finished}&runs=1",
+        "pick": "/compare",
+        "submit": "/submit?dataset=digits&hidden=32x2&batch_size=100&seeds=2&mask=sample",
+        "nothing": "/jobs?jobs=tag:none",
+        "error": "/jobs?where=lr+<",
+        "missing": "/jobs/999",
+    }
+
+
+def list_grave(page: Page) -> list[str]:
+    found = Axe().run(page)["violations"]
+    return [
+        f"{each['id']}: {each['nodes'][0]['html']}" for each in found if each["impact"] in GRAVE
+    ]
+
+
+def test_the_keyboard_alone_reaches_everything(page, finished):
+    page.goto(f"/jobs?jobs={finished}")
+
+    page.keyboard.press("Tab")
+    assert focused(page) == "Skip to the content"
+    page.keyboard.press("Enter")
+    reached = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        reached.append(focused(page))
+
+    assert {"Compare these", "Filter", "Cancel", "job"} <= set(reached)
+    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline == "solid"
+
+
+def focused(page: Page) -> str:
+    return page.evaluate("document.activeElement.innerText || document.activeElement.name || ''")
+
+
+def test_what_people_wrote_runs_no_script(page, served):
+    terminal, _ = served
+    page.on("dialog", lambda dialog: pytest.fail(f"a script ran: {dialog.message}"))
+    terminal.run_jobs("--name", "<script>alert(1)</script>", "--tag", '"><img onerror=alert(2)>')
+
+    for path in ("/", "/sweeps", "/jobs", "/compare"):
+        page.goto(path)
+        assert page.locator("main script:not([type]), main img").count() == 0
