@@ -62,6 +62,18 @@ def test_a_process_that_dies_old_is_started_again_at_once(doomed: Post, clock: C
     assert waits == [0, 1, 3]
 
 
+def test_a_process_that_ended_because_it_was_drained_is_not_started_again(
+    doomed: Post, clock: Clock
+):
+    started_at = next_start(doomed, clock)
+
+    doomed.drain()
+    clock.now += 120
+    doomed.revive()
+
+    assert doomed.started_at == started_at
+
+
 @contextmanager
 def sleeper() -> Iterator["subprocess.Popen[bytes]"]:
     """A process that leads a session of its own, as a Celery process does."""
