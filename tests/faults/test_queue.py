@@ -95,7 +95,11 @@ def pids(stage: Stage) -> tuple[int, int]:
 
 
 def test_a_job_submitted_while_redis_is_down_runs_once_it_is_back(stage: Stage):
-    with down(stage.redis), stage.awaiting_log("Redis does not answer"):
+    with (
+        down(stage.redis),
+        stage.awaiting_log("Redis does not answer"),
+        stage.awaiting_log("Connection to broker lost"),
+    ):
         submitted = stage.submit_as(uuid.uuid4().hex, SHORT)
     states = stage.wait_for_end(*submitted.job_ids)
 
