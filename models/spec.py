@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -11,13 +11,24 @@ from models.datasets import DATASETS
 Keep = Annotated[float, Field(gt=0, le=1)]
 Width = Annotated[int, Field(ge=1)]
 Mask = Literal["batch", "sample"]
+Precision = Literal["fp32", "tf32", "bf16"]
 
 
 #: Raised whenever the same spec gives other figures than before; results of two never mix.
-TRAINER_VERSION = 1
+TRAINER_VERSION = 2
 
 #: The fields that are told of every spec; the others, where they are not at their default.
 _ALWAYS_TOLD = {"dataset", "hidden", "keep", "lr", "batch_size", "epochs", "seed"}
+_SHAPE = {
+    "dataset",
+    "train_size",
+    "hidden",
+    "batch_size",
+    "epochs",
+    "mask",
+    "evaluation",
+    "precision",
+}
 
 
 class ExperimentSpec(BaseModel):
@@ -51,6 +62,9 @@ class ExperimentSpec(BaseModel):
     lr_decay: float = 1.0
     #: The images that the metrics named valid_* are taken on; training never sees either.
     evaluation: Literal["valid", "test"] = "valid"
+    #: What products are computed in: fp32 means fp32, tf32 needs a GPU, and bf16 has bf16 operands
+    #: and fp32 weights.
+    precision: Precision = "fp32"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
     @field_validator("dataset")
@@ -139,9 +153,23 @@ class ExperimentSpec(BaseModel):
     @property
     def configuration(self) -> str:
         """A short stable name of everything but the seed: equal for runs that are repeats."""
-        values = self.model_dump(mode="json", exclude={"seed"})
-        canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        return _name(self.model_dump(mode="json", exclude={"seed"}))
+
+    @property
+    def shape(self) -> str:
+        """A short stable name of what runs must share to be trained as one batched program.
+
+        That is all that decides which computations there are, and not their numbers: rates and
+        probabilities may differ, but not whether there is a velocity, or a mask on the input.
+        """
+        shared = self.model_dump(mode="json", include=_SHAPE)
+        has = [self.momentum > 0, self.max_norm is not None, self.input_keep < 1]
+        return _name({**shared, "has": has})
+
+
+def _name(values: dict[str, Any]) -> str:
+    canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 def _images_held(info: ValidationInfo) -> int | None:
