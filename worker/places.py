@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from models.errors import DqError, UsageError
 
@@ -19,6 +19,10 @@ class Place:
     name: str
     device: str
     environment: dict[str, str]
+
+    def with_setting(self, name: str, value: str) -> "Place":
+        """Return the place with one more environment variable."""
+        return replace(self, environment={**self.environment, name: value})
 
 
 def places(device: str, processes: int | None) -> Sequence[Place]:

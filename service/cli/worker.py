@@ -4,6 +4,7 @@ import click
 
 from models.settings import Settings
 from service.cli.output import say
+from service.cli.parameters import pack_option
 
 
 @click.command
@@ -14,7 +15,8 @@ from service.cli.output import say
     help="Where to train; auto is every GPU, or else the CPU.",
 )
 @click.option("--processes", type=click.IntRange(1, 256), help="On the CPU: how many at once.")
-def command(*, device: str, processes: int | None) -> None:
+@pack_option
+def command(*, device: str, processes: int | None, pack: str | None) -> None:
     """Run jobs until told to stop: a process per GPU, or one per CPU core.
 
     Ctrl-C or SIGTERM gives running jobs back to the queue; a second one stops at once.
@@ -30,10 +32,11 @@ def command(*, device: str, processes: int | None) -> None:
     open_database(settings)
     if settings.is_broker_embedded and EmbeddedRedis(settings.home).ensure_running():
         say(f"Started the embedded Redis in {settings.home}.")
-    become(worker_arguments(device, processes))
+    become(worker_arguments(device, processes, pack))
 
 
-def worker_arguments(device: str, processes: int | None) -> list[str]:
+def worker_arguments(device: str, processes: int | None, pack: str | None = None) -> list[str]:
     """Return the worker program's words for these options."""
     chosen = [] if processes is None else ["--processes", str(processes)]
-    return ["supervise", "--device", device, *chosen]
+    packing = [] if pack is None else ["--pack", pack]
+    return ["supervise", "--device", device, *chosen, *packing]

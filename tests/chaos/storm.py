@@ -101,15 +101,16 @@ def run_calmly(specs: Sequence[ExperimentSpec]) -> list[Figures]:
 def _train(spec: ExperimentSpec) -> Figures:
     import torch
 
-    from worker.training import trainer
+    from worker.training import engine
+    from worker.training import run as runs
     from worker.training.data import load
 
     torch.set_num_threads(1)
     data = load(spec.dataset, Path("nowhere"), "cpu")
-    run = trainer.start(spec, data, "cpu")
+    run = runs.start(spec, data, "cpu")
     return [
         (each.train_loss, each.train_accuracy, each.valid_loss, each.valid_accuracy)
-        for each in trainer.train(spec, run, data)
+        for each in engine.train_alone(run, data)
     ]
 
 

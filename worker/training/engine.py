@@ -20,9 +20,11 @@ from worker.training.stack import Stack
 
 Key = TypeVar("Key")
 
-#: On a CPU, runs whose hidden layers are all this narrow gain by being stacked; wider ones gain
-#: more by oneDNN and by skipping what is dropped.
-_STACKED_WIDTH = 128
+#: On a CPU, runs of fewer images a batch times units a layer are trained as a stack, also alone;
+#: larger ones gain more by oneDNN and by skipping what is dropped.
+_STACKED_SIZE = 2**15
+#: Stacking several gains nothing on a CPU if their layers are wider.
+_PACKED_WIDTH = 256
 #: Only where each matrix of a stack begins at a whole cache line of 16 numbers do all of them come
 #: out of MKL with the bits that each has alone.
 _LINE = 16
@@ -46,12 +48,17 @@ class Program(Protocol):
 
 
 def is_stacked(spec: ExperimentSpec, device: torch.device) -> bool:
-    """Whether runs of this shape are trained as a stack, alone or with others.
+    """Whether runs of this shape are trained as a stack, be it of one.
 
     It depends on the shape and the kind of device alone, so that the figures do, too.
     """
-    fits = all(width <= _STACKED_WIDTH and width % _LINE == 0 for width in spec.hidden)
-    return device.type == "cuda" or fits
+    return device.type == "cuda" or spec.batch_size * max(spec.hidden) <= _STACKED_SIZE
+
+
+def is_packable(spec: ExperimentSpec, device: torch.device) -> bool:
+    """Whether it pays to train several runs of this shape together, and changes no figure."""
+    fits = all(width <= _PACKED_WIDTH and width % _LINE == 0 for width in spec.hidden)
+    return is_stacked(spec, device) and (device.type == "cuda" or fits)
 
 
 def train(
@@ -84,10 +91,7 @@ def train_alone(
     """Train one run as `train` does; `before_batch` may raise, and so does divergence."""
 
     def stop() -> Mapping[None, Exception]:
-        try:
-            before_batch()
-        except Exception as error:  # noqa: BLE001 - it is raised again below
-            return {None: error}
+        before_batch()
         return {}
 
     for _, outcome in train({None: run}, data, stop):
@@ -169,7 +173,7 @@ def _evaluate(
 
 def most_together(spec: ExperimentSpec, device: torch.device, free_bytes: float) -> int:
     """Return how many runs of this shape are best trained together in so much memory."""
-    if not is_stacked(spec, device):
+    if not is_packable(spec, device):
         return 1
     return max(1, min(_MOST_TOGETHER[device.type], int(free_bytes // _bytes_of(spec))))
 

@@ -15,6 +15,24 @@ from worker.training.data import Data
 from worker.training.passes import Pass
 from worker.training.run import Run
 
+#: Kept units are filled up to a multiple of this with dropped ones, whose weights count as 0:
+#: oneDNN prepares itself for each new size of a product, which takes longer than the product.
+_GRAIN = 64
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """The units that take part: the kept ones, and after them some that fill up the number."""
+
+    units: Tensor
+    real: int
+
+    @classmethod
+    def of(cls, mask: Tensor) -> "_Kept":
+        kept, dropped = mask.nonzero()[:, 0], mask.logical_not().nonzero()[:, 0]
+        filling = min(-len(kept) % _GRAIN, len(dropped))
+        return cls(torch.cat([kept, dropped[:filling]]), len(kept))
+
 
 @dataclass(frozen=True)
 class _Layer:
@@ -23,8 +41,8 @@ class _Layer:
     x: Tensor  # (images, kept inputs), an operand
     weight: Tensor  # (kept units, kept inputs), fp32
     low: Tensor  # the same in the operands' type
-    rows: Tensor | None  # the kept units; None is all of them
-    columns: Tensor | None  # the kept inputs
+    rows: _Kept | None  # the kept units; None is all of them
+    columns: _Kept | None  # the kept inputs
 
 
 class Solo:
@@ -69,14 +87,14 @@ class Solo:
 
     def _forward(self, x: Tensor) -> tuple[Tensor, list[_Layer]]:
         masks = self._pick_masks()
-        kept = {layer: mask.nonzero()[:, 0] for layer, mask in masks.items() if self._skips}
+        kept = {layer: _Kept.of(mask) for layer, mask in masks.items() if self._skips}
         operand = self._products.enter(self._drop(0, x, masks, kept))
         layers = []
         last = len(self._weights) - 1
         for number, (weight, bias) in enumerate(zip(self._weights, self._biases, strict=True)):
             layer = self._lay(operand, weight, kept.get(number + 1), kept.get(number))
             layers.append(layer)
-            units = bias if layer.rows is None else bias.index_select(0, layer.rows)
+            units = bias if layer.rows is None else _select(bias, layer.rows)
             operand = self._products.forward(layer.x, layer.low, units)
             if number < last:
                 operand = self._mask(number + 1, torch.relu_(operand), masks)
@@ -89,10 +107,12 @@ class Solo:
         return {layer: masks[run.batch] for layer, masks in self._masks.items()}
 
     def _drop(
-        self, layer: int, x: Tensor, masks: dict[int, Tensor], kept: dict[int, Tensor]
+        self, layer: int, x: Tensor, masks: dict[int, Tensor], kept: dict[int, _Kept]
     ) -> Tensor:
         if layer in kept:
-            return x.index_select(1, kept[layer])
+            x = x.index_select(1, kept[layer].units)
+            x[:, kept[layer].real :] = 0
+            return x
         return x * masks[layer] if layer in masks else x
 
     def _mask(self, layer: int, operand: Tensor, masks: dict[int, Tensor]) -> Tensor:
@@ -101,11 +121,9 @@ class Solo:
             return operand
         return self._products.enter(self._products.leave(operand) * masks[layer])
 
-    def _lay(
-        self, x: Tensor, weight: Tensor, rows: Tensor | None, columns: Tensor | None
-    ) -> _Layer:
-        kept = weight if rows is None else weight.index_select(0, rows)
-        kept = kept if columns is None else kept.index_select(1, columns)
+    def _lay(self, x: Tensor, weight: Tensor, rows: _Kept | None, columns: _Kept | None) -> _Layer:
+        kept = weight if rows is None else _select(weight, rows)
+        kept = kept if columns is None else kept.index_select(1, columns.units)
         return _Layer(x, kept, kept.to(products.dtype(self._run.spec)), rows, columns)
 
     def _backward(self, layers: list[_Layer], gradient: Tensor) -> None:
@@ -132,7 +150,8 @@ class Solo:
         if layer.rows is None:
             bias.add_(bias_step)
         else:
-            bias.index_add_(0, layer.rows, bias_step)
+            real = layer.rows.real
+            bias.index_add_(0, layer.rows.units[:real], bias_step[:real])
 
 
 def _differentiate(logits: Tensor, y: Tensor) -> Tensor:
@@ -142,15 +161,23 @@ def _differentiate(logits: Tensor, y: Tensor) -> Tensor:
     return gradient
 
 
+def _select(parameter: Tensor, kept: _Kept) -> Tensor:
+    """Return the kept rows of a parameter, and zeros for those that fill up."""
+    selected = parameter.index_select(0, kept.units)
+    selected[kept.real :] = 0
+    return selected
+
+
 def _scatter(weight: Tensor, layer: _Layer, step: Tensor) -> None:
     """Add a step to the kept rows and columns of a weight."""
-    rows, columns = layer.rows, layer.columns
-    if columns is None:
-        _ = weight.add_(step) if rows is None else weight.index_add_(0, rows, step.float())
+    real = None if layer.rows is None else layer.rows.real
+    rows = None if layer.rows is None else layer.rows.units[:real]
+    if layer.columns is None:
+        _ = weight.add_(step) if rows is None else weight.index_add_(0, rows, step[:real].float())
         return
-    moved = layer.weight.add_(step)
+    moved = layer.weight.add_(step)[:real]
     if rows is None:
-        weight.index_copy_(1, columns, moved)
+        weight.index_copy_(1, layer.columns.units, moved)
     else:
-        whole = weight.index_select(0, rows).index_copy_(1, columns, moved)
+        whole = weight.index_select(0, rows).index_copy_(1, layer.columns.units, moved)
         weight.index_copy_(0, rows, whole)

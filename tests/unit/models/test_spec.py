@@ -68,6 +68,7 @@ REFUSALS = {
     "lr_decay of 0": ({"lr_decay": 0}, "use more than 0, and 1 (none) or less"),
     "lr_decay above 1": ({"lr_decay": 1.1}, "use more than 0, and 1 (none) or less"),
     "unknown evaluation": ({"evaluation": "train"}, "'valid' or 'test'"),
+    "unknown precision": ({"precision": "fp16"}, "'fp32', 'tf32' or 'bf16'"),
     "unknown field": ({"dropout": 0.9}, "Extra inputs are not permitted"),
     "seed below 0": ({"seed": -1}, "greater than or equal to 0"),
     "seed that SQL cannot hold": ({"seed": 2**63}, f"less than {2**63}"),
@@ -111,6 +112,7 @@ def test_the_defaults_are_the_notebooks():
         "max_norm": None,
         "lr_decay": 1.0,
         "evaluation": "valid",
+        "precision": "fp32",
         "seed": 0,
     }
 

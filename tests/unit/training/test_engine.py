@@ -18,7 +18,7 @@ from worker.training import checkpoint, engine, run, trainer
 from worker.training.data import Data, load
 
 #: Stacked on a CPU, and not.
-WIDTHS = [32, 200]
+WIDTHS = [32, 400]
 CPU = torch.device("cpu")
 
 
@@ -318,18 +318,18 @@ def test_the_time_of_a_pack_is_shared_among_its_members(
 
 
 @pytest.mark.parametrize(
-    ("hidden", "most"), [((64, 64), 16), ((128,), 16), ((60,), 1), ((64, 256), 1), ((512,) * 3, 1)]
+    ("hidden", "most"), [((64, 64), 16), ((128,), 16), ((60,), 1), ((64, 272), 1), ((512,) * 3, 1)]
 )
 def test_on_a_cpu_narrow_layers_of_whole_cache_lines_are_packed(
     hidden: tuple[int, ...], most: int
 ) -> None:
-    spec = ExperimentSpec(hidden=hidden)
+    spec = ExperimentSpec(hidden=hidden, batch_size=100)
 
     assert engine.most_together(spec, CPU, free_bytes=1e12) == most
 
 
 def test_a_pack_takes_no_more_memory_than_there_is() -> None:
-    spec = ExperimentSpec(hidden=(128, 128))
+    spec = ExperimentSpec(hidden=(128, 128), batch_size=100)
 
     few = engine.most_together(spec, CPU, free_bytes=30e6)
 
