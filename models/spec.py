@@ -19,6 +19,8 @@ TRAINER_VERSION = 2
 
 #: The fields that are told of every spec; the others, where they are not at their default.
 _ALWAYS_TOLD = {"dataset", "hidden", "keep", "lr", "batch_size", "epochs", "seed"}
+#: Fields that came later: at their defaults, configurations keep the names they had before.
+_LATER = {"precision": "fp32"}
 _SHAPE = {
     "dataset",
     "train_size",
@@ -153,7 +155,8 @@ class ExperimentSpec(BaseModel):
     @property
     def configuration(self) -> str:
         """A short stable name of everything but the seed: equal for runs that are repeats."""
-        return _name(self.model_dump(mode="json", exclude={"seed"}))
+        later = {name for name, default in _LATER.items() if getattr(self, name) == default}
+        return _name(self.model_dump(mode="json", exclude={"seed", *later}))
 
     @property
     def shape(self) -> str:

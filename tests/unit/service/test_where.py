@@ -309,7 +309,10 @@ ORDERED = [
     *("train_size", "max_norm", "epochs_done", "attempt", "priority"),
     *("keep[0]", "keep[2]", "hidden[1]", *HIGHER_IS_BETTER),
 ]
-UNORDERED = ["dataset", "mask", "evaluation", "state", "name", "tag", "sweep", "hidden", "keep"]
+UNORDERED = [
+    *("dataset", "mask", "evaluation", "precision", "state", "name", "tag", "sweep"),
+    *("hidden", "keep"),
+]
 OTHER_VALUES = {
     "name": NASTY,
     "tag": NASTY,
