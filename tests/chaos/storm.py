@@ -16,7 +16,7 @@ from chaos.faults import FAULTS
 from chaos.stack import Stack
 from models.spec import ExperimentSpec
 from models.state import JobState, Outcome
-from models.tables import Attempt, Epoch, Job, Result
+from models.tables import Attempt, Epoch, Job, LogLine, Result
 from service.broker import Broker
 from service.jobs import Order, submit
 
@@ -39,6 +39,7 @@ class Report:
     outcomes: Counter[str]
     results: int
     resumed: int
+    packed: int
     fenced: int
     dropped: int
     #: Jobs whose metrics are not those of the calm run, to the bit.
@@ -57,6 +58,7 @@ class Report:
             "jobs": _list(self.states),
             "attempts": f"{self.outcomes.total()} ({_list(self.outcomes)})",
             "resumed": f"{self.resumed} attempts went on from a checkpoint",
+            "packed": f"{self.packed} attempts were one of several in a process",
             "fenced off": f"{self.fenced} late attempts",
             "dropped": f"{self.dropped} messages",
             "results": f"{self.results}, {len(self.wrong)} not those of the calm run",
@@ -156,6 +158,9 @@ def _look(stack: Stack, seed: int, faults: Counter[str], calm: dict[int, Figures
             )
             for each in session.scalars(select(Result))
         }
+        packed = (
+            select(func.count()).select_from(LogLine).where(LogLine.text.contains(" of its shape"))
+        )
         resumed = select(func.count()).select_from(Attempt).where(Attempt.resumed_epoch > 0)
         return Report(
             seed=seed,
@@ -164,6 +169,7 @@ def _look(stack: Stack, seed: int, faults: Counter[str], calm: dict[int, Figures
             outcomes=Counter(str(outcome) for outcome in session.scalars(select(Attempt.outcome))),
             results=len(finals),
             resumed=session.scalar(resumed) or 0,
+            packed=session.scalar(packed) or 0,
             fenced=log.count("fenced off"),
             dropped=log.count("dropped a"),
             wrong=tuple(
