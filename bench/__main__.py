@@ -3,13 +3,17 @@
 import argparse
 from collections.abc import Callable, Mapping
 
-from bench import machine, overhead, queries, submits, verdicts
+from bench import machine, overhead, queries, submits, sweeps, training, verdicts
 from bench.section import RESULTS, Section, write
 
 _BENCHES: Mapping[str, Callable[[argparse.Namespace], Section]] = {
     "queries": lambda chosen: queries.measure(chosen.jobs),
     "submits": lambda chosen: submits.measure(chosen.specs),
     "overhead": lambda chosen: overhead.measure(chosen.tasks),
+    "solo": lambda chosen: training.measure(chosen.rounds),
+    "sweeps": lambda chosen: sweeps.measure(chosen.rounds, chosen.ray),
+    "growth": lambda _: sweeps.measure_growth(),
+    "accuracy": lambda _: training.compare_accuracy(range(6)),
     "verdicts": lambda chosen: verdicts.measure(chosen.comparisons),
 }
 
@@ -21,6 +25,8 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1_000_000, help="that queries asks of")
     parser.add_argument("--specs", type=int, default=10_000, help="that submits sends")
     parser.add_argument("--tasks", type=int, default=1_000, help="that overhead sends a round")
+    parser.add_argument("--rounds", type=int, default=5, help="of solo and sweeps")
+    parser.add_argument("--ray", metavar="PYTHON", help="one that has ray[tune], for sweeps")
     parser.add_argument("--comparisons", type=int, default=10_000, help="a row of verdicts")
     chosen = parser.parse_args()
     if unknown := set(chosen.benches) - set(_BENCHES):

@@ -77,7 +77,8 @@ def _copy_configurations(connection: psycopg.Connection, number: int) -> None:
         for index, spec in enumerate(draw_specs(number)):
             accuracy = 0.99 - 0.06 * accuracies.betavariate(2, 3)
             document = json.dumps(spec.model_dump(mode="json"))  # as SQLAlchemy writes it
-            copy.write_row((index, spec.configuration, document, spec.epochs, accuracy))
+            row = (index, spec.configuration, spec.shape, document, spec.epochs, accuracy)
+            copy.write_row(row)
 
 
 def _check(connection: psycopg.Connection) -> None:
@@ -104,7 +105,8 @@ _COUNTED = (
 
 _DRAWN = """
 CREATE UNLOGGED TABLE drawn (
-    number integer PRIMARY KEY, configuration text, spec text, epochs integer, accuracy float8
+    number integer PRIMARY KEY, configuration text, shape text, spec text, epochs integer,
+    accuracy float8
 )
 """
 
@@ -118,13 +120,14 @@ FROM generate_series(1, %(jobs)s / {SWEEP}) s
 # The seed is the last value of a spec, and 0 in `drawn`.
 _JOBS = f"""
 INSERT INTO jobs (
-    id, sweep_id, ordinal, spec, configuration, state, attempt, worker, cancel_requested, crashes,
-    progress_mark, epochs_done, checkpoint_epoch, priority, held, max_crashes, stall_seconds,
-    keep_checkpoint, publish_due, publishes, created_at, started_at, finished_at
+    id, sweep_id, ordinal, spec, configuration, shape, packed, suspect, state, attempt, worker,
+    cancel_requested, crashes, progress_mark, epochs_done, checkpoint_epoch, priority, held,
+    max_crashes, stall_seconds, keep_checkpoint, publish_due, publishes, created_at, started_at,
+    finished_at
 )
 SELECT
     i + 1, i / {SWEEP} + 1, i %% {SWEEP}, (left(spec, -2) || i %% {SEEDS} || '}}')::jsonb,
-    configuration, state, (state <> 'queued')::integer,
+    configuration, shape, false, false, state, (state <> 'queued')::integer,
     CASE WHEN state <> 'queued' THEN 'gpu' || i %% 200 || '-1@host' END, false, 0, 0,
     CASE state WHEN 'succeeded' THEN epochs WHEN 'queued' THEN 0 ELSE 4 END, 0, 3, false, 3, 600,
     false, sweeps.created_at, 1, sweeps.created_at,

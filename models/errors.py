@@ -55,3 +55,7 @@ class OutOfTime(DqError):
 
 class Stalled(DqError):
     """A training made no progress."""
+
+
+class PrecisionUnavailable(DqError):
+    """The device has no numbers of the precision asked for."""

@@ -12,8 +12,14 @@ from models.state import JobState, Outcome
 from models.tables import Attempt, Epoch, Job, LogLine
 
 
-def start(session: Session, job: Job, worker: str, pid: int, lease_seconds: float) -> None:
-    """Give a queued job to a worker: a new attempt, with its number and its lease."""
+def start(
+    session: Session, job: Job, worker: str, pid: int, lease_seconds: float, *, others: int = 0
+) -> None:
+    """Give a queued job to a worker: a new attempt, with its number and its lease.
+
+    `others` is how many jobs the same process takes together with it.
+    """
+    job.packed = others > 0
     job.state, job.reason, job.worker = JobState.RUNNING, None, worker
     job.attempt += 1
     job.lease_until = from_now(lease_seconds)
@@ -21,7 +27,8 @@ def start(session: Session, job: Job, worker: str, pid: int, lease_seconds: floa
     session.add(
         Attempt(job_id=job.id, number=job.attempt, worker=worker, pid=pid, started_at=now())
     )
-    log(session, job, f"claimed by {worker}")
+    company = f" with {others} other{'' if others == 1 else 's'} of its shape" if others else ""
+    log(session, job, f"claimed by {worker}{company}")
 
 
 def enqueue(job: Job) -> None:
@@ -56,11 +63,10 @@ def lose(session: Session, job: Job, detail: str) -> None:
     """Take a running job from a worker that died or fell silent.
 
     It is queued again, unless it was to be cancelled, or this was the `max_crashes`-th loss in a
-    row without a newer checkpoint: then the job is what kills its workers.
+    row without a newer checkpoint: then the job is what kills its workers. Of jobs that are lost
+    together nobody knows which it was: none is blamed, and each runs alone from then on.
     """
-    made_progress = job.checkpoint_epoch > job.progress_mark
-    job.crashes = 1 if made_progress else job.crashes + 1
-    job.progress_mark = job.checkpoint_epoch
+    _blame(job)
     _end_attempt(session, job, Outcome.LOST, detail)
     was_cancelled = job.cancel_requested
     enqueue(job)
@@ -69,6 +75,12 @@ def lose(session: Session, job: Job, detail: str) -> None:
         close(session, job, JobState.CANCELLED, f"cancelled; {detail}")
     elif job.crashes >= job.max_crashes:
         close(session, job, JobState.FAILED, f"crashed {job.crashes} times: {detail}")
+
+
+def suspect(session: Session, job: Job, detail: str) -> None:
+    """Queue a running job again that failed together with others: it runs alone from then on."""
+    job.suspect = True
+    give_back(session, job, detail)
 
 
 def forget_progress(session: Session, job: Job, after_epoch: int = 0) -> None:
@@ -80,6 +92,15 @@ def forget_progress(session: Session, job: Job, after_epoch: int = 0) -> None:
 def log(session: Session, job: Job, text: str) -> None:
     """Write one line into the job's log."""
     session.add(LogLine(job_id=job.id, attempt=job.attempt, at=now(), text=text))
+
+
+def _blame(job: Job) -> None:
+    if job.packed:
+        job.suspect = True
+        return
+    made_progress = job.checkpoint_epoch > job.progress_mark
+    job.crashes = 1 if made_progress else job.crashes + 1
+    job.progress_mark = job.checkpoint_epoch
 
 
 def _end_attempt(session: Session, job: Job, outcome: Outcome, detail: str | None) -> None:

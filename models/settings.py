@@ -41,6 +41,11 @@ class Settings(BaseSettings):
     checkpoint_dir: Path | None = Field(
         default=None, description="folder of the checkpoints; share it to resume on another host"
     )
+    pack: str = Field(
+        default="auto",
+        pattern=r"^(auto|off|[1-9]\d{0,3})$",
+        description="how many jobs of one shape a worker trains together: auto, off, or at most N",
+    )
     lease_seconds: float = Field(
         default=30, ge=1, allow_inf_nan=False, description="how long a silent worker keeps its job"
     )

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -13,13 +13,26 @@ Keep = Annotated[float, Field(gt=0, le=1)]
 #: A million units are 3 GiB of weights for each thousand of the layer before.
 Width = Annotated[int, Field(ge=1, le=1_000_000)]
 Mask = Literal["batch", "sample"]
+Precision = Literal["fp32", "tf32", "bf16"]
 
 
 #: Raised whenever the same spec gives other figures than before; results of two never mix.
-TRAINER_VERSION = 1
+TRAINER_VERSION = 2
 
 #: The fields that are told of every spec; the others, where they are not at their default.
 _ALWAYS_TOLD = {"dataset", "hidden", "keep", "lr", "batch_size", "epochs", "seed"}
+#: Fields that came later: at their defaults, configurations keep the names they had before.
+_LATER = {"precision": "fp32"}
+_SHAPE = {
+    "dataset",
+    "train_size",
+    "hidden",
+    "batch_size",
+    "epochs",
+    "mask",
+    "evaluation",
+    "precision",
+}
 
 
 class ExperimentSpec(BaseModel):
@@ -53,6 +66,9 @@ class ExperimentSpec(BaseModel):
     lr_decay: float = 1.0
     #: The images that the metrics named valid_* are taken on; training never sees either.
     evaluation: Literal["valid", "test"] = "valid"
+    #: What products are computed in: fp32 means fp32, tf32 needs a GPU, and bf16 has bf16 operands
+    #: and fp32 weights.
+    precision: Precision = "fp32"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
     @field_validator("dataset")
@@ -143,10 +159,25 @@ class ExperimentSpec(BaseModel):
         """A short stable name of everything but the seed: equal for runs that are repeats."""
         return _name_configuration(self)
 
+    @property
+    def shape(self) -> str:
+        """A short stable name of what runs must share to be trained as one batched program.
+
+        That is all that decides which computations there are, and not their numbers: rates and
+        probabilities may differ, but not whether there is a velocity, or a mask on the input.
+        """
+        shared = self.model_dump(mode="json", include=_SHAPE)
+        has = [self.momentum > 0, self.max_norm is not None, self.input_keep < 1]
+        return _name({**shared, "has": has})
+
 
 @lru_cache(maxsize=20_000)  # a submit of thousands asks for each several times
 def _name_configuration(spec: ExperimentSpec) -> str:
-    values = spec.model_dump(mode="json", exclude={"seed"})
+    later = {name for name, default in _LATER.items() if getattr(spec, name) == default}
+    return _name(spec.model_dump(mode="json", exclude={"seed", *later}))
+
+
+def _name(values: dict[str, Any]) -> str:
     canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 

@@ -76,6 +76,14 @@ class Job(Table):
         ),
         Index("ix_jobs_configuration", "configuration"),
         Index("ix_jobs_state_id", "state", "id"),
+        Index(
+            "ix_jobs_queued_shape",
+            "shape",
+            "priority",
+            "id",
+            postgresql_where=text("state = 'queued'"),
+            sqlite_where=text("state = 'queued'"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -84,6 +92,8 @@ class Job(Table):
     name: Mapped[str | None] = mapped_column(String(200))
     spec: Mapped[dict[str, Any]]
     configuration: Mapped[str] = mapped_column(String(16))
+    #: What jobs must share to be trained together (ExperimentSpec.shape).
+    shape: Mapped[str] = mapped_column(String(16))
     state: Mapped[str] = mapped_column(String(12))
     #: Why it failed, was cancelled or waits, in words.
     reason: Mapped[str | None] = mapped_column(Text)
@@ -95,6 +105,10 @@ class Job(Table):
     lease_until: Mapped[datetime | None]
     worker: Mapped[str | None] = mapped_column(String(200))
     cancel_requested: Mapped[bool] = mapped_column(default=False)
+    #: Whether the newest attempt shares its process with other jobs'.
+    packed: Mapped[bool] = mapped_column(default=False)
+    #: Whether it was lost together with others, and so runs alone from now on.
+    suspect: Mapped[bool] = mapped_column(default=False)
     #: Leases lost in a row without a newer checkpoint than at the loss before.
     crashes: Mapped[int] = mapped_column(SmallInteger, default=0)
     #: `checkpoint_epoch` when the lease was last lost.

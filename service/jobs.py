@@ -230,6 +230,7 @@ def _row(sweep_id: int, ordinal: int, spec: ExperimentSpec, order: Order) -> dic
         "name": order.name,
         "spec": spec.model_dump(mode="json"),
         "configuration": spec.configuration,
+        "shape": spec.shape,
         "state": JobState.QUEUED,
         "priority": order.priority,
         "max_crashes": order.max_crashes,
@@ -309,6 +310,7 @@ def _retry(session: Session, job: Job, from_scratch: bool) -> str:
         job.checkpoint, job.checkpoint_epoch, job.progress_mark = None, 0, 0
         lifecycle.forget_progress(session, job)
     job.reason, job.finished_at, job.crashes, job.held = None, None, 0, False
+    job.suspect = False
     lifecycle.enqueue(job)
     lifecycle.log(session, job, "queued again from scratch" if from_scratch else "queued again")
     return "queued"

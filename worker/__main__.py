@@ -34,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     supervise.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     supervise.add_argument("--processes", type=int)
     supervise.add_argument("--gpus", type=_numbers, default=(), metavar="0,1")
+    supervise.add_argument("--pack", help="jobs to train together: auto, off, or at most N")
     supervise.add_argument("--with-parent", type=int, metavar="PID", help="end when it does")
     supervise.set_defaults(command=_supervise)
     consume = commands.add_parser("consume", help="be one Celery process of a supervisor")
@@ -83,6 +84,8 @@ def _supervise(arguments: argparse.Namespace) -> int:
     database.check_schema()
     here = places(arguments.device, arguments.processes, arguments.gpus)
     reconciler = Reconciler(database, make_doorbell(settings), settings.lease_seconds)
+    if arguments.pack:
+        here = [place.with_setting("DQ_PACK", arguments.pack) for place in here]
     Supervisor(settings, here, Roster(database, here), reconciler).run()
     return 0
 

@@ -10,6 +10,7 @@ from celery import Celery, signals
 from celery.exceptions import WorkerLostError
 from celery.platforms import SecurityWarning
 from redis import Redis
+from sqlalchemy import and_, select
 
 from models import lifecycle
 from models.database import Database
@@ -18,7 +19,7 @@ from models.errors import DatabaseUnreachable
 from models.message import celery_settings
 from models.settings import Settings
 from models.state import JobState
-from models.tables import Job
+from models.tables import Attempt, Job
 from worker import transport
 from worker.doorbell import Doorbell
 
@@ -97,11 +98,17 @@ def _release_running_job(sig: str, **_: Any) -> None:
 
 
 def _lose(database: Database, job_id: Any, worker: str, detail: str) -> None:
-    """Take a job from the child that just died, rather than wait for its lease to run out."""
+    """Take its jobs from the child that just died, rather than wait for their leases to run out.
+
+    They are the one it had a message for, which may have ended, and those it took along.
+    """
+    tried = select(Attempt.pid).where(Attempt.job_id == job_id, Attempt.worker == worker)
+    child = tried.order_by(Attempt.number.desc()).limit(1).scalar_subquery()
+    mine = select(Job).join(Attempt, and_(Attempt.job_id == Job.id, Attempt.number == Job.attempt))
+    mine = mine.where(Job.state == JobState.RUNNING, Job.worker == worker, Attempt.pid == child)
     try:
         with database.writing() as session:
-            job = session.get(Job, job_id, with_for_update=True)
-            if job and job.state == JobState.RUNNING and job.worker == worker:
+            for job in session.scalars(mine.order_by(Job.id).with_for_update(of=Job)):
                 lifecycle.lose(session, job, detail)
     except DatabaseUnreachable:
-        return  # the lease runs out by itself
+        return  # the leases run out by themselves

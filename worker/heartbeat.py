@@ -1,16 +1,18 @@
-"""The thread that keeps an attempt alive, and tells its training when to stop."""
+"""The thread that keeps attempts alive, and tells their training when to stop."""
 
 import logging
 import os
 import signal
 import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
-from types import TracebackType
 from typing import Self
 
 from models.errors import DatabaseUnreachable, OutOfTime, Stalled
 from models.metrics import EpochMetrics
-from worker.recorder import Cancelled, Claim, LeaseLost, Progress, Recorder, Released
+from worker.recorder import Claim, LeaseLost, Progress, Recorder, Released
 
 logger = logging.getLogger(__name__)
 _TICK_SECONDS = 0.5
@@ -18,118 +20,167 @@ _TICK_SECONDS = 0.5
 _GRACE_SECONDS = 10.0
 
 
+@dataclass
+class _Pulse:
+    """What one attempt has to tell SQL, and what SQL had to tell it."""
+
+    #: The checkpoint that SQL points to, and the one it is just being told of.
+    recorded: str | None
+    told: str | None = None
+    epochs: list[EpochMetrics] = field(default_factory=list)
+    checkpoint: tuple[str | None, int] = (None, 0)
+    verdict: Exception | None = None
+    #: The time it took so far; of a pack's time, its share.
+    seconds: float = 0.0
+
+    def read(self) -> Progress:
+        self.told = self.checkpoint[0]
+        return Progress(tuple(self.epochs), *self.checkpoint)
+
+    def forget(self, written: Progress) -> None:
+        del self.epochs[: len(written.epochs)]
+        if self.checkpoint[0] == written.checkpoint:
+            self.checkpoint = None, 0
+        self.recorded = written.checkpoint or self.recorded
+
+
 class Heartbeat:
-    """Renews the lease and writes progress, so that training never waits for the database.
+    """Renews leases and writes progress, so that training never waits for the database.
 
     The training calls `check` before each batch. If it does not, for `stall_seconds` or after it
-    was told to stop, the thread records the end itself and kills the process.
+    was told to stop, the thread kills the process; of an attempt that is alone in it, it records
+    the end first. Of several nobody knows which one is stuck: their leases are lost.
     """
 
-    def __init__(self, recorder: Recorder, claim: Claim, stopping: Event) -> None:
-        self._recorder, self._claim, self._stopping = recorder, claim, stopping
-        self._thread = Thread(target=self._run, name=f"heartbeat of {claim}", daemon=True)
+    def __init__(self, recorder: Recorder, claims: Sequence[Claim], stopping: Event) -> None:
+        self._recorder, self._stopping = recorder, stopping
+        self._thread = Thread(target=self._run, name=f"heartbeat of {claims[0]}", daemon=True)
         self._done = Event()
-        self._lock = Lock()  # guards _epochs and _checkpoint
-        self._epochs: list[EpochMetrics] = []
-        self._checkpoint: tuple[str | None, int] = (None, 0)
-        #: The checkpoint that SQL points to, and the one it is just being told of.
-        self.recorded_checkpoint = claim.checkpoint
-        self._told_checkpoint: str | None = None
-        self._started_at = self._checked_at = self._beaten_at = time.monotonic()
-        self._verdict: Exception | None = None
+        self._lock = Lock()  # guards _pulses and what is in them
+        self._writing = Lock()  # is held while SQL is told of them
+        self._pulses = {claim: _Pulse(claim.checkpoint) for claim in claims}
+        self._is_alone = len(claims) == 1
+        self._is_ending = False
+        self._looked_at = self._checked_at = self._beaten_at = time.monotonic()
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
-    ) -> None:
-        unwritten = self.finish()
-        if kind and not issubclass(kind, LeaseLost):
-            self._recorder.insist(self._claim, unwritten)
-
-    def check(self) -> None:
-        """Raise Released, Cancelled, LeaseLost or OutOfTime if the training is to stop now."""
-        self._checked_at = time.monotonic()
-        if self._stopping.is_set():
-            raise Released
-        if self._verdict:
-            raise self._verdict
-
-    def report(self, metrics: EpochMetrics) -> None:
-        """Hand over an epoch's metrics."""
-        with self._lock:
-            self._epochs.append(metrics)
-
-    def report_checkpoint(self, name: str, epoch: int) -> None:
-        """Hand over the checkpoint that was taken after so many epochs, all reported before."""
-        with self._lock:
-            self._checkpoint = name, epoch
-
-    def checkpoints_in_use(self) -> set[str | None]:
-        """Return those that SQL points to, or may in a moment."""
-        with self._lock:
-            return {self.recorded_checkpoint, self._told_checkpoint, self._checkpoint[0]}
-
-    def finish(self) -> Progress:
-        """Stop the thread; return the progress it has not written."""
+    def __exit__(self, *_: object) -> None:
         self._done.set()
         self._thread.join()
-        return self._pending()
+
+    @property
+    def present(self) -> list[Claim]:
+        """The attempts that have not left."""
+        with self._lock:
+            return list(self._pulses)
+
+    def check(self) -> Mapping[Claim, Exception]:
+        """Return which attempts are to stop now: Released, Cancelled, LeaseLost or OutOfTime."""
+        self._checked_at = time.monotonic()
+        is_stopping = self._stopping.is_set()
+        with self._lock:
+            if is_stopping:
+                return {claim: Released() for claim in self._pulses}
+            return {c: pulse.verdict for c, pulse in self._pulses.items() if pulse.verdict}
+
+    def report(self, claim: Claim, metrics: EpochMetrics) -> None:
+        """Hand over an epoch's metrics."""
+        with self._lock:
+            self._pulses[claim].epochs.append(metrics)
+
+    def report_checkpoint(self, claim: Claim, name: str, epoch: int) -> None:
+        """Hand over the checkpoint that was taken after so many epochs, all reported before."""
+        with self._lock:
+            self._pulses[claim].checkpoint = name, epoch
+
+    def checkpoints_in_use(self, claim: Claim) -> set[str | None]:
+        """Return those that SQL points to, or may in a moment."""
+        with self._lock:
+            pulse = self._pulses[claim]
+            return {pulse.recorded, pulse.told, pulse.checkpoint[0]}
+
+    @contextmanager
+    def leaving(self, claim: Claim) -> Iterator[Progress]:
+        """Let go of an attempt; give what is not written of it, while its end is recorded.
+
+        That may take as long as the database is away, which is no fault of the others.
+        """
+        self._is_ending = True
+        try:
+            with self._writing, self._lock:
+                unwritten = self._pulses.pop(claim).read()
+            yield unwritten
+        finally:
+            self._checked_at = time.monotonic()
+            self._is_ending = False
 
     def _run(self) -> None:
         while not self._done.wait(_TICK_SECONDS):
             try:
-                self._beat()
+                with self._writing:
+                    self._beat()
             except DatabaseUnreachable as error:
-                told = "%s: training goes on; %s"
-                logger.warning(told, self._claim, error, extra=self._claim.ids)
-            except (LeaseLost, Cancelled) as verdict:
-                self._verdict = self._verdict or verdict
+                for claim in self.present:
+                    told = "%s: training goes on; %s"
+                    logger.warning(told, claim, error, extra=claim.ids)
             self._watch()
 
     def _beat(self) -> None:
-        progress = self._pending()
+        with self._lock:
+            progress = {claim: pulse.read() for claim, pulse in self._pulses.items()}
         beats_due = time.monotonic() - self._beaten_at > self._recorder.lease_seconds / 4
-        if progress.epochs or beats_due:
-            self._recorder.beat(self._claim, progress)
+        if progress and (beats_due or any(each.epochs for each in progress.values())):
+            lost = self._recorder.beat_all(progress)
             self._beaten_at = time.monotonic()
-            self._forget(progress)
-        if self._recorder.is_cancelled(self._claim):
-            raise Cancelled
+            self._forget(progress, lost)
+        for claim, verdict in self._recorder.judge(list(progress)).items():
+            self._tell_to_stop(claim, verdict)
 
-    def _pending(self) -> Progress:
+    def _forget(self, written: Mapping[Claim, Progress], lost: set[Claim]) -> None:
+        for claim in lost:
+            self._tell_to_stop(claim, LeaseLost())
         with self._lock:
-            self._told_checkpoint = self._checkpoint[0]
-            return Progress(tuple(self._epochs), *self._checkpoint)
+            for claim in written.keys() - lost:
+                self._pulses[claim].forget(written[claim])
 
-    def _forget(self, written: Progress) -> None:
+    def _tell_to_stop(self, claim: Claim, verdict: Exception) -> None:
         with self._lock:
-            del self._epochs[: len(written.epochs)]
-            if self._checkpoint[0] == written.checkpoint:
-                self._checkpoint = None, 0
-            self.recorded_checkpoint = written.checkpoint or self.recorded_checkpoint
+            if pulse := self._pulses.get(claim):
+                pulse.verdict = pulse.verdict or verdict
 
     def _watch(self) -> None:
         """End what takes too long: gently at the next batch, or else together with the process."""
         now = time.monotonic()
-        limit = self._claim.timeout_seconds
-        if limit and now - self._started_at > limit:
-            self._verdict = self._verdict or OutOfTime(
-                f"not done after the {limit:g} s it may take"
-            )
-        silence = now - self._checked_at
-        if silence > self._claim.stall_seconds:
-            self._abandon(Stalled(f"no progress for {self._claim.stall_seconds:g} s"))
-        elif self._verdict and silence > _GRACE_SECONDS:
-            self._abandon(self._verdict)
+        with self._lock:
+            pulses = dict(self._pulses)
+        for claim, pulse in pulses.items():
+            pulse.seconds += (now - self._looked_at) / len(pulses)
+            limit = claim.timeout_seconds
+            if limit and pulse.seconds > limit:
+                late = OutOfTime(f"not done after the {limit:g} s it may take")
+                self._tell_to_stop(claim, late)
+        self._looked_at = now
+        for claim, pulse in pulses.items():
+            self._end_if_stuck(claim, pulse, now - self._checked_at)
 
-    def _abandon(self, verdict: Exception) -> None:
+    def _end_if_stuck(self, claim: Claim, pulse: _Pulse, silence: float) -> None:
+        if self._is_ending:
+            return
+        if silence > claim.stall_seconds:
+            self._abandon(claim, Stalled(f"no progress for {claim.stall_seconds:g} s"))
+        elif pulse.verdict and silence > _GRACE_SECONDS:
+            self._abandon(claim, pulse.verdict)
+
+    def _abandon(self, claim: Claim, verdict: Exception) -> None:
         """Record the end on behalf of a training that is stuck, and kill the process."""
-        logger.error("%s: stuck, the process ends itself", self._claim, extra=self._claim.ids)
+        for each in self.present:
+            logger.error("%s: stuck, the process ends itself", each, extra=each.ids)
         try:
-            with self._recorder.closing(self._claim):
-                raise verdict
+            if self._is_alone:
+                with self._recorder.closing(claim):
+                    raise verdict
         finally:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from models.errors import DqError, UsageError
 
@@ -36,6 +36,10 @@ class Place:
     environment: dict[str, str]
     #: Of a GPU alone: it is the same whatever CUDA_VISIBLE_DEVICES makes of the numbers.
     device_uuid: str | None = None
+
+    def with_setting(self, name: str, value: str) -> "Place":
+        """Return the place with one more environment variable."""
+        return replace(self, environment={**self.environment, name: value})
 
 
 def places(device: str, processes: int | None, chosen: Sequence[int] = ()) -> Sequence[Place]:

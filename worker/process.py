@@ -13,7 +13,9 @@ import torch
 from models.database import Database
 from models.errors import DatasetUnavailable
 from models.settings import Settings
+from models.spec import ExperimentSpec
 from worker.recorder import Recorder
+from worker.training import engine
 from worker.training.data import Data, load
 from worker.training.download import fetch
 
@@ -25,12 +27,14 @@ _stopping = Event()
 
 @dataclass(frozen=True)
 class WorkerProcess:
-    """One process with one device; it runs one job after the other."""
+    """One process with one device; it runs jobs one after the other, or several of a shape."""
 
     recorder: Recorder
     data_dir: Path
     checkpoint_dir: Path
     device: torch.device
+    #: How many jobs to train together: auto, off, or at most so many.
+    pack: str
     #: Set once the worker was told to stop.
     stopping: Event
 
@@ -40,6 +44,13 @@ class WorkerProcess:
         Raises DatasetUnavailable if it is neither here nor to be downloaded, and DatasetCorrupt.
         """
         return _load(dataset, self.data_dir, self.device)
+
+    def most_together(self, spec: ExperimentSpec) -> int:
+        """Return how many jobs of this shape to train together."""
+        if self.pack == "off":
+            return 1
+        most = engine.most_together(spec, self.device, _free_bytes(self.device) / 2)
+        return most if self.pack == "auto" else min(most, int(self.pack))
 
 
 def listen_for_release() -> None:
@@ -57,8 +68,16 @@ def worker_process(name: str) -> WorkerProcess:
         data_dir=settings.data_dir,
         checkpoint_dir=settings.checkpoints,
         device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+        pack=settings.pack,
         stopping=_stopping,
     )
+
+
+def _free_bytes(device: torch.device) -> float:
+    """Return this process's share of the memory that is free on the device."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info()[0]
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / (os.cpu_count() or 1)
 
 
 @cache

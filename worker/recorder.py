@@ -3,14 +3,14 @@
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import wraps
 from traceback import format_exc
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from models import lifecycle
@@ -20,8 +20,8 @@ from models.errors import DatabaseUnreachable, DqError
 from models.metrics import EpochMetrics
 from models.provenance import Provenance
 from models.spec import TRAINER_VERSION, ExperimentSpec
-from models.state import JobState
-from models.tables import Attempt, Epoch, Job, Pause, Result
+from models.state import JobState, WorkerState
+from models.tables import Attempt, Epoch, Job, Pause, Result, Worker
 
 logger = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
@@ -38,6 +38,10 @@ class Cancelled(Exception):
 
 class Released(Exception):
     """The worker was asked to stop: the job goes back to the queue."""
+
+
+class FailedTogether(Exception):
+    """An error hit several jobs in one process: each goes back to the queue, to run alone."""
 
 
 @dataclass(frozen=True)
@@ -97,20 +101,35 @@ class Recorder:
         self.worker = worker
         self.lease_seconds = lease_seconds
 
-    @_until_answered
     def claim(self, job_id: int, spec: dict[str, Any]) -> Claim | None:
-        """Take a queued job; None, with a line in the log, if this message may not start it."""
+        """Take a queued job alone; None if this message may not start it."""
+        return next(iter(self.claim_pack(job_id, spec, lambda _: 1)), None)
+
+    @_until_answered
+    def claim_pack(
+        self, job_id: int, spec: dict[str, Any], most: Callable[[ExperimentSpec], int]
+    ) -> Sequence[Claim]:
+        """Take a queued job, and other queued ones of its shape and priority, `most` altogether.
+
+        They are no more than this worker's share of what is queued of that shape. None, with a
+        line in the log, if this message may not start its job.
+        """
         with self.database.writing() as session:
             job = session.get(Job, job_id, with_for_update=True)
             if job is None or (refusal := _refuse(session, job, spec)):
                 why = refusal if job else "there is no such job"
-                logger.warning(
-                    "dropped a message for job %s: %s", job_id, why, extra={"job_id": job_id}
-                )
-                return None
-            lifecycle.start(session, job, self.worker, os.getpid(), self.lease_seconds)
+                # Of a job that was taken along with another, the message comes late as a rule.
+                level = logging.DEBUG if job and job.packed else logging.WARNING
+                told = "dropped a message for job %s: %s"
+                logger.log(level, told, job_id, why, extra={"job_id": job_id})
+                return ()
+            limit = most(ExperimentSpec.model_validate(job.spec))
+            jobs = [job, *_find_peers(session, job, limit, self.lease_seconds)]
+            for each in jobs:
+                pid, others = os.getpid(), len(jobs) - 1
+                lifecycle.start(session, each, self.worker, pid, self.lease_seconds, others=others)
             session.flush()
-            return _claim_of(job)
+            return tuple(map(_claim_of, jobs))
 
     @_until_answered
     def begin(
@@ -125,18 +144,36 @@ class Recorder:
                 lifecycle.log(session, job, _tell_origin(epochs_done, batches_done))
         logger.info("%s: started at epoch %s", claim, epochs_done, extra=claim.ids)
 
-    def is_cancelled(self, claim: Claim) -> bool:
-        """Return whether somebody asked to cancel, without writing anything."""
+    def judge(self, claims: Collection[Claim]) -> dict[Claim, Exception]:
+        """Return which attempts are to stop, by LeaseLost or Cancelled; write nothing."""
+        asked = select(Job.id, Job.attempt, Job.cancel_requested).where(*_running(claims))
         with self.database.reading() as session:
-            flags = select(Job.cancel_requested).where(*_mine(claim))
-            if (cancel_requested := session.scalar(flags)) is None:
-                raise LeaseLost
-            return cancel_requested
+            cancelled = {(job_id, number): flag for job_id, number, flag in session.execute(asked)}
+        flags = {claim: cancelled.get((claim.job_id, claim.attempt)) for claim in claims}
+        verdicts: dict[Claim, Exception] = {
+            claim: LeaseLost() for claim, flag in flags.items() if flag is None
+        }
+        return verdicts | {claim: Cancelled() for claim, flag in flags.items() if flag}
 
     def beat(self, claim: Claim, progress: Progress) -> None:
         """Renew the lease and record progress."""
         with self._fenced(claim) as (session, job):
             _add_progress(session, job, progress)
+
+    def beat_all(self, progress: Mapping[Claim, Progress]) -> set[Claim]:
+        """Renew leases and record progress; return the attempts that lost theirs."""
+        lost = set()
+        with self.database.writing() as session:
+            # In one order everywhere: transactions that lock several rows never wait in a circle.
+            rows = select(Job).where(*_running(progress)).order_by(Job.id).with_for_update()
+            jobs = {(job.id, job.attempt): job for job in session.scalars(rows)}
+            for claim, made in progress.items():
+                if job := jobs.get((claim.job_id, claim.attempt)):
+                    job.lease_until = from_now(self.lease_seconds)
+                    _add_progress(session, job, made)
+                else:
+                    lost.add(claim)
+        return lost
 
     @_until_answered
     def insist(self, claim: Claim, progress: Progress) -> None:
@@ -179,6 +216,13 @@ class Recorder:
             lifecycle.give_back(session, job, "the worker was told to stop")
         logger.info("%s: given back", claim, extra=claim.ids)
 
+    @_until_answered
+    def suspect(self, claim: Claim, detail: str) -> None:
+        """Give the job back to the queue, to run alone."""
+        with self._fenced(claim) as (session, job):
+            lifecycle.suspect(session, job, detail)
+        logger.warning("%s: given back to run alone: %s", claim, detail, extra=claim.ids)
+
     @contextmanager
     def closing(self, claim: Claim) -> Iterator[None]:
         """Record how the attempt ends if it does not succeed. The worker's boundary."""
@@ -199,6 +243,8 @@ class Recorder:
             self.cancel(claim)
         except Released:
             self.release(claim)
+        except FailedTogether as error:
+            self.suspect(claim, _storable(str(error)))
         except Exception as error:  # noqa: BLE001 - the worker's boundary: recorded on the job
             self.fail(claim, _storable(_describe(error)), _storable(format_exc()))
 
@@ -226,6 +272,38 @@ class Recorder:
 def _mine(claim: Claim) -> tuple[Any, ...]:
     """Return the fence: the conditions under which the attempt still owns its job."""
     return Job.id == claim.job_id, Job.attempt == claim.attempt, Job.state == JobState.RUNNING
+
+
+def _running(claims: Collection[Claim]) -> tuple[Any, ...]:
+    return Job.id.in_([claim.job_id for claim in claims]), Job.state == JobState.RUNNING
+
+
+def _find_peers(session: Session, job: Job, most: int, silent_seconds: float) -> Sequence[Job]:
+    """Return, locked, the queued jobs to be trained together with one that is.
+
+    Jobs that were lost in company run alone. No claim waits for another's rows.
+    """
+    if job.suspect or most == 1:
+        return ()
+    alike = (
+        Job.shape == job.shape,
+        Job.priority == job.priority,
+        Job.state == JobState.QUEUED,
+        Job.held.is_(False),
+        Job.suspect.is_(False),
+    )
+    share = _find_share(session, select(Job.id).where(*alike), most, silent_seconds)
+    peers = select(Job).where(*alike, Job.id != job.id).order_by(Job.id).limit(share - 1)
+    return session.scalars(peers.with_for_update(skip_locked=True)).all()
+
+
+def _find_share(session: Session, queued: Select[int], most: int, silent_seconds: float) -> int:
+    """Return how many of the queued jobs are one worker's share: no worker hogs a short queue."""
+    taking = Worker.state == WorkerState.ACTIVE, Worker.heartbeat_at > from_now(-silent_seconds)
+    workers = session.scalar(select(func.count()).select_from(Worker).where(*taking)) or 1
+    some = queued.limit(most * workers).subquery()
+    waiting = session.scalar(select(func.count()).select_from(some)) or 1
+    return min(most, -(-waiting // workers))
 
 
 def _refuse(session: Session, job: Job, spec: dict[str, Any]) -> str | None:

@@ -68,16 +68,25 @@ class Roster:
         with self._database.reading() as session:
             latest = [session.scalar(_latest_attempt(name)) for name in self._places]
             long_ago = session.scalar(select(from_now(-grace_seconds)))
+            working = {name: session.scalar(_open_attempt(name)) for name in self._places}
         return [
             attempt.pid
             for attempt in latest
-            if attempt and attempt.outcome == Outcome.LOST and _ended_before(attempt, long_ago)
+            if attempt
+            and attempt.outcome == Outcome.LOST
+            and _ended_before(attempt, long_ago)
+            and not working[attempt.worker]
         ]
 
 
 def _latest_attempt(worker: str) -> Select[Attempt]:
     mine = select(Attempt).where(Attempt.worker == worker)
     return mine.order_by(Attempt.started_at.desc()).limit(1)
+
+
+def _open_attempt(worker: str) -> Select[int]:
+    """Select an attempt under way: a process that lost one job may train others well."""
+    return select(Attempt.pid).where(Attempt.worker == worker, Attempt.outcome.is_(None)).limit(1)
 
 
 def _ended_before(attempt: Attempt, time: datetime | None) -> bool:

@@ -81,6 +81,7 @@ def _create_jobs() -> None:
         sa.Column("name", sa.String(length=200), nullable=True),
         sa.Column("spec", _DOCUMENT, nullable=False),
         sa.Column("configuration", sa.String(length=16), nullable=False),
+        sa.Column("shape", sa.String(length=16), nullable=False),
         sa.Column("state", sa.String(length=12), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("note", sa.Text(), nullable=True),
@@ -88,6 +89,8 @@ def _create_jobs() -> None:
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("worker", sa.String(length=200), nullable=True),
         sa.Column("cancel_requested", sa.Boolean(), nullable=False),
+        sa.Column("packed", sa.Boolean(), nullable=False),
+        sa.Column("suspect", sa.Boolean(), nullable=False),
         sa.Column("crashes", sa.SmallInteger(), nullable=False),
         sa.Column("progress_mark", sa.Integer(), nullable=False),
         sa.Column("epochs_done", sa.Integer(), nullable=False),
@@ -114,6 +117,14 @@ def _create_jobs() -> None:
     )
     op.create_index("ix_jobs_configuration", "jobs", ["configuration"], unique=False)
     op.create_index("ix_jobs_state_id", "jobs", ["state", "id"], unique=False)
+    op.create_index(
+        "ix_jobs_queued_shape",
+        "jobs",
+        ["shape", "priority", "id"],
+        unique=False,
+        postgresql_where=sa.text("state = 'queued'"),
+        sqlite_where=sa.text("state = 'queued'"),
+    )
     op.create_index(
         "ix_jobs_open",
         "jobs",

@@ -72,6 +72,26 @@ class Gpus(click.ParamType[tuple[int, ...]]):
         return numbers
 
 
+class Pack(click.ParamType[str]):
+    """How many jobs a worker trains together: auto, off, or at most so many."""
+
+    name = "auto|N|off"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return it as it was typed."""
+        if not re.fullmatch(r"auto|off|[1-9]\d{0,3}", str(value)):
+            self.fail(f"{value!r}: write auto, off, or at most how many (16)", param, ctx)
+        return str(value)
+
+
+def pack_option(command: _Command) -> _Command:
+    """Add --pack."""
+    option = click.option(
+        "--pack", type=Pack(), help="Jobs of one shape to train together.  [default: auto]"
+    )
+    return option(command)
+
+
 def dataset_choice() -> click.Choice[str]:
     """Return the kind of value that names a data set."""
     return click.Choice(tuple(DATASETS))

@@ -61,6 +61,12 @@ _OPTIONS = (
         type=click.Choice(["valid", "test"]),
         help="Images that metrics are taken on.  [default: valid]",
     ),
+    click.option(
+        "--precision",
+        multiple=True,
+        type=click.Choice(["fp32", "tf32", "bf16"]),
+        help="Of products; tf32 needs a GPU.  [default: fp32]",
+    ),
     click.option("--seed", multiple=True, type=click.IntRange(0), help="One seed.  [default: 0]"),
     click.option("--seeds", type=Seeds(), help="How many seeds (5), or which (0..9)."),
 )

@@ -9,6 +9,7 @@ import click
 from models.errors import DqError
 from models.settings import Settings
 from service.cli.output import say
+from service.cli.parameters import pack_option
 
 if TYPE_CHECKING:
     from service.web.server import WebServer
@@ -16,13 +17,14 @@ if TYPE_CHECKING:
 
 @click.command
 @click.option("--workers", type=click.IntRange(1, 256), help="On the CPU: how many at once.")
-def command(*, workers: int | None) -> None:
+@pack_option
+def command(*, workers: int | None, pack: str | None) -> None:
     """Start the embedded Redis, a worker and the page; Ctrl-C stops all. Nothing queued is lost."""
     from service.cli.worker import worker_arguments
     from service.local_service import LocalService
 
     settings = Settings.load()
-    with LocalService(settings, worker_arguments("auto", workers), stops_redis=True) as local:
+    with LocalService(settings, worker_arguments("auto", workers, pack), stops_redis=True) as local:
         say(f"dq is up in {settings.home}. Type in another terminal: dq submit. Ctrl-C stops it.")
         with ExitStack() as page:
             if find_spec("fastapi"):

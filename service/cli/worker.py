@@ -6,7 +6,7 @@ import click
 
 from models.settings import Settings
 from service.cli.output import say
-from service.cli.parameters import Gpus
+from service.cli.parameters import Gpus, pack_option
 
 
 @click.command
@@ -24,7 +24,10 @@ from service.cli.parameters import Gpus
     type=click.IntRange(1, 256),
     help="On the CPU: how many at once.",
 )
-def command(*, device: str, gpus: tuple[int, ...] | None, processes: int | None) -> None:
+@pack_option
+def command(
+    *, device: str, gpus: tuple[int, ...] | None, processes: int | None, pack: str | None
+) -> None:
     """Run jobs until told to stop: a process per GPU, or one per CPU core.
 
     A GPU with less than 2 GiB of free memory is not taken.
@@ -45,11 +48,14 @@ def command(*, device: str, gpus: tuple[int, ...] | None, processes: int | None)
     open_database(settings)
     if settings.is_broker_embedded and EmbeddedRedis(settings.home).ensure_running():
         say(f"Started the embedded Redis in {settings.home}.")
-    become(worker_arguments(device, processes, gpus or ()))
+    become(worker_arguments(device, processes, pack, gpus or ()))
 
 
-def worker_arguments(device: str, processes: int | None, gpus: Sequence[int] = ()) -> list[str]:
+def worker_arguments(
+    device: str, processes: int | None, pack: str | None = None, gpus: Sequence[int] = ()
+) -> list[str]:
     """Return the worker program's words for these options."""
     count = [] if processes is None else ["--processes", str(processes)]
+    packing = [] if pack is None else ["--pack", pack]
     chosen = ["--gpus", ",".join(map(str, gpus))] if gpus else []
-    return ["supervise", "--device", device, *count, *chosen]
+    return ["supervise", "--device", device, *count, *packing, *chosen]

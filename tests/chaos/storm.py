@@ -16,7 +16,7 @@ from chaos.faults import FAULTS
 from chaos.stack import Stack
 from models.spec import ExperimentSpec
 from models.state import JobState, Outcome
-from models.tables import Attempt, Epoch, Job, Result
+from models.tables import Attempt, Epoch, Job, LogLine, Result
 from service.broker import Broker
 from service.jobs import Order, submit
 
@@ -39,6 +39,7 @@ class Report:
     outcomes: Counter[str]
     results: int
     resumed: int
+    packed: int
     fenced: int
     dropped: int
     #: Jobs whose metrics are not those of the calm run, to the bit.
@@ -57,6 +58,7 @@ class Report:
             "jobs": _list(self.states),
             "attempts": f"{self.outcomes.total()} ({_list(self.outcomes)})",
             "resumed": f"{self.resumed} attempts went on from a checkpoint",
+            "packed": f"{self.packed} attempts were one of several in a process",
             "fenced off": f"{self.fenced} late attempts",
             "dropped": f"{self.dropped} messages",
             "results": f"{self.results}, {len(self.wrong)} not those of the calm run",
@@ -101,15 +103,16 @@ def run_calmly(specs: Sequence[ExperimentSpec]) -> list[Figures]:
 def _train(spec: ExperimentSpec) -> Figures:
     import torch
 
-    from worker.training import trainer
+    from worker.training import engine
+    from worker.training import run as runs
     from worker.training.data import load
 
     torch.set_num_threads(1)
     data = load(spec.dataset, Path("nowhere"), "cpu")
-    run = trainer.start(spec, data, "cpu")
+    run = runs.start(spec, data, "cpu")
     return [
         (each.train_loss, each.train_accuracy, each.valid_loss, each.valid_accuracy)
-        for each in trainer.train(spec, run, data)
+        for each in engine.train_alone(run, data)
     ]
 
 
@@ -155,6 +158,9 @@ def _look(stack: Stack, seed: int, faults: Counter[str], calm: dict[int, Figures
             )
             for each in session.scalars(select(Result))
         }
+        packed = (
+            select(func.count()).select_from(LogLine).where(LogLine.text.contains(" of its shape"))
+        )
         resumed = select(func.count()).select_from(Attempt).where(Attempt.resumed_epoch > 0)
         return Report(
             seed=seed,
@@ -163,6 +169,7 @@ def _look(stack: Stack, seed: int, faults: Counter[str], calm: dict[int, Figures
             outcomes=Counter(str(outcome) for outcome in session.scalars(select(Attempt.outcome))),
             results=len(finals),
             resumed=session.scalar(resumed) or 0,
+            packed=session.scalar(packed) or 0,
             fenced=log.count("fenced off"),
             dropped=log.count("dropped a"),
             wrong=tuple(

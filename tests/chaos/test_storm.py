@@ -15,4 +15,5 @@ def test_under_random_faults_every_job_gets_its_one_right_result(database):
     print(report)
     assert report.is_right, report
     assert report.faults.total() >= 5
+    assert report.packed >= 5
     assert report.states == Counter(succeeded=12)

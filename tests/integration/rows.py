@@ -14,7 +14,7 @@ from models.provenance import Provenance
 from models.spec import ExperimentSpec
 from models.tables import Attempt, Epoch, Job, LogLine, Result, Table, Tag, Worker
 from service import jobs
-from worker.recorder import Claim, Recorder
+from worker.recorder import Cancelled, Claim, LeaseLost, Recorder
 
 #: 12 batches an epoch, 3 epochs: a few hundredths of a second.
 SPEC = ExperimentSpec(dataset="digits", hidden=(16,), batch_size=100, epochs=3)
@@ -68,6 +68,14 @@ def claim(recorder: Recorder, job_id: int) -> Claim:
     claimed = recorder.claim(job_id, job(recorder.database, job_id).spec)
     assert claimed, f"job {job_id} was not claimed"
     return claimed
+
+
+def is_cancelled(recorder: Recorder, claim: Claim) -> bool:
+    """Return whether an attempt is asked to cancel; raise LeaseLost if it lost its lease."""
+    verdict = recorder.judge([claim]).get(claim)
+    if isinstance(verdict, LeaseLost):
+        raise verdict
+    return isinstance(verdict, Cancelled)
 
 
 def job(database: Database, job_id: int) -> Job:

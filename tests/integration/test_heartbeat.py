@@ -2,6 +2,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,8 @@ from worker import runner
 from worker.checkpoints import Checkpoints
 from worker.heartbeat import Heartbeat
 from worker.recorder import Claim, Progress, Recorder
-from worker.training import data, trainer
+from worker.training import data
+from worker.training import run as runs
 
 _ATTEMPT = """
 import json
@@ -39,14 +41,14 @@ print("running", flush=True)
 """
 
 STUCK = f"""{_ATTEMPT}
-with Heartbeat(recorder, claim, Event()) as heartbeat:
+with Heartbeat(recorder, [claim], Event()) as heartbeat:
     heartbeat.check()
     Event().wait()
 """
 
 #: Twice as long as it may stand still.
 MOVING = f"""{_ATTEMPT}
-with Heartbeat(recorder, claim, Event()) as heartbeat:
+with Heartbeat(recorder, [claim], Event()) as heartbeat:
     for _ in range(40):
         heartbeat.check()
         time.sleep(0.1)
@@ -104,21 +106,23 @@ def test_a_training_that_does_not_stop_when_it_is_cancelled_is_killed(database: 
 def test_epochs_are_written_while_the_training_goes_on(database: Database, claim: Claim):
     recorder = Recorder(database, "w", lease_seconds=3600)  # which need not be renewed
 
-    with Heartbeat(recorder, claim, threading.Event()) as heartbeat:
-        heartbeat.report(rows.measured(1))
+    with Heartbeat(recorder, [claim], threading.Event()) as heartbeat:
+        heartbeat.report(claim, rows.measured(1))
         wait_until(lambda: rows.epochs(database, claim.job_id), "the epoch is written")
-        unwritten = heartbeat.finish()
+        with heartbeat.leaving(claim) as unwritten:
+            pass
 
     assert unwritten == Progress()
     assert rows.job(database, claim.job_id).epochs_done == 1
 
 
 def test_what_is_not_written_yet_is_handed_back_at_the_end(recorder: Recorder, claim: Claim):
-    with Heartbeat(recorder, claim, threading.Event()) as heartbeat:
-        heartbeat.report(rows.measured(1))
-        heartbeat.report_checkpoint("1/1-1-0", 1)
+    with Heartbeat(recorder, [claim], threading.Event()) as heartbeat:
+        heartbeat.report(claim, rows.measured(1))
+        heartbeat.report_checkpoint(claim, "1/1-1-0", 1)
 
-        unwritten = heartbeat.finish()
+        with heartbeat.leaving(claim) as unwritten:
+            pass
 
     assert unwritten == Progress((rows.measured(1),), "1/1-1-0", 1)
 
@@ -127,7 +131,7 @@ def test_a_lease_is_renewed_while_the_training_goes_on(database: Database, claim
     recorder = Recorder(database, "w", lease_seconds=1)
     before = rows.job(database, claim.job_id).lease_until
 
-    with Heartbeat(recorder, claim, threading.Event()):
+    with Heartbeat(recorder, [claim], threading.Event()):
         wait_until(
             lambda: rows.job(database, claim.job_id).lease_until != before, "the lease is renewed"
         )
@@ -140,9 +144,9 @@ class WatchedRecorder(Recorder):
         super().__init__(database, "w", 30)
         self.began = threading.Event()
 
-    def beat(self, claim: Claim, progress: Progress) -> None:
+    def beat_all(self, progress: Mapping[Claim, Progress]) -> set[Claim]:
         self.began.set()
-        super().beat(claim, progress)
+        return super().beat_all(progress)
 
 
 def test_the_checkpoint_that_sql_points_to_is_always_there(
@@ -150,19 +154,19 @@ def test_the_checkpoint_that_sql_points_to_is_always_there(
 ):
     """Also if the next one is saved while the database takes its time to note the one before."""
     digits = data.load("digits", tmp_path, "cpu")
-    training = trainer.start(SPEC, digits, "cpu")
-    checkpoints = Checkpoints(tmp_path, claim)
+    training = runs.start(SPEC, digits, "cpu")
+    member = runner._Member(claim, Checkpoints(tmp_path, claim), training)
     recorder = WatchedRecorder(database)
 
-    with Heartbeat(recorder, claim, threading.Event()) as heartbeat:
+    with Heartbeat(recorder, [claim], threading.Event()) as heartbeat:
         with database.writing() as session:
             session.get(Job, claim.job_id, with_for_update=True)
             training.epoch = 1
-            heartbeat.report(rows.measured(1))
-            runner._save(training, checkpoints, heartbeat)
+            heartbeat.report(claim, rows.measured(1))
+            runner._save(member, heartbeat)
             assert recorder.began.wait(10)
             training.epoch = 2
-            runner._save(training, checkpoints, heartbeat)
+            runner._save(member, heartbeat)
         name = wait_until(
             lambda: rows.job(database, claim.job_id).checkpoint, "a checkpoint is noted"
         )

@@ -67,7 +67,7 @@ def test_a_running_job_is_asked_to_stop(database: Database, recorder: Recorder):
 
     assert changes == ["stopping"]
     assert rows.job(database, job_id).state == "running"
-    assert recorder.is_cancelled(claim)
+    assert rows.is_cancelled(recorder, claim)
 
 
 def test_a_running_job_whose_worker_fell_silent_is_cancelled_at_once(
@@ -171,7 +171,7 @@ def test_a_job_that_was_cancelled_while_it_ran_is_not_cancelled_again_after_its_
     retry(database, job_id)
     claim = rows.claim(recorder, job_id)
 
-    assert not recorder.is_cancelled(claim)
+    assert not rows.is_cancelled(recorder, claim)
 
 
 def test_a_job_that_crashed_too_often_gets_all_its_crashes_anew(

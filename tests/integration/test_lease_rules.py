@@ -97,7 +97,10 @@ def _serve(url: str, name: str, pipe: Connection) -> None:
         deed, arguments = pipe.recv()
         owner = reconciler if deed == "reconcile" else recorder
         try:
-            pipe.send(getattr(owner, deed)(*arguments))
+            if deed == "is_cancelled":
+                pipe.send(rows.is_cancelled(recorder, *arguments))
+            else:
+                pipe.send(getattr(owner, deed)(*arguments))
         except LeaseLost as refusal:
             pipe.send(refusal)
 

@@ -14,6 +14,7 @@ from models.clock import from_now, now
 from models.database import Database
 from models.errors import Diverged
 from models.provenance import Provenance
+from models.spec import TRAINER_VERSION
 from models.state import Outcome
 from models.tables import Job, Result
 from service import jobs
@@ -301,7 +302,7 @@ def test_asking_whether_a_job_is_cancelled_writes_nothing(
 ):
     before = rows.everything(database)
 
-    is_cancelled = recorder.is_cancelled(claim)
+    is_cancelled = rows.is_cancelled(recorder, claim)
 
     assert is_cancelled is False
     assert rows.everything(database) == before
@@ -328,7 +329,7 @@ def test_a_success_is_the_last_epochs_figures_and_the_state_together(
     assert result
     for figure in ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy"):
         assert getattr(result, figure) == getattr(last, figure)
-    assert (result.attempt, result.trainer_version) == (1, 1)
+    assert (result.attempt, result.trainer_version) == (1, TRAINER_VERSION)
     assert result.seconds == pytest.approx(3 * 0.25)
     assert (attempt.outcome, bool(attempt.ended_at)) == (Outcome.SUCCEEDED, True)
 
@@ -478,7 +479,7 @@ def test_a_job_given_back_waits_with_what_it_reached_and_without_a_crash(
 
 WRITES: dict[str, Callable[[Recorder, Claim], object]] = {
     "begin": lambda recorder, claim: recorder.begin(claim, PROVENANCE, 0),
-    "is_cancelled": lambda recorder, claim: recorder.is_cancelled(claim),
+    "is_cancelled": rows.is_cancelled,
     "beat": lambda recorder, claim: recorder.beat(claim, ALL_EPOCHS),
     "insist": lambda recorder, claim: recorder.insist(claim, ALL_EPOCHS),
     "succeed": lambda recorder, claim: recorder.succeed(claim, ALL_EPOCHS),

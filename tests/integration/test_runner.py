@@ -82,6 +82,7 @@ def process(recorder: Recorder, tmp_path: Path) -> WorkerProcess:
         data_dir=tmp_path / "data",
         checkpoint_dir=tmp_path / "checkpoints",
         device=torch.device("cpu"),
+        pack="off",
         stopping=threading.Event(),
     )
 
@@ -587,7 +588,7 @@ class StuckProcess(WorkerProcess):
 
 url, folder, job_id, spec = sys.argv[1:]
 recorder = Recorder(Database(url), "stuck@here", 30)
-process = StuckProcess(recorder, Path(folder), Path(folder), torch.device("cpu"), Event())
+process = StuckProcess(recorder, Path(folder), Path(folder), torch.device("cpu"), "off", Event())
 spec = ExperimentSpec.model_validate_json(spec)
 runner.run(Bell(int(job_id), spec.model_dump(mode="json")), process)
 """

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 
-def make_generator(seed: int, purpose: str) -> torch.Generator:
-    """Return a CPU generator seeded from sha256("seed/purpose").
+def make_generator(seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
+    """Return a generator of the device seeded from sha256("seed/purpose").
 
     Torch's CPU generator keeps 32 bits of the hash; that two of 1,000 seeds share a stream has a
     chance of 1 in 8,600.
     """
     digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[-4:]))
+    return torch.Generator(device).manual_seed(int.from_bytes(digest[-4:]))
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,13 @@ class Randomness:
     masks: torch.Generator  # what dropout drops
 
     @classmethod
-    def of(cls, seed: int) -> "Randomness":
-        """Return the generators of a seed, nothing drawn yet."""
-        return cls(*(make_generator(seed, purpose) for purpose in ("init", "order", "masks")))
+    def of(cls, seed: int, device: torch.device | str = "cpu") -> "Randomness":
+        """Return the generators of a seed, nothing drawn yet.
+
+        The first weights come from the CPU always, so that they are the same on every device.
+        """
+        drawing = (make_generator(seed, purpose, device) for purpose in ("order", "masks"))
+        return cls(make_generator(seed, "init"), *drawing)
 
     @property
     def state(self) -> dict[str, Tensor]:

@@ -34,13 +34,15 @@ def step_with_momentum(
 
 
 @torch.no_grad()
-def limit_norms(weights: Iterable[Tensor], max_norm: float) -> None:
+def limit_norms(weights: Iterable[Tensor], max_norm: float | Tensor) -> None:
     """Scale each row of a weight down to the L2 norm `max_norm` if it is longer.
+
+    A weight may be a stack of several (runs, units, inputs), with a limit each (runs, 1, 1).
 
     A row of a weight (units, inputs) is what comes into one unit: w <- w min(1, c / ||w||), the
     projection onto a ball of radius c of Srivastava et al. 2014, section 5.1.
     """
     for weight in weights:
-        norms = torch.linalg.vector_norm(weight, dim=1, keepdim=True)  # (units, 1)
+        norms = torch.linalg.vector_norm(weight, dim=-1, keepdim=True)  # (units, 1)
         # A row of zeros: c / 0 is infinite, and so limited to 1.
         weight.mul_((max_norm / norms).clamp(max=1))

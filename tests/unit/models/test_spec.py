@@ -24,6 +24,7 @@ OTHER_VALUES = {
     "max_norm": 2,
     "lr_decay": 0.5,
     "evaluation": "test",
+    "precision": "bf16",
 }
 
 REFUSALS = {
@@ -68,6 +69,7 @@ REFUSALS = {
     "lr_decay of 0": ({"lr_decay": 0}, "use more than 0, and 1 (none) or less"),
     "lr_decay above 1": ({"lr_decay": 1.1}, "use more than 0, and 1 (none) or less"),
     "unknown evaluation": ({"evaluation": "train"}, "'valid' or 'test'"),
+    "unknown precision": ({"precision": "fp16"}, "'fp32', 'tf32' or 'bf16'"),
     "unknown field": ({"dropout": 0.9}, "Extra inputs are not permitted"),
     "seed below 0": ({"seed": -1}, "greater than or equal to 0"),
     "seed that SQL cannot hold": ({"seed": 2**63}, f"less than {2**63}"),
@@ -111,6 +113,7 @@ def test_the_defaults_are_the_notebooks():
         "max_norm": None,
         "lr_decay": 1.0,
         "evaluation": "valid",
+        "precision": "fp32",
         "seed": 0,
     }
 
@@ -219,3 +222,33 @@ def test_an_epoch_sees_every_image_and_its_last_batch_may_be_smaller(fields, ima
 
     assert spec.images == images
     assert spec.batches == batches
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"seed": 1}, {"lr": 0.2}, {"keep": (1.0, 0.5)}, {"lr_decay": 0.5}],
+    ids=str,
+)
+def test_specs_that_differ_in_numbers_alone_have_one_shape(changes):
+    assert ExperimentSpec(**{**ORIGINAL, **changes}).shape == ExperimentSpec(**ORIGINAL).shape
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hidden": (32, 32)},
+        {"dataset": "fashion-mnist"},
+        {"train_size": 1000},
+        {"batch_size": 50},
+        {"epochs": 3},
+        {"mask": "sample"},
+        {"precision": "bf16"},
+        {"evaluation": "test"},
+        {"momentum": 0.9},
+        {"max_norm": 1.0},
+        {"input_keep": 0.8},
+    ],
+    ids=str,
+)
+def test_specs_that_need_other_computations_have_other_shapes(changes):
+    assert ExperimentSpec(**{**ORIGINAL, **changes}).shape != ExperimentSpec(**ORIGINAL).shape

@@ -154,7 +154,8 @@ def test_every_field_of_a_spec_has_its_type_in_parquet(tmp_path):
 
     schema = parquet.read_schema(tmp_path / "jobs.parquet")
     text = {name for name in schema.names if str(schema.field(name).type) == "string"}
-    assert text & set(ExperimentSpec.model_fields) == {"dataset", "mask", "evaluation"}
+    words = {"dataset", "mask", "evaluation", "precision"}
+    assert text & set(ExperimentSpec.model_fields) == words
 
 
 def test_epochs_have_a_row_each_with_the_spec_of_their_job():

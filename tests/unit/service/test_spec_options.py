@@ -21,6 +21,7 @@ OTHER_VALUES = {
     "max_norm": 2,
     "lr_decay": 0.5,
     "evaluation": "test",
+    "precision": "bf16",
     "seed": 7,
 }
 NO_SERVER = {

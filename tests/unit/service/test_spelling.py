@@ -22,6 +22,7 @@ AS_TEXT = {
     "max_norm": (2.0, "2"),
     "lr_decay": (0.5, "5e-1"),
     "evaluation": ("test", "test"),
+    "precision": ("bf16", "bf16"),
     "seed": (2**63 - 1, str(2**63 - 1)),
 }
 

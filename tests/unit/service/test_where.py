@@ -102,7 +102,13 @@ def connect():
 def add(connection, job_id, job, spec):
     row = {"id": job_id, "sweep_id": job.sweeps[0], "ordinal": job_id, "spec": spec}
     row |= {name: getattr(job, name) for name in ("state", "name", "attempt", "priority")}
-    row |= {"configuration": "", "max_crashes": 3, "stall_seconds": 1, "publish_due": now()}
+    row |= {
+        "configuration": "",
+        "shape": "",
+        "max_crashes": 3,
+        "stall_seconds": 1,
+        "publish_due": now(),
+    }
     connection.execute(insert(Job).values(**row, created_at=now()))
     for sweep in job.sweeps[1:]:
         connection.execute(insert(Member).values(sweep_id=sweep, job_id=job_id))
@@ -303,7 +309,10 @@ ORDERED = [
     *("train_size", "max_norm", "epochs_done", "attempt", "priority"),
     *("keep[0]", "keep[2]", "hidden[1]", *HIGHER_IS_BETTER),
 ]
-UNORDERED = ["dataset", "mask", "evaluation", "state", "name", "tag", "sweep", "hidden", "keep"]
+UNORDERED = [
+    *("dataset", "mask", "evaluation", "precision", "state", "name", "tag", "sweep"),
+    *("hidden", "keep"),
+]
 OTHER_VALUES = {
     "name": NASTY,
     "tag": NASTY,

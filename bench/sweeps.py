@@ -1,0 +1,225 @@
+"""Times a sweep of 64 small runs: packed, by the notebook's loop, and by Ray Tune."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench import notebook
+from bench.section import Section, judge, opening, stamp
+from models.database import Database
+from models.datasets import DATASETS
+from models.settings import Settings
+from models.spec import ExperimentSpec
+from service.store import upgrade
+from tests.servers import short_folder
+from worker.recorder import Recorder
+from worker.training import engine
+from worker.training import run as runs
+from worker.training.data import Data, load
+
+_RUNS = 64
+_SHAPES = ((64, 64), (128, 100))  # width, batch
+_KEEP = (0.9, 0.8, 0.8)
+_LRS = (0.05, 0.1)
+#: By which one process per core, packed, is to be ahead.
+_TARGETS = {("one after another", 64): 5.0, ("Ray Tune", 64): 10.0}
+_RAY = Path(__file__).with_name("ray_sweep.py")
+
+_data: list[Data] = []
+
+
+def measure(rounds: int, ray_python: str | None) -> Section:
+    """Run every sweep once in each round; Ray Tune, which takes minutes, in the first one."""
+    cores = len(os.sched_getaffinity(0))
+    rows, notes = [], []
+    with get_context("spawn").Pool(cores, _prepare) as pool:
+        pool.map(_train_notebook, [(64, 64, 0, 0.1)] * cores, chunksize=1)  # warms up
+        _prepare()
+        for width, batch in _SHAPES:
+            seconds = _time_all(width, batch, rounds, pool, ray_python)
+            rows += _describe(width, batch, seconds)
+    if not ray_python:
+        notes.append("Ray Tune was not measured: give the Python of a venv that has it, `--ray`.")
+    about = (
+        f"{opening()} {_RUNS} runs of 3 hidden layers on MNIST (50,000 images, keep 0.9,0.8,0.8, "
+        f"2 rates x 32 seeds), one epoch and its evaluation each, on a CPU of {cores} cores; "
+        f"processes are up and have the data; the median of {rounds} rounds in which all take "
+        "turns. The notebook's loop one after another has all cores of torch to itself (the "
+        "faster of one and all threads); all others have one thread a process. Ray Tune trains "
+        "by the notebook's loop, a core a trial, from `Tuner.fit` on."
+    )
+    columns = ["runs", "by", "sweep", "packed is ahead by", "target", ""]
+    return Section("Sweeps", about, columns, rows, [*notes, f"Ended {stamp()}."])
+
+
+def _time_all(
+    width: int, batch: int, rounds: int, pool: Any, ray_python: str | None
+) -> dict[str, list[float]]:
+    cores = len(os.sched_getaffinity(0))
+    trials = [(width, batch, seed, lr) for seed in range(_RUNS // len(_LRS)) for lr in _LRS]
+    packs = [trials[begin : begin + 16] for begin in range(0, _RUNS, 16)]
+    systems: dict[str, Callable[[], object]] = {
+        "packed, a process per core": lambda: pool.map(_train_pack, packs, chunksize=1),
+        "packed, one process": lambda: [_train_pack(pack) for pack in packs],
+        "notebook, one after another, 1 thread": lambda: list(map(_train_notebook, trials)),
+        f"notebook, one after another, {cores} threads": lambda: _with_threads(cores, trials),
+        "notebook, a process per core": lambda: pool.map(_train_notebook, trials, chunksize=1),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in systems}
+    for number in range(rounds):
+        for name, system in systems.items():
+            seconds[name].append(_time(system))
+            print(width, name, f"{seconds[name][-1]:.1f}", flush=True)
+        if ray_python and not number:
+            seconds["Ray Tune"] = [_time_ray(ray_python, width, batch)]
+            print(width, "Ray Tune", seconds["Ray Tune"], flush=True)
+    return seconds
+
+
+def _describe(width: int, batch: int, seconds: dict[str, list[float]]) -> list[list[str]]:
+    medians = {name: statistics.median(each) for name, each in seconds.items()}
+    packed = medians["packed, a process per core"]
+    serial = min(value for name, value in medians.items() if "one after another" in name)
+    rows = []
+    for name, median in medians.items():
+        is_serial = "one after another" in name and median == serial
+        kind = "one after another" if is_serial else name
+        target = _TARGETS.get((kind, width))
+        times = median / packed
+        rows.append(
+            [
+                f"{_RUNS} of 3 x {width}, batch {batch}",
+                name,
+                f"{median:.1f} s",
+                f"{times:.2f} times",
+                f"{target:g} times" if target else "",
+                judge(times >= target, f"{target - times:.1f} times") if target else "",
+            ]
+        )
+    return rows
+
+
+def _time(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def _prepare() -> None:
+    torch.set_num_threads(1)
+    _data.append(load("mnist", Settings.load().data_dir, "cpu"))
+
+
+def _train_pack(trials: Sequence[tuple[int, int, int, float]]) -> None:
+    members = {}
+    for width, batch, seed, lr in trials:
+        spec = ExperimentSpec(
+            hidden=(width,) * 3, keep=_KEEP, batch_size=batch, epochs=1, seed=seed, lr=lr
+        )
+        members[seed, lr] = runs.start(spec, _data[0], "cpu")
+    assert len(list(engine.train(members, _data[0]))) == len(trials)
+
+
+def _train_notebook(trial: tuple[int, int, int, float]) -> None:
+    width, batch, seed, lr = trial
+    torch.manual_seed(seed)
+    dataset, data = DATASETS["mnist"], _data[0]
+    network = notebook.build((dataset.features, *(width,) * 3, dataset.classes), _KEEP)
+    notebook.train_epoch(network, data.train_x, data.train_y, batch, lr)
+    notebook.evaluate(network, data.valid_x, data.valid_y)
+
+
+def _with_threads(threads: int, trials: Sequence[tuple[int, int, int, float]]) -> None:
+    torch.set_num_threads(threads)
+    try:
+        for trial in trials:
+            _train_notebook(trial)
+    finally:
+        torch.set_num_threads(1)
+
+
+def _time_ray(python: str, width: int, batch: int) -> float:
+    root = Path(__file__).parent.parent
+    environment = os.environ | {"PYTHONPATH": str(root), "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+    command = [python, str(_RAY), str(width), str(batch), str(_RUNS // len(_LRS))]
+    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    seconds: float = json.loads(done.stdout.splitlines()[-1])
+    return seconds
+
+
+def measure_growth() -> Section:
+    """Time packs of 1 to 64, and the claim of one among 1 to 10,000 queued jobs."""
+    columns = ["what grows", "number", "time", "each", "memory"]
+    rows = [*_grow_pack(), *_grow_queue()]
+    about = (
+        f"{opening()} A pack: one epoch of MNIST, 3 x 64, batch 64, one thread; memory is what the "
+        "process holds more than before at its highest. Jobs: submitted in one sweep to a SQLite "
+        "file, then the claim of a pack of 16 among them."
+    )
+    return Section("Growth", about, columns, rows, [f"Ended {stamp()}."])
+
+
+def _grow_pack() -> list[list[str]]:
+    rows = []
+    for size in (1, 2, 4, 8, 16, 32, 64):
+        code = f"from bench.sweeps import grow; grow({size})"
+        done = subprocess.run(
+            [sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True
+        )
+        seconds, memory = json.loads(done.stdout)
+        each = f"{seconds / size:.2f} s a run"
+        rows.append(["runs in a pack", str(size), f"{seconds:.2f} s", each, f"{memory:.0f} MiB"])
+        print(*rows[-1], flush=True)
+    return rows
+
+
+def grow(size: int) -> None:
+    """Train a pack of that size; print the seconds and the MiB it took."""
+    _prepare()
+    _train_pack([(64, 64, seed, 0.1) for seed in range(1)])
+    before = _peak_memory()
+    seconds = _time(lambda: _train_pack([(64, 64, seed, 0.1) for seed in range(size)]))
+    print(json.dumps([seconds, _peak_memory() - before]))
+
+
+def _peak_memory() -> float:
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _grow_queue() -> list[list[str]]:
+    from service.jobs import Order, submit
+
+    class Silent:
+        def ring(self, _: object) -> None:
+            pass
+
+    rows = []
+    for number in (1, 10, 100, 1_000, 10_000):
+        with short_folder("dq-bench-") as folder:
+            database = Database(f"sqlite:///{folder / 'dq.sqlite'}")
+            upgrade(database)
+            specs = [
+                ExperimentSpec(hidden=(64,) * 3, keep=_KEEP, batch_size=64, seed=seed)
+                for seed in range(number)
+            ]
+            seconds = _time(lambda: submit(database, Silent(), specs, Order(), "t"))  # type: ignore[arg-type] # noqa: B023
+            recorder = Recorder(database, "bench", 30)
+            spec = specs[0].model_dump(mode="json")
+            claiming = _time(lambda: recorder.claim_pack(1, spec, lambda _: 16))  # noqa: B023
+            database.engine.dispose()
+        each = f"{seconds / number * 1000:.2f} ms a job"
+        rows.append(["jobs submitted", f"{number:,}", f"{seconds:.2f} s", each, ""])
+        rows.append(["a claim of 16 among", f"{number:,}", f"{claiming * 1000:.0f} ms", "", ""])
+        print(*rows[-1], flush=True)
+    return rows

@@ -1,0 +1,186 @@
+"""Times one run's training by the engine against the notebook's loop, epoch by epoch in turn."""
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+
+from bench import notebook
+from bench.section import Section, judge, opening, stamp
+from models.datasets import DATASETS
+from models.settings import Settings
+from models.spec import ExperimentSpec
+from worker.training import engine, products
+from worker.training import run as runs
+from worker.training.data import Data, load
+
+_KEEP = (0.9, 0.8, 0.8)
+_BATCH = 1000
+_CPU_WIDTHS = (64, 256, 512, 1024)
+_CUDA_WIDTHS = (512, 2048, 8192)
+#: Width and precision: how many times as fast as the notebook's loop.
+_TARGETS = {
+    ("cpu", 512, "fp32"): 2.2,
+    ("cpu", 512, "bf16"): 3.2,
+    ("cuda", 8192, "tf32"): 5.0,
+    ("cuda", 8192, "bf16"): 10.0,
+}
+
+
+def measure(rounds: int) -> Section:
+    """Train an epoch of each in each round."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    data = load("mnist", Settings.load().data_dir, device)
+    widths = _CUDA_WIDTHS if device.type == "cuda" else _CPU_WIDTHS
+    rows = [row for width in widths for row in _measure_width(width, data, device, rounds)]
+    torch.set_num_threads(threads)
+    about = (
+        f"{opening()} One epoch of MNIST (50,000 images, batch {_BATCH}, 3 hidden layers, keep "
+        f"0.9,0.8,0.8, and the evaluation on 10,000), on {_name(device)}, one thread each, as a "
+        f"dq worker has; the median of {rounds} epochs that alternate. FLOP/s counts the products "
+        "of kept units only, over what one product of 2048 x 2048 matrices reaches here by the "
+        "same way."
+    )
+    columns = ["width", "trainer", "epoch", "of the notebook's", "target", "GFLOP/s", "of peak", ""]
+    return Section(f"Solo training, {device.type}", about, columns, rows, [f"Ended {stamp()}."])
+
+
+def _measure_width(width: int, data: Data, device: torch.device, rounds: int) -> list[list[str]]:
+    precisions = ["fp32", "tf32", "bf16"] if device.type == "cuda" else ["fp32", "bf16"]
+    epochs = {"notebook": _notebook(width, data, device)}
+    epochs |= {each: _engine(width, each, data, device, rounds) for each in precisions}
+    seconds = {name: [] for name in epochs}
+    for number in range(rounds + 1):
+        for name, epoch in epochs.items():
+            began = time.perf_counter()
+            epoch()
+            if number:  # the first warms up
+                seconds[name].append(time.perf_counter() - began)
+    medians = {name: statistics.median(each) for name, each in seconds.items()}
+    return [_row(width, name, medians, device) for name in medians]
+
+
+def _notebook(width: int, data: Data, device: torch.device) -> Callable[[], object]:
+    widths = (DATASETS["mnist"].features, width, width, width, DATASETS["mnist"].classes)
+    network = notebook.build(widths, _KEEP, device.type)
+
+    def epoch() -> None:
+        notebook.train_epoch(network, data.train_x, data.train_y, _BATCH)
+        notebook.evaluate(network, data.valid_x, data.valid_y)
+
+    return epoch
+
+
+def _engine(
+    width: int, precision: str, data: Data, device: torch.device, rounds: int
+) -> Callable[[], object]:
+    spec = ExperimentSpec(
+        hidden=(width,) * 3, keep=_KEEP, batch_size=_BATCH, epochs=rounds + 1, precision=precision
+    )
+    metrics = engine.train_alone(runs.start(spec, data, device), data)
+    return lambda: next(metrics)
+
+
+def _row(width: int, name: str, medians: dict[str, float], device: torch.device) -> list[str]:
+    seconds, times = medians[name], medians["notebook"] / medians[name]
+    precision = "fp32" if name == "notebook" else name
+    target = _TARGETS.get((device.type, width, name))
+    rate = _count_flops(width, skipping=name != "notebook" and device.type == "cpu") / seconds
+    peak = _measure_peak(precision, device)
+    return [
+        str(width),
+        name if name == "notebook" else f"dq, {name}",
+        f"{seconds:.2f} s",
+        f"{times:.2f} times as fast",
+        f"{target} times" if target else "",
+        f"{rate / 1e9:,.0f}",
+        f"{rate / peak:.0%}",
+        judge(times >= target, f"{target - times:.2f} times") if target else "",
+    ]
+
+
+def _count_flops(width: int, *, skipping: bool) -> float:
+    """Return the operations of an epoch's products: forward, both gradients, evaluation."""
+    dataset = DATASETS["mnist"]
+    widths = (dataset.features, width, width, width, dataset.classes)
+    keeps = (1.0, *(_KEEP if skipping else (1.0,) * 3), 1.0)
+    layers = list(zip(pairwise(widths), pairwise(keeps), strict=True))
+    kept = [fan_in * fan_out * before * after for (fan_in, fan_out), (before, after) in layers]
+    training = 2 * dataset.train * (3 * sum(kept) - kept[0])
+    return training + 2 * dataset.valid * sum(i * o for i, o in pairwise(widths))
+
+
+def _measure_peak(precision: str, device: torch.device, size: int = 2048) -> float:
+    """Return the FLOP/s of a product of large matrices."""
+    chosen = products.choose(precision, device)  # type: ignore[arg-type]
+    x = chosen.enter(torch.randn(size, size, device=device))
+    weight, bias = torch.randn(size, size, device=device), torch.zeros(size, device=device)
+    weight = weight if precision != "bf16" else weight.bfloat16()
+    times = []
+    for _ in range(8):
+        _wait(device)
+        began = time.perf_counter()
+        chosen.forward(x, weight, bias)
+        _wait(device)
+        times.append(time.perf_counter() - began)
+    return float(2 * size**3 / min(times))
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def _name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"the CPU (of {os.cpu_count()} cores)"
+
+
+def compare_accuracy(seeds: Sequence[int]) -> Section:
+    """Train seeds by the reference and by the engine at each precision; compare accuracies."""
+    torch.set_num_threads(1)
+    data = load("mnist", Settings.load().data_dir, "cpu")
+    from scipy import stats
+
+    from worker.training import trainer
+
+    columns = ["layers", "trainer", "mean accuracy", "mean difference, paired by seed", ""]
+    rows = []
+    for hidden, batch in (((64, 64, 64), 64), ((400, 400, 400), 500)):
+        accuracies: dict[str, list[float]] = {"reference": [], "fp32": [], "bf16": []}
+        for seed in seeds:
+            spec = ExperimentSpec(
+                train_size=10_000, hidden=hidden, keep=_KEEP, batch_size=batch, epochs=5, seed=seed
+            )
+            whole = list(trainer.train(spec, trainer.start(spec, data, "cpu"), data))
+            accuracies["reference"].append(whole[-1].valid_accuracy)
+            for precision in ("fp32", "bf16"):
+                low = spec.model_copy(update={"precision": precision})
+                metrics = list(engine.train_alone(runs.start(low, data, "cpu"), data))
+                accuracies[precision].append(metrics[-1].valid_accuracy)
+        for name, each in accuracies.items():
+            differences = [a - b for a, b in zip(each, accuracies["reference"], strict=True)]
+            mean, spread = statistics.mean(differences), statistics.stdev(differences)
+            half = stats.t.ppf(0.975, len(seeds) - 1) * spread / len(seeds) ** 0.5
+            within = abs(mean) <= half or mean == 0
+            rows.append(
+                [
+                    f"{len(hidden)} x {hidden[0]}, batch {batch}",
+                    name if name == "reference" else f"dq, {name}",
+                    f"{statistics.mean(each):.4f}",
+                    "" if name == "reference" else f"{mean:+.5f} ± {half:.5f}",
+                    "" if name == "reference" else judge(within, f"{abs(mean) - half:.5f}"),
+                ]
+            )
+    about = (
+        f"{opening()} Final validation accuracy over {len(seeds)} seeds, MNIST's first 10,000 "
+        "images, 5 epochs: the readable reference (fp32) and the engine that workers use. Met "
+        "where the 95 % interval of the difference, paired by seed, holds 0."
+    )
+    return Section("Accuracy of the engine", about, columns, rows, [f"Ended {stamp()}."])

@@ -1,0 +1,373 @@
+"""Jobs of one shape that a worker takes and trains together: each keeps all of its own."""
+
+import itertools
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from integration import rows
+from integration.race import race
+from models.database import Database
+from models.state import Outcome
+from service import jobs
+from service.selector import ids_condition
+from worker import app, runner
+from worker.process import WorkerProcess
+from worker.recorder import Claim, Recorder
+from worker.roster import Roster
+
+#: A shape that a CPU packs; 12 batches an epoch, 3 epochs.
+PACKED = {"hidden": (16, 16)}
+BATCHES = 12
+
+
+def spec(seed: int, **changes: Any) -> Any:
+    return rows.spec(**{**PACKED, "keep": (0.9, 0.8), "seed": seed, **changes})
+
+
+def submit(database: Database, count: int, **order: Any) -> list[int]:
+    return rows.submit(database, *[spec(seed) for seed in range(count)], **order)
+
+
+def claim(recorder: Recorder, job_id: int, most: int = 16) -> list[Claim]:
+    wanted = rows.job(recorder.database, job_id).spec
+    return list(recorder.claim_pack(job_id, wanted, lambda _: most))
+
+
+def ids(claims: list[Claim]) -> list[int]:
+    return [each.job_id for each in claims]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def process(recorder: Recorder, tmp_path: Path) -> WorkerProcess:
+    return WorkerProcess(
+        recorder=recorder,
+        data_dir=tmp_path / "data",
+        checkpoint_dir=tmp_path / "checkpoints",
+        device=torch.device("cpu"),
+        pack="auto",
+        stopping=threading.Event(),
+    )
+
+
+def run(process: WorkerProcess, job_id: int) -> None:
+    runner.run(rows.bell(process.recorder.database, job_id), process)
+
+
+def figures(database: Database, job_id: int) -> list[tuple[float, ...]]:
+    return [
+        (row.epoch, row.train_loss, row.train_accuracy, row.valid_loss, row.valid_accuracy)
+        for row in rows.epochs(database, job_id)
+    ]
+
+
+def train_each_alone(process: WorkerProcess, count: int) -> list[list[tuple[float, ...]]]:
+    database = process.recorder.database
+    job_ids = submit(database, count)
+    for job_id in job_ids:
+        run(replace(process, pack="off"), job_id)
+    return [figures(database, job_id) for job_id in job_ids]
+
+
+class StopBefore(threading.Event):
+    """A worker's stop flag that is set right before a batch, counted from 0."""
+
+    def __init__(self, batch: int) -> None:
+        super().__init__()
+        self._looks = itertools.count()
+        self._batch = batch
+
+    def is_set(self) -> bool:
+        return next(self._looks) >= self._batch
+
+
+# Claims
+
+
+def test_a_claim_takes_along_queued_jobs_of_the_same_shape_oldest_first(
+    database: Database, recorder: Recorder
+):
+    job_ids = submit(database, 5)
+    wider, later = rows.submit(database, spec(0, hidden=(32, 16)), spec(7, lr=0.2))
+
+    claims = claim(recorder, job_ids[2], most=5)
+
+    assert ids(claims) == [job_ids[2], *job_ids[:2], *job_ids[3:]]
+    assert [each.spec.seed for each in claims] == [2, 0, 1, 3, 4]
+    assert rows.states(database, [wider, later]) == ["queued", "queued"]
+    for job_id in job_ids:
+        job, (attempt,) = rows.job(database, job_id), rows.attempts(database, job_id)
+        assert (job.state, job.attempt, job.worker) == ("running", 1, recorder.worker)
+        assert job.lease_until
+        assert attempt.worker == recorder.worker
+        assert rows.log(database, job_id) == [
+            f"claimed by {recorder.worker} with 4 others of its shape"
+        ]
+
+
+def test_a_claim_takes_nobody_along_who_may_not_be_started(database: Database, recorder: Recorder):
+    first, held, running, cancelled, urgent, suspect = submit(database, 6)
+    jobs.hold(database, ids_condition([held]))
+    jobs.cancel(database, ids_condition([cancelled]))
+    rows.change(database, urgent, priority=0)
+    rows.change(database, suspect, suspect=True)
+    claim(Recorder(database, "another@here", 30), running, most=1)
+
+    claims = claim(recorder, first)
+
+    assert ids(claims) == [first]
+    assert not rows.job(database, first).packed
+
+
+def test_nothing_is_claimed_while_the_queue_is_paused(database: Database, recorder: Recorder):
+    job_ids = submit(database, 3)
+    jobs.pause(database)
+
+    assert claim(recorder, job_ids[0]) == []
+    assert rows.states(database, job_ids) == ["queued"] * 3
+
+
+def test_a_worker_takes_no_more_than_its_share_of_a_short_queue(
+    database: Database, recorder: Recorder, other_recorder: Recorder
+):
+    for name, silence in ((recorder.worker, 0), (other_recorder.worker, 0), ("dead@here", 999)):
+        rows.add_worker(database, name, silent_seconds=silence)
+    job_ids = submit(database, 7)
+
+    first = claim(recorder, job_ids[0])
+    second = claim(other_recorder, job_ids[-1])
+
+    assert len(first) == 4  # of 7 for 2 workers
+    assert len(second) == 2  # of the 3 that are left
+
+
+def test_a_suspect_runs_alone(database: Database, recorder: Recorder):
+    first, *_ = submit(database, 3)
+    rows.change(database, first, suspect=True)
+
+    assert ids(claim(recorder, first)) == [first]
+
+
+CLAIM_PACKS = """
+from models.database import Database
+from worker.recorder import Recorder
+
+url, worker, job_ids, spec = sys.argv[1:]
+recorder = Recorder(Database(url), worker, lease_seconds=60)
+recorder.database.revision()
+specs = json.loads(spec)
+at_once()
+taken = []
+for job_id in json.loads(job_ids):
+    taken += recorder.claim_pack(job_id, specs[str(job_id)], lambda _: 4)
+print(json.dumps([claim.job_id for claim in taken]))
+"""
+
+
+def test_of_processes_that_take_packs_each_job_goes_to_one(database: Database):
+    job_ids = submit(database, 60)
+    url = database.url.render_as_string(hide_password=False)
+    specs = {job_id: spec(seed).model_dump_json() for seed, job_id in enumerate(job_ids)}
+    text = "{" + ",".join(f'"{job_id}": {each}' for job_id, each in specs.items()) + "}"
+    orders = [job_ids, job_ids[::-1], job_ids[30:] + job_ids[:30]]
+
+    taken = race(CLAIM_PACKS, *[[url, f"worker {n}", f"{o}", text] for n, o in enumerate(orders)])
+
+    assert Counter(job_id for each in taken for job_id in each) == Counter(job_ids)
+    for number, each in enumerate(taken):
+        for job_id in each:
+            assert rows.job(database, job_id).worker == f"worker {number}"
+            assert len(rows.attempts(database, job_id)) == 1
+
+
+# Training
+
+
+def test_each_job_of_a_pack_gets_the_result_it_gets_alone(
+    database: Database, process: WorkerProcess
+):
+    expected = train_each_alone(process, 5)
+    job_ids = submit(database, 5)
+
+    run(process, job_ids[0])
+
+    assert rows.states(database, job_ids) == ["succeeded"] * 5
+    assert [figures(database, job_id) for job_id in job_ids] == expected
+    for job_id in job_ids:
+        (attempt,) = rows.attempts(database, job_id)
+        assert attempt.outcome == Outcome.SUCCEEDED
+        assert attempt.provenance
+        result = rows.result(database, job_id)
+        assert result
+        assert result.valid_loss == rows.epochs(database, job_id)[-1].valid_loss
+        assert rows.log(database, job_id)[-1] == "succeeded"
+
+
+@pytest.mark.parametrize("batch", [0, 5, BATCHES, 2 * BATCHES + 5])
+def test_a_pack_that_is_given_back_goes_on_alone_to_the_same_figures(
+    database: Database, process: WorkerProcess, batch: int
+):
+    expected = train_each_alone(process, 3)
+    job_ids = submit(database, 3)
+
+    run(replace(process, stopping=StopBefore(batch)), job_ids[0])
+    given_back = [rows.job(database, job_id) for job_id in job_ids]
+    for job_id in job_ids:
+        run(replace(process, pack="off"), job_id)
+
+    assert [(job.state, job.crashes, job.suspect) for job in given_back] == [
+        ("queued", 0, False)
+    ] * 3
+    assert len({job.checkpoint for job in given_back}) == 3
+    assert [figures(database, job_id) for job_id in job_ids] == expected
+    for job_id in job_ids:
+        outcomes = [attempt.outcome for attempt in rows.attempts(database, job_id)]
+        assert outcomes == [Outcome.RELEASED, Outcome.SUCCEEDED]
+
+
+def test_jobs_given_back_at_different_batches_go_on_together(
+    database: Database, process: WorkerProcess
+):
+    expected = train_each_alone(process, 4)
+    job_ids = submit(database, 4)
+    for job_id, batch in zip(job_ids, (0, 5, BATCHES + 5, BATCHES), strict=True):
+        run(replace(process, pack="off", stopping=StopBefore(batch)), job_id)
+
+    run(process, job_ids[0])
+
+    assert [figures(database, job_id) for job_id in job_ids] == expected
+    assert [len(rows.attempts(database, job_id)) for job_id in job_ids] == [2] * 4
+
+
+def test_a_member_that_is_cancelled_leaves_and_the_others_go_on(
+    database: Database, process: WorkerProcess
+):
+    expected = train_each_alone(process, 3)
+    job_ids = submit(database, 3)
+
+    class Cancelling(threading.Event):
+        """A stop flag that has a job cancelled at a batch, and lets the heartbeat see it."""
+
+        looks = itertools.count()
+
+        def is_set(self) -> bool:
+            if next(self.looks) == BATCHES + 3:
+                jobs.cancel(database, ids_condition([job_ids[1]]))
+                threading.Event().wait(1.5)
+            return False
+
+    run(replace(process, stopping=Cancelling()), job_ids[0])
+
+    assert rows.states(database, job_ids) == ["succeeded", "cancelled", "succeeded"]
+    assert figures(database, job_ids[0]) == expected[0]
+    assert figures(database, job_ids[1]) == expected[1][:1]
+    assert figures(database, job_ids[2]) == expected[2]
+
+
+def test_a_member_that_diverges_fails_and_the_others_go_on(
+    database: Database, process: WorkerProcess
+):
+    good, bad, fine = rows.submit(database, spec(0), spec(1, lr=1e12), spec(2))
+
+    run(process, good)
+
+    assert rows.states(database, [good, bad, fine]) == ["succeeded", "failed", "succeeded"]
+    assert rows.job(database, bad).reason == "diverged at epoch 1"
+
+
+def test_a_member_that_lost_its_lease_leaves_and_writes_nothing_more(
+    database: Database, process: WorkerProcess, caplog: pytest.LogCaptureFixture
+):
+    job_ids = submit(database, 3)
+
+    class Losing(threading.Event):
+        looks = itertools.count()
+
+        def is_set(self) -> bool:
+            if next(self.looks) == BATCHES + 3:
+                rows.change(database, job_ids[1], attempt=7)
+                threading.Event().wait(1.5)
+            return False
+
+    run(replace(process, stopping=Losing()), job_ids[0])
+
+    assert rows.states(database, job_ids) == ["succeeded", "running", "succeeded"]
+    assert f"job {job_ids[1]} attempt 1: fenced off" in caplog.text
+
+
+def test_an_error_that_hits_a_pack_is_none_of_its_jobs_until_one_has_it_alone(
+    database: Database, process: WorkerProcess, monkeypatch: pytest.MonkeyPatch
+):
+    job_ids = submit(database, 3)
+
+    def break_down(*_: object) -> None:
+        raise MemoryError("no more")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("worker.training.stack.Stack.step", break_down)
+        run(process, job_ids[0])
+    together = [rows.job(database, job_id) for job_id in job_ids]
+    run(process, job_ids[0])
+
+    assert [(job.state, job.suspect, job.crashes) for job in together] == [("queued", True, 0)] * 3
+    assert rows.states(database, job_ids) == ["succeeded", "queued", "queued"]
+
+
+# Crashes
+
+
+def test_of_jobs_whose_process_died_none_is_blamed_and_each_is_lost_at_once(
+    database: Database, recorder: Recorder
+):
+    job_ids = submit(database, 3, max_crashes=1)
+    (alone,) = rows.submit(database, rows.spec(hidden=(20,)))
+    claim(recorder, job_ids[0])
+    claim(Recorder(database, "another@here", 30), alone)
+    rows.change(database, job_ids[0], state="cancelled")
+
+    app._lose(database, job_ids[0], recorder.worker, "signal 9")
+
+    left = [rows.job(database, job_id) for job_id in job_ids[1:]]
+    assert [(job.state, job.suspect, job.crashes) for job in left] == [("queued", True, 0)] * 2
+    assert rows.job(database, alone).state == "running"
+
+
+def test_a_job_that_crashes_alone_after_it_crashed_in_company_is_blamed(
+    database: Database, recorder: Recorder
+):
+    job_ids = submit(database, 2, max_crashes=1)
+    claim(recorder, job_ids[0])
+    app._lose(database, job_ids[0], recorder.worker, "signal 9")
+
+    claim(recorder, job_ids[0])
+    app._lose(database, job_ids[0], recorder.worker, "signal 9")
+
+    assert rows.states(database, job_ids) == ["failed", "queued"]
+
+
+def test_a_process_that_lost_one_of_its_jobs_is_no_stray(database: Database, recorder: Recorder):
+    job_ids = submit(database, 2)
+    roster = Roster(database, [])
+    roster._places = {recorder.worker: None}  # type: ignore[dict-item]
+    claims = claim(recorder, job_ids[0])
+    app._lose(database, job_ids[0], recorder.worker, "it fell silent")
+    one_left = rows.attempts(database, claims[1].job_id)[-1]
+    with database.writing() as session:
+        attempt = session.merge(one_left)
+        attempt.outcome = None
+
+    assert roster.strays(grace_seconds=-1) == []

@@ -1,0 +1,58 @@
+"""What an epoch's figures are made of: the last batch as it was trained on, and the evaluation."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from worker.training import draws
+from worker.training.data import Data
+from worker.training.products import Products
+from worker.training.run import Run
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What a network made of some images; still on the device."""
+
+    logits: Tensor  # (images, classes)
+    y: Tensor  # (images,)
+
+    @property
+    def figures(self) -> list[Tensor]:
+        """The mean cross-entropy in nats, and the fraction that is right."""
+        loss = cross_entropy(self.logits, self.y).double()
+        return [loss, (self.logits.argmax(1) == self.y).double().mean()]
+
+
+class Evaluation:
+    """The images that a spec is evaluated on, made ready once for all runs that share them."""
+
+    def __init__(self, runs: list[Run], data: Data, products: Products) -> None:
+        on_test = runs[0].spec.evaluation == "test"
+        x, self._y = (data.test_x, data.test_y) if on_test else (data.valid_x, data.valid_y)
+        self._x, self._products = products.enter(x), products
+
+    def evaluate(self, run: Run) -> Pass:
+        """Run the images through the network, activations times their keep probability."""
+        # One run after the other, stacked or not: each gives the same bits whoever its neighbours
+        # are, and products of thousands of rows gain nothing by stacking.
+        first, *others = draws.keeps(run.spec)
+        x = self._x if first == 1 else self._scale(self._x, first)
+        weights, biases = run.parameters[::2], run.parameters[1::2]
+        for weight, bias, keep in zip(weights[:-1], biases[:-1], others, strict=True):
+            x = torch.relu(self._products.forward(x, weight, bias))
+            x = x if keep == 1 else self._scale(x, keep)
+        logits = self._products.forward(x, weights[-1], biases[-1])
+        return Pass(self._products.leave(logits), self._y)
+
+    @staticmethod
+    def _scale(x: Tensor, keep: float) -> Tensor:
+        return x * keep
+
+
+def fetch(pairs: list[tuple[Pass, Pass]]) -> list[tuple[float, float, float, float]]:
+    """Return each run's training and evaluation figures: an epoch's one wait for the device."""
+    figures = [torch.stack([*train.figures, *valid.figures]) for train, valid in pairs]
+    return [tuple(row) for row in torch.stack(figures).tolist()]

@@ -1,0 +1,119 @@
+"""One training as the engine holds it: its parameters, its random numbers, where it stands."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from models.spec import ExperimentSpec
+from worker.training import network
+from worker.training.checkpoint import CheckpointUnreadable
+from worker.training.data import Data
+from worker.training.randomness import Randomness
+from worker.training.trainer import Snapshot
+
+_NO_ORDER = torch.empty(0, dtype=torch.int64)
+
+
+@dataclass(eq=False)
+class Run:
+    """Where one training stands; `engine.train` moves it on."""
+
+    spec: ExperimentSpec
+    #: Each layer's weight (units, inputs) and bias (units,) in turn, as the network's parameters.
+    parameters: list[Tensor]
+    #: One for each parameter; none without momentum.
+    velocities: list[Tensor]
+    randomness: Randomness
+    #: How many epochs are done.
+    epoch: int = 0
+    #: How many batches of the epoch under way are done.
+    batch: int = 0
+    #: Time the epoch under way has taken so far; of a pack, this run's share of it.
+    seconds: float = 0.0
+    #: Where the generators stood when the epoch under way began: it is drawn again from there.
+    #: Empty before that.
+    drawn_from: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has trained all of its spec's epochs."""
+        return self.epoch >= self.spec.epochs
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the epoch under way."""
+        return self.spec.lr * self.spec.lr_decay**self.epoch
+
+    def begin_epoch(self) -> None:
+        """Put the generators to where the epoch's draws start, also if it was begun before."""
+        if self.drawn_from:
+            self.randomness.restore(self.drawn_from)
+        else:
+            self.drawn_from = self.randomness.state
+
+    def end_epoch(self) -> None:
+        """Count the epoch under way as done."""
+        self.epoch, self.batch, self.seconds = self.epoch + 1, 0, 0.0
+        self.drawn_from = {}
+
+
+def start(spec: ExperimentSpec, data: Data, device: torch.device | str) -> Run:
+    """Return a run of the spec before its first batch, on the device where `data` lies."""
+    _check_images(spec, data)
+    randomness = Randomness.of(spec.seed, device)
+    built = network.build(spec, randomness.masks)
+    network.initialise(built, randomness.init)
+    parameters = [p.detach().to(device, copy=True) for p in built.parameters()]
+    velocities = [torch.zeros_like(p) for p in parameters] if spec.momentum else []
+    return Run(spec, parameters, velocities, randomness)
+
+
+def restore(
+    spec: ExperimentSpec, data: Data, device: torch.device | str, snapshot: Snapshot
+) -> Run:
+    """Return a run that goes on where `snapshot` was taken, on a CPU with the same bits.
+
+    Raises CheckpointUnreadable if it was taken on another kind of device, which draws others.
+    """
+    _check_images(spec, data)
+    randomness = Randomness.of(spec.seed, device)
+    _check_device(randomness, snapshot)
+    randomness.restore(snapshot.randomness)
+    parameters = [weight.to(device, copy=True) for weight in snapshot.weights.values()]
+    velocities = [velocity.to(device, copy=True) for velocity in snapshot.velocities]
+    return Run(
+        spec=spec,
+        parameters=parameters,
+        velocities=velocities,
+        randomness=randomness,
+        epoch=snapshot.epoch,
+        batch=snapshot.batch,
+        seconds=snapshot.seconds,
+    )
+
+
+def snapshot(run: Run) -> Snapshot:
+    """Return a copy of the run's state; it must stand between two batches."""
+    names = network.build(run.spec, run.randomness.masks).state_dict()
+    weights = [parameter.to("cpu", copy=True).contiguous() for parameter in run.parameters]
+    return Snapshot(
+        weights=dict(zip(names, weights, strict=True)),
+        randomness=run.drawn_from or run.randomness.state,
+        epoch=run.epoch,
+        batch=run.batch,
+        order=_NO_ORDER,
+        seconds=run.seconds,
+        velocities=[v.to("cpu", copy=True).contiguous() for v in run.velocities],
+    )
+
+
+def _check_images(spec: ExperimentSpec, data: Data) -> None:
+    if len(data.train_x) < spec.images:
+        raise ValueError(f"{len(data.train_x)} training images for a spec of {spec.images}")
+
+
+def _check_device(randomness: Randomness, snapshot: Snapshot) -> None:
+    mine, given = randomness.state["order"], snapshot.randomness["order"]
+    if mine.shape != given.shape:
+        raise CheckpointUnreadable("it was written on another kind of device")

@@ -1,0 +1,183 @@
+"""One run on a CPU, batch by batch: dropped units are skipped, and products go through oneDNN.
+
+A unit that a mask drops from the whole batch takes part in nothing: its row of the weight that
+makes it, and its column of the weight that takes it, are left out of the products, which come out
+the same and smaller.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from worker.training import draws, products, sgd
+from worker.training.data import Data
+from worker.training.passes import Pass
+from worker.training.run import Run
+
+#: Kept units are filled up to a multiple of this with dropped ones, whose weights count as 0:
+#: oneDNN prepares itself for each new size of a product, which takes longer than the product.
+_GRAIN = 64
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """The units that take part: the kept ones, and after them some that fill up the number."""
+
+    units: Tensor
+    real: int
+
+    @classmethod
+    def of(cls, mask: Tensor) -> "_Kept":
+        kept, dropped = mask.nonzero()[:, 0], mask.logical_not().nonzero()[:, 0]
+        filling = min(-len(kept) % _GRAIN, len(dropped))
+        return cls(torch.cat([kept, dropped[:filling]]), len(kept))
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """What the backward pass needs of a layer's forward pass."""
+
+    x: Tensor  # (images, kept inputs), an operand
+    weight: Tensor  # (kept units, kept inputs), fp32
+    low: Tensor  # the same in the operands' type
+    rows: _Kept | None  # the kept units; None is all of them
+    columns: _Kept | None  # the kept inputs
+
+
+class Solo:
+    """Trains one run."""
+
+    def __init__(self, runs: list[Run], data: Data) -> None:
+        (self._run,) = self.runs = runs
+        self._data = data
+        self._products = products.choose(self._run.spec.precision, data.train_x.device)
+        self._weights, self._biases = self._run.parameters[::2], self._run.parameters[1::2]
+        # With momentum a dropped unit's weights move on, too: they are masked, and not skipped.
+        self._skips = self._run.spec.mask == "batch" and not self._run.velocities
+        self._order = torch.empty(0)
+        self._masks: dict[int, Tensor] = {}
+
+    def begin_epoch(self) -> None:
+        """Draw what the epoch needs."""
+        run, spec = self._run, self._run.spec
+        run.begin_epoch()
+        self._order = draws.draw_order(spec, run.randomness.order)
+        if spec.mask == "batch":
+            self._masks = draws.draw_batch_masks(spec, run.randomness.masks)
+        else:
+            draws.skip_sample_masks(spec, run.randomness.masks, run.batch)
+
+    @torch.no_grad()
+    def step(self) -> list[Pass]:
+        """Train the next batch; return what the network made of it."""
+        spec, batch = self._run.spec, self._run.batch
+        indexes = self._order[batch * spec.batch_size :][: spec.batch_size]
+        y = self._data.train_y[indexes]
+        logits, layers = self._forward(self._data.train_x.index_select(0, indexes))
+        gradient = _differentiate(logits, y).mul_(-self._run.lr / len(y))
+        self._backward(layers, gradient)
+        if spec.max_norm is not None:
+            sgd.limit_norms(self._weights[:-1], spec.max_norm)
+        return [Pass(logits, y)]
+
+    def keep(self, runs: list[Run]) -> None:
+        """Go on with some of its runs only."""
+        raise NotImplementedError("a solo run has no neighbours")
+
+    def _forward(self, x: Tensor) -> tuple[Tensor, list[_Layer]]:
+        masks = self._pick_masks()
+        kept = {layer: _Kept.of(mask) for layer, mask in masks.items() if self._skips}
+        operand = self._products.enter(self._drop(0, x, masks, kept))
+        layers = []
+        last = len(self._weights) - 1
+        for number, (weight, bias) in enumerate(zip(self._weights, self._biases, strict=True)):
+            layer = self._lay(operand, weight, kept.get(number + 1), kept.get(number))
+            layers.append(layer)
+            units = bias if layer.rows is None else _select(bias, layer.rows)
+            operand = self._products.forward(layer.x, layer.low, units)
+            if number < last:
+                operand = self._mask(number + 1, torch.relu_(operand), masks)
+        return self._products.leave(operand), layers
+
+    def _pick_masks(self) -> dict[int, Tensor]:
+        spec, run = self._run.spec, self._run
+        if spec.mask == "sample":
+            return draws.draw_sample_masks(spec, run.randomness.masks, run.batch)
+        return {layer: masks[run.batch] for layer, masks in self._masks.items()}
+
+    def _drop(
+        self, layer: int, x: Tensor, masks: dict[int, Tensor], kept: dict[int, _Kept]
+    ) -> Tensor:
+        if layer in kept:
+            x = x.index_select(1, kept[layer].units)
+            x[:, kept[layer].real :] = 0
+            return x
+        return x * masks[layer] if layer in masks else x
+
+    def _mask(self, layer: int, operand: Tensor, masks: dict[int, Tensor]) -> Tensor:
+        """Drop activations that were not skipped."""
+        if self._skips or layer not in masks:
+            return operand
+        return self._products.enter(self._products.leave(operand) * masks[layer])
+
+    def _lay(self, x: Tensor, weight: Tensor, rows: _Kept | None, columns: _Kept | None) -> _Layer:
+        kept = weight if rows is None else _select(weight, rows)
+        kept = kept if columns is None else kept.index_select(1, columns.units)
+        return _Layer(x, kept, kept.to(products.dtype(self._run.spec)), rows, columns)
+
+    def _backward(self, layers: list[_Layer], gradient: Tensor) -> None:
+        operand = self._products.enter(gradient)
+        for number in reversed(range(len(layers))):
+            layer = layers[number]
+            step, bias_step = self._products.into_weight(operand, layer.x)
+            if number:
+                operand = self._products.into_input(operand, layer.low)
+                operand = self._products.cut(operand, layer.x)
+            self._move(number, layer, step, bias_step)
+
+    def _move(self, number: int, layer: _Layer, step: Tensor, bias_step: Tensor) -> None:
+        """Add what `gradient` was scaled for: minus the rate times the gradient."""
+        weight, bias = self._weights[number], self._biases[number]
+        if self._run.velocities:
+            velocities = self._run.velocities[2 * number : 2 * number + 2]
+            for parameter, velocity, moved in zip(
+                (weight, bias), velocities, (step, bias_step), strict=True
+            ):
+                parameter.add_(velocity.mul_(self._run.spec.momentum).add_(moved))
+            return
+        _scatter(weight, layer, step)
+        if layer.rows is None:
+            bias.add_(bias_step)
+        else:
+            real = layer.rows.real
+            bias.index_add_(0, layer.rows.units[:real], bias_step[:real])
+
+
+def _differentiate(logits: Tensor, y: Tensor) -> Tensor:
+    """Return the gradient of the summed cross-entropy: softmax minus one-hot."""
+    gradient = torch.softmax(logits, 1)
+    gradient[torch.arange(len(y)), y] -= 1
+    return gradient
+
+
+def _select(parameter: Tensor, kept: _Kept) -> Tensor:
+    """Return the kept rows of a parameter, and zeros for those that fill up."""
+    selected = parameter.index_select(0, kept.units)
+    selected[kept.real :] = 0
+    return selected
+
+
+def _scatter(weight: Tensor, layer: _Layer, step: Tensor) -> None:
+    """Add a step to the kept rows and columns of a weight."""
+    real = None if layer.rows is None else layer.rows.real
+    rows = None if layer.rows is None else layer.rows.units[:real]
+    if layer.columns is None:
+        _ = weight.add_(step) if rows is None else weight.index_add_(0, rows, step[:real].float())
+        return
+    moved = layer.weight.add_(step)[:real]
+    if rows is None:
+        weight.index_copy_(1, layer.columns.units, moved)
+    else:
+        whole = weight.index_select(0, rows).index_copy_(1, layer.columns.units, moved)
+        weight.index_copy_(0, rows, whole)

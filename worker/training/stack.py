@@ -1,0 +1,207 @@
+"""Runs of one shape as one batched program: their weights stacked, all else each one's own.
+
+In tensors of a stack the first axis is the run. Each run's images, masks, rates and limits are its
+own, and a slice of a batched product has the bits of the same product alone: so a run's figures on
+a CPU are the same whoever its neighbours are, and also without any.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from models.datasets import DATASETS
+from worker.training import draws, products, sgd
+from worker.training.data import Data
+from worker.training.passes import Pass
+from worker.training.run import Run
+
+
+class Stack:
+    """Trains runs that stand at the same batch of their epochs; their parameters become views."""
+
+    def __init__(self, runs: list[Run], data: Data) -> None:
+        self._data, self._spec = data, runs[0].spec
+        self._device = data.train_x.device
+        products.choose(self._spec.precision, self._device)
+        self._dtype = products.dtype(self._spec)
+        classes = torch.eye(DATASETS[self._spec.dataset].classes, device=self._device)
+        self._targets = classes.index_select(0, data.train_y)  # (images, classes), one-hot
+        self._assemble(runs)
+
+    def _assemble(self, runs: list[Run]) -> None:
+        self.runs = runs
+        self._parameters = _stack([run.parameters for run in runs])
+        self._velocities = _stack([run.velocities for run in runs])
+        for index, run in enumerate(runs):
+            run.parameters = [stacked[index] for stacked in self._parameters]
+            run.velocities = [stacked[index] for stacked in self._velocities]
+        self._weights, self._biases = self._parameters[::2], self._parameters[1::2]
+        self._rates = self._column([-run.lr for run in runs])
+        self._momenta = self._column([run.spec.momentum for run in runs])
+        self._limits = self._column([run.spec.max_norm or 0 for run in runs])
+        self._replay: _Graph | None = None
+
+    def begin_epoch(self) -> None:
+        """Draw what the epoch needs."""
+        for run in self.runs:
+            run.begin_epoch()
+        # In place: a graph that was recorded reads it where it is.
+        self._rates.copy_(self._column([-run.lr for run in self.runs]))
+        orders = [draws.draw_order(run.spec, run.randomness.order) for run in self.runs]
+        self._orders = torch.stack(orders)  # (runs, images)
+        self._masks: dict[int, Tensor] = {}
+        if self._spec.mask == "batch":
+            drawn = [draws.draw_batch_masks(run.spec, run.randomness.masks) for run in self.runs]
+            self._masks = {  # each (batches, runs, 1, units)
+                layer: mask.transpose(0, 1).unsqueeze(2)
+                for layer, mask in self._merge(drawn, self._spec.batches).items()
+            }
+            return
+        for run in self.runs:
+            draws.skip_sample_masks(run.spec, run.randomness.masks, run.batch)
+
+    @torch.no_grad()
+    def step(self) -> list[Pass]:
+        """Train the next batch; return what each run's network made of it."""
+        batch = self.runs[0].batch
+        rows = draws.rows(self._spec, batch)
+        begin = batch * self._spec.batch_size
+        indexes = self._orders[:, begin : begin + rows].reshape(-1)
+        masks = self._pick_masks(batch)
+        logits, y = self._run_program(rows, [indexes, *masks.values()], list(masks))
+        return [Pass(*each) for each in zip(logits, y, strict=True)]
+
+    def keep(self, runs: list[Run]) -> None:
+        """Go on with some of its runs only: the others' parameters stay as they are."""
+        kept = torch.tensor([self.runs.index(run) for run in runs], device=self._device)
+        self._orders = self._orders.index_select(0, kept)
+        self._masks = {layer: mask.index_select(1, kept) for layer, mask in self._masks.items()}
+        self._assemble(runs)
+
+    def _pick_masks(self, batch: int) -> dict[int, Tensor]:
+        """Return each layer's masks (runs, 1 or images, units), of the layers that drop in any."""
+        if self._spec.mask == "batch":
+            return {layer: masks[batch] for layer, masks in self._masks.items()}
+        drawn = [
+            draws.draw_sample_masks(run.spec, run.randomness.masks, batch) for run in self.runs
+        ]
+        return self._merge(drawn, draws.rows(self._spec, batch))
+
+    def _merge(self, drawn: Sequence[dict[int, Tensor]], rows: int) -> dict[int, Tensor]:
+        """Stack each layer's masks (runs, rows, units): a run that drops nothing there keeps all.
+
+        A product with 1 changes no bit, so that no run minds its neighbours' masks.
+        """
+        widths = draws.widths(self._spec)
+        merged = {}
+        for layer in sorted({layer for masks in drawn for layer in masks}):
+            everything = torch.ones(rows, widths[layer], dtype=torch.bool, device=self._device)
+            merged[layer] = torch.stack([masks.get(layer, everything) for masks in drawn])
+        return merged
+
+    def _run_program(
+        self, rows: int, inputs: list[Tensor], layers: list[int]
+    ) -> tuple[Tensor, Tensor]:
+        """Train a batch; on a GPU replay it as one graph, recorded at its second full batch."""
+        if self._device.type == "cpu" or rows < self._spec.batch_size:
+            return self._train(layers, *inputs)
+        if self._replay is None:
+            self._replay = _Graph(lambda *given: self._train(layers, *given))
+        return self._replay(*inputs)
+
+    def _train(self, layers: list[int], indexes: Tensor, *drawn: Tensor) -> tuple[Tensor, Tensor]:
+        masks = dict(zip(layers, drawn, strict=True))
+        x = self._data.train_x.index_select(0, indexes).to(self._dtype)
+        y = self._data.train_y.index_select(0, indexes).view(len(self.runs), -1)
+        targets = self._targets.index_select(0, indexes).view(*y.shape, -1)
+        weights = [weight.to(self._dtype) for weight in self._weights]
+        logits, activations = self._forward(x.view(*y.shape, -1), weights, masks)
+        gradient = _softmax(logits).sub_(targets).mul_(self._rates / y.shape[1])
+        self._backward(gradient.to(self._dtype), activations, weights)
+        if self._spec.max_norm is not None:
+            sgd.limit_norms(self._weights[:-1], self._limits)
+        return logits, y
+
+    def _forward(
+        self, x: Tensor, weights: list[Tensor], masks: dict[int, Tensor]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Return the logits (runs, images, classes), and what went into each layer."""
+        activations = [x.mul_(masks[0]) if 0 in masks else x]
+        for layer, (weight, bias) in enumerate(zip(weights, self._biases, strict=True), start=1):
+            row = bias.unsqueeze(1).to(self._dtype)
+            out = torch.baddbmm(row, activations[-1], weight.transpose(1, 2))
+            if layer == len(weights):
+                return out.float(), activations
+            out.relu_()
+            activations.append(out.mul_(masks[layer]) if layer in masks else out)
+        raise AssertionError("a network has an output layer")
+
+    def _backward(self, gradient: Tensor, activations: list[Tensor], weights: list[Tensor]) -> None:
+        """Descend: `gradient` (runs, images, classes) is scaled by minus the rate already."""
+        for layer in reversed(range(len(weights))):
+            into_input = torch.bmm(gradient, weights[layer]) if layer else None
+            self._move(2 * layer, gradient.transpose(1, 2), activations[layer])
+            self._move_bias(2 * layer + 1, gradient.sum(1, dtype=torch.float32))
+            if into_input is not None:
+                # Past ReLU and mask: where either gave 0, nothing comes back.
+                gradient = torch.ops.aten.threshold_backward(into_input, activations[layer], 0)
+
+    def _move(self, number: int, left: Tensor, right: Tensor) -> None:
+        """Add left @ right to a weight, within the product itself where the types allow it."""
+        target = self._parameters[number]
+        if self._velocities:
+            target = self._velocities[number].mul_(self._momenta)
+        if self._dtype == target.dtype:
+            target.baddbmm_(left, right)
+        else:
+            target.add_(torch.bmm(left, right))
+        if self._velocities:
+            self._parameters[number].add_(target)
+
+    def _move_bias(self, number: int, step: Tensor) -> None:
+        if self._velocities:
+            step = self._velocities[number].mul_(self._momenta[:, :, 0]).add_(step)
+        self._parameters[number].add_(step)
+
+    def _column(self, values: list[float]) -> Tensor:
+        """Return one number a run, (runs, 1, 1)."""
+        return torch.tensor(values, device=self._device).view(-1, 1, 1)
+
+
+class _Graph:
+    """A function of tensors of fixed shapes, replayed on a GPU as one recorded CUDA graph.
+
+    The first call runs it as it is, which also makes what CUDA makes at first use; the second
+    records it. What it returns is overwritten by the next call.
+    """
+
+    def __init__(self, function: Callable[..., tuple[Tensor, Tensor]]) -> None:
+        self._function = function
+        self._inputs: list[Tensor] = []
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._outputs: tuple[Tensor, Tensor] | None = None
+
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        if not self._inputs:
+            self._inputs = [each.clone() for each in inputs]
+            return self._function(*self._inputs)
+        for mine, given in zip(self._inputs, inputs, strict=True):
+            mine.copy_(given)
+        if self._graph is None or self._outputs is None:
+            self._graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graph):
+                self._outputs = self._function(*self._inputs)
+        self._graph.replay()
+        return self._outputs
+
+
+def _stack(parts: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+    """Stack the runs' first tensors, their second ones, and so on."""
+    return [torch.stack(list(each)) for each in zip(*parts, strict=True)]
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    """Return softmax over the last axis; torch's own takes 5 times as long on rows of 10."""
+    odds = (logits - logits.amax(-1, keepdim=True)).exp_()
+    return odds.div_(odds.sum(-1, keepdim=True))
