@@ -15,7 +15,8 @@ from models.clock import now
 
 @pytest.fixture(scope="module")
 def stage(postgres_url):
-    with open_stage(url=postgres_url, workers=2) as stage:
+    # Two trainings and what else the host does keep a heartbeat waiting for longer than one would.
+    with open_stage(url=postgres_url, workers=2, lease_seconds=4) as stage:
         yield stage
 
 
@@ -80,6 +81,7 @@ def test_a_worker_whose_clock_is_an_hour_off_loses_no_lease_and_takes_none(stage
     stage.wait_until(lambda: database_time(stage) > in_two_leases, "two leases are over")
 
     running, time = [stage.job(job_id) for job_id in jobs], database_time(stage)
+    assert [stage.outcomes(job_id) for job_id in jobs] == [[None], [None]]
     assert [(job.state, job.attempt) for job in running] == [("running", 1)] * 2
     assert running[0].worker != running[1].worker
     assert all(abs(job.started_at - time) < timedelta(minutes=10) for job in running)
