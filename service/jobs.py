@@ -1,10 +1,12 @@
 """What a person does to jobs: submit, cancel, retry, hold, release, tag, pause."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, delete, exists, insert, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from models import lifecycle
@@ -158,11 +160,11 @@ class _Inserted:
 def _insert(
     database: Database, specs: Sequence[ExperimentSpec], order: Order, token: str
 ) -> _Inserted:
-    """Insert the rows; once more if the answer to the first commit was lost."""
-    try:
-        return _insert_once(database, specs, order, token)
-    except DatabaseUnreachable:
-        return _insert_once(database, specs, order, token)
+    """Insert the rows; again if the answer to a commit was lost, or if that is still under way."""
+    for _ in range(2):
+        with suppress(DatabaseUnreachable, IntegrityError):
+            return _insert_once(database, specs, order, token)
+    return _insert_once(database, specs, order, token)
 
 
 def _insert_once(

@@ -1,5 +1,6 @@
 import os
 import signal
+import threading
 import time
 from datetime import UTC, datetime
 
@@ -14,7 +15,7 @@ from models.database import Database
 from models.message import OVERDUE_SECONDS, Bell, Priority
 from models.settings import Settings
 from models.tables import Job, Sweep
-from servers import RedisServer
+from servers import PostgresServer, RedisServer, wait_until
 from service import jobs
 from service.broker import Broker
 from service.jobs import Order
@@ -178,6 +179,32 @@ def test_a_commit_whose_answer_was_lost_inserts_once(
 
     assert (count(database, Sweep), count(database, Job)) == (1, 2)
     assert tuple(bell.job_id for bell in bells.rung) == submitted.job_ids
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_a_submit_that_overtakes_its_own_commit_waits_for_it_and_inserts_once(
+    database: Database, postgres: PostgresServer
+):
+    """As when the connection is lost during COMMIT, and the client is faster than the server."""
+    again: list[jobs.Submitted] = []
+
+    def submit_again() -> None:
+        again.append(jobs.submit(database, Bells(), [SPEC, SPEC], ORDER, "token"))
+
+    repeating = threading.Thread(target=submit_again)
+    with database.writing() as session:
+        first = jobs._insert_sweep(session, [SPEC, SPEC], ORDER, "token").id
+        repeating.start()
+        wait_until(lambda: is_blocked(postgres), "the second submit waits for the first")
+    repeating.join(60)
+
+    assert [submitted.sweep_id for submitted in again] == [first]
+    assert (count(database, Sweep), count(database, Job)) == (1, 2)
+
+
+def is_blocked(postgres: PostgresServer) -> bool:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    return postgres.execute(waiting) != [(0,)]
 
 
 def test_two_thousand_jobs_are_one_submit(database: Database, broker: Broker, redis: RedisServer):
