@@ -36,6 +36,16 @@ def test_what_submit_is_told_of_a_job_is_on_its_row(terminal):
     assert (job.timeout_seconds, job.stall_seconds, job.max_crashes) == (1800, 300, 7)
 
 
+def test_a_job_is_retried_from_scratch_on_request(terminal):
+    (job_id,) = terminal.submit()
+    terminal.dq("cancel", str(job_id))
+
+    retried = terminal.data("retry", str(job_id), "--from-scratch")
+
+    assert retried == [{"job_id": job_id, "change": "queued"}]
+    assert terminal.data("logs", str(job_id))[-1]["text"] == "queued again from scratch"
+
+
 def test_a_worker_that_there_is_not_cannot_be_drained(terminal):
     done = terminal.dq("drain", "cpu9-1@nowhere")
 

@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 
 from integration import rows
 from integration.conftest import LEASE_SECONDS, LostAnswer
-from integration.messages import waiting_jobs
+from integration.messages import waiting, waiting_jobs
 from integration.rows import SPEC
 from models.clock import from_now
 from models.database import Database
@@ -338,6 +338,7 @@ def test_jobs_are_rung_for_by_priority_and_then_in_their_order(
     redis.client().flushall()
 
     assert rings(reconciler, redis) == [*high, *normal, *low]
+    assert [message["priority"] for message in waiting(redis)] == [0, 3, 3, 6]
 
 
 @pytest.mark.parametrize("is_wiped", [False, True])
@@ -468,6 +469,16 @@ def test_one_pass_rings_once_for_each_job_however_long_it_takes(
     Reconciler(database, doorbell, LEASE_SECONDS).reconcile()
 
     assert sorted(doorbell.rung) == job_ids
+
+
+def test_the_most_urgent_jobs_are_rung_for_first_however_many_wait(database: Database):
+    low = rows.submit(database, SPEC, priority=Priority.LOW)
+    high = rows.submit(database, SPEC, priority=Priority.HIGH)
+    doorbell = CountingDoorbell()
+
+    Reconciler(database, doorbell, LEASE_SECONDS).reconcile()
+
+    assert doorbell.rung == [*high, *low]
 
 
 # Several reconcilers
