@@ -3,13 +3,14 @@
 import argparse
 from collections.abc import Callable, Mapping
 
-from bench import machine, overhead, queries, submits, verdicts
+from bench import machine, overhead, queries, submits, verdicts, web
 from bench.section import RESULTS, Section, write
 
 _BENCHES: Mapping[str, Callable[[argparse.Namespace], Section]] = {
     "queries": lambda chosen: queries.measure(chosen.jobs),
     "submits": lambda chosen: submits.measure(chosen.specs),
     "overhead": lambda chosen: overhead.measure(chosen.tasks),
+    "web": lambda chosen: web.measure(chosen.web_jobs),
     "verdicts": lambda chosen: verdicts.measure(chosen.comparisons),
 }
 
@@ -21,6 +22,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1_000_000, help="that queries asks of")
     parser.add_argument("--specs", type=int, default=10_000, help="that submits sends")
     parser.add_argument("--tasks", type=int, default=1_000, help="that overhead sends a round")
+    parser.add_argument("--web-jobs", type=int, default=100_000, help="that web shows")
     parser.add_argument("--comparisons", type=int, default=10_000, help="a row of verdicts")
     chosen = parser.parse_args()
     if unknown := set(chosen.benches) - set(_BENCHES):
