@@ -19,7 +19,7 @@ DRAWN_TARGET = 1000.0
 _WHERE = "lr+<+0.05+and+keep[0]+==+0.9+and+valid_acc+>+0.98"
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
 _FLAGS += ("--disable-background-networking", "--disable-component-update", "--disable-sync")
-_DRAWN = "document.querySelectorAll('#curves .scatterlayer .trace').length >= %d"
+_CURVES = "#curves .scatterlayer .trace"
 _TIMES = 7
 
 
@@ -89,7 +89,7 @@ def _measure_browser(base: str) -> Iterator[list[str]]:
 def _draw(page: Page, url: str, traces: int) -> float:
     """Return the seconds from the navigation to the last trace."""
     page.goto(url, wait_until="commit")
-    page.wait_for_function(_DRAWN % traces, polling="raf")
+    page.locator(_CURVES).nth(traces - 1).wait_for(state="attached")
     return float(page.evaluate("performance.now()")) / 1000
 
 
