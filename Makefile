@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo install format check test faults chaos bench secrets compose-test clean
+.PHONY: demo install format check test e2e faults chaos bench screenshots secrets compose-test clean
 
 demo: .venv/runs
 	$(BIN)/dq demo
@@ -38,7 +38,15 @@ check: install
 	$(BIN)/hadolint Dockerfile
 
 test: install
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/faults --ignore tests/compose
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/faults --ignore tests/compose --ignore tests/e2e
+
+# The pages in Debian's chromium (apt-get install chromium), pictures in build/e2e.
+e2e: install
+	$(BIN)/pytest tests/e2e
+
+# The pictures of docs/web.md, by the same chromium.
+screenshots: install
+	$(BIN)/python docs/screenshots.py
 
 # Each fault on real worker processes, one after the other; minutes long.
 faults: install

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable, Mapping
 
-from bench import machine, overhead, queries, submits, sweeps, training, verdicts
+from bench import machine, overhead, queries, submits, sweeps, training, verdicts, web
 from bench.section import RESULTS, Section, write
 
 _BENCHES: Mapping[str, Callable[[argparse.Namespace], Section]] = {
@@ -14,6 +14,7 @@ _BENCHES: Mapping[str, Callable[[argparse.Namespace], Section]] = {
     "sweeps": lambda chosen: sweeps.measure(chosen.rounds, chosen.ray),
     "growth": lambda _: sweeps.measure_growth(),
     "accuracy": lambda _: training.compare_accuracy(range(6)),
+    "web": lambda chosen: web.measure(chosen.web_jobs),
     "verdicts": lambda chosen: verdicts.measure(chosen.comparisons),
 }
 
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=1_000, help="that overhead sends a round")
     parser.add_argument("--rounds", type=int, default=5, help="of solo and sweeps")
     parser.add_argument("--ray", metavar="PYTHON", help="one that has ray[tune], for sweeps")
+    parser.add_argument("--web-jobs", type=int, default=100_000, help="that web shows")
     parser.add_argument("--comparisons", type=int, default=10_000, help="a row of verdicts")
     chosen = parser.parse_args()
     if unknown := set(chosen.benches) - set(_BENCHES):

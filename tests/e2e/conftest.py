@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from acceptance.conftest import Terminal, open_terminal
 from servers import wait_until
@@ -16,6 +16,8 @@ from servers import wait_until
 #: Where pictures of what was seen are kept.
 PICTURES = Path(__file__).resolve().parents[2] / "build" / "e2e"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+#: Other work on the host makes a browser slow.
+PATIENCE_MS = 60_000
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
 _FLAGS += ("--disable-background-networking", "--disable-component-update", "--disable-sync")
 
@@ -24,6 +26,7 @@ _FLAGS += ("--disable-background-networking", "--disable-component-update", "--d
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("there is no chromium here: apt-get install chromium")
+    expect.set_options(timeout=PATIENCE_MS)
     PICTURES.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=CHROMIUM, args=[*_FLAGS])
@@ -47,7 +50,7 @@ def open_page(browser: Browser, login: str, **options: Any) -> Iterator[Page]:
     """Open a page of someone who may act; paths are of the server."""
     options = {"viewport": {"width": 1280, "height": 800}, **options}
     context = browser.new_context(base_url=login.partition("/login")[0], **options)
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(PATIENCE_MS)
     opened = context.new_page()
     opened.goto(login)
     yield opened

@@ -1,0 +1,97 @@
+"""Makes the pictures of docs/web.md: jobs, a worker and the page in a home of their own."""
+
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, sync_playwright
+
+FOLDER = Path(__file__).with_name("screenshots")
+_FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
+_FLAGS += ("--disable-background-networking", "--disable-component-update", "--disable-sync")
+_WIDE = {"viewport": {"width": 1280, "height": 860}}
+_PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2}
+_DARK = {"color_scheme": "dark"}
+_DIGITS = ["--dataset", "digits", "--batch-size", "50", "--hidden", "128x2"]
+_PICTURES: dict[str, tuple[str, dict[str, Any]]] = {
+    "queue": ("/", _WIDE),
+    "compare": ("/compare?jobs=s1", _WIDE),
+    "job": ("/jobs/31", _WIDE),
+    "queue-phone": ("/", _PHONE),
+    "compare-phone": ("/compare?jobs=s1&runs=1", _PHONE | _DARK),
+}
+
+
+def main() -> None:
+    """Run a sweep, leave another running, and take the pictures."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        raise SystemExit("There is no chromium here. Type: apt-get install chromium")
+    with tempfile.TemporaryDirectory(prefix="dq-") as home:
+        environment = {"DQ_HOME": f"{home}/dq", "HOME": home, "PATH": "/usr/bin:/bin"}
+        up = subprocess.Popen([_dq(), "up", "--workers", "1"], env=environment, stderr=-1)
+        try:
+            login = _read_login(up)
+            _fill(environment)
+            with sync_playwright() as playwright:
+                browser = playwright.chromium.launch(executable_path=chromium, args=[*_FLAGS])
+                for name in _PICTURES:
+                    _take(browser, login, name)
+                browser.close()
+        finally:
+            up.terminate()
+            up.wait()
+
+
+def _dq() -> Path:
+    return Path(__file__).parents[1] / ".venv" / "bin" / "dq"
+
+
+def _read_login(up: "subprocess.Popen[bytes]") -> str:
+    """Return the address that lets whoever opens it act."""
+    assert up.stderr
+    for line in up.stderr:
+        if found := re.search(rb"open: (\S+/login\S+)", line):
+            return found[1].decode()
+    raise SystemExit("dq up ended before its page was there")
+
+
+def _fill(environment: dict[str, str]) -> None:
+    """Run one sweep to its end; of the next let some run."""
+    rates = ["--dropout", "none", "--dropout", "0.9,0.9", "--dropout", "0.6,0.6"]
+    done = [
+        *rates,
+        "--epochs",
+        "40",
+        "--seeds",
+        "10",
+        "--name",
+        "how much to drop",
+        "--tag",
+        "paper",
+    ]
+    going = [*rates[:4], "--epochs", "4000", "--seeds", "4", "--name", "longer"]
+    subprocess.run([_dq(), "submit", *_DIGITS, *done], env=environment, check=True)
+    subprocess.run([_dq(), "wait", "s1"], env=environment, check=True)
+    subprocess.run([_dq(), "submit", *_DIGITS, *going], env=environment, check=True)
+    time.sleep(4)  # let a curve grow that can be looked at
+
+
+def _take(browser: Browser, login: str, name: str) -> None:
+    path, options = _PICTURES[name]
+    context = browser.new_context(base_url=login.partition("/login")[0], **options)
+    page = context.new_page()
+    page.goto(login)
+    page.goto(path)
+    if page.locator(".chart").count():
+        page.locator(".chart .main-svg").first.wait_for()
+    page.screenshot(path=FOLDER / f"{name}.png")
+    context.close()
+
+
+if __name__ == "__main__":
+    main()
