@@ -1,4 +1,4 @@
-# The images of docker-compose.yml: `redis` (the queue), `client` (dq without torch), `worker`.
+# The images of docker-compose.yml: `redis` (the queue), `client` (dq without torch), `worker`, `flower`.
 #
 #   docker build --target worker --tag dq-worker .
 #   docker build --target worker --tag dq-worker --build-arg TORCH_INDEX=URL .
@@ -34,6 +34,10 @@ RUN /opt/dq/bin/pip wheel --no-cache-dir --constraint constraints.txt --no-deps 
 FROM build AS build-client
 RUN /opt/dq/bin/pip install --no-cache-dir --no-deps ./*.whl
 
+FROM build-client AS build-flower
+RUN python list_requirements.py flower > flower.txt \
+ && /opt/dq/bin/pip install --no-cache-dir --constraint constraints.txt --requirement flower.txt
+
 FROM python:3.11-slim-bookworm AS build-worker
 ARG TORCH_INDEX=""
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -62,6 +66,11 @@ ENTRYPOINT ["dq"]
 FROM runtime AS client
 COPY --from=build-client /opt/dq /opt/dq
 CMD ["status"]
+
+FROM runtime AS flower
+COPY --from=build-flower /opt/dq /opt/dq
+COPY deploy/start_flower.py /usr/local/lib/start_flower.py
+ENTRYPOINT ["python", "/usr/local/lib/start_flower.py"]
 
 FROM runtime AS worker
 COPY --from=build-worker /opt/dq /opt/dq

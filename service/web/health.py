@@ -7,6 +7,7 @@ from redis.exceptions import RedisError
 
 from models.errors import DqError
 from models.settings import Settings
+from service.metrics import CONTENT_TYPE, render
 from service.web.here import Here, Ours
 
 router = APIRouter(tags=["health"])
@@ -42,6 +43,12 @@ def readyz(here: Ours, response: Response) -> Readiness:
     return found
 
 
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+def metrics(here: Ours) -> Response:
+    """Tell Prometheus of the queue, the attempts, the reconcilers and the GPUs."""
+    return Response(render(here.database), media_type=CONTENT_TYPE)
+
+
 def _ask_database(here: Here) -> str:
     try:
         here.database.check_schema()
@@ -54,7 +61,7 @@ def _ask_redis(settings: Settings) -> str:
     """Ask Redis; the embedded one need not run, since a submit starts it."""
     if settings.is_broker_embedded:
         return "ok"
-    url = settings.broker_url.replace("redis+socket://", "unix://", 1)  # Celery's word for it
+    url = settings.redis_url.replace("redis+socket://", "unix://", 1)  # Celery's word for it
     try:
         with Redis.from_url(url, socket_timeout=_SECONDS, socket_connect_timeout=_SECONDS) as it:
             it.ping()

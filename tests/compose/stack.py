@@ -60,7 +60,7 @@ class ComposedStack:
     def variables(self) -> dict[str, str]:
         """Return the environment of compose: free ports, and no setting of the developer's."""
         own = {name: value for name, value in os.environ.items() if not name.startswith("DQ_")}
-        ports = {"REDIS_PORT": str(free_port()), "DB_PORT": str(free_port())}
+        ports = {f"{name}_PORT": str(free_port()) for name in ("REDIS", "DB", "WEB", "FLOWER")}
         return {**own, **ports, "SECRETS": str(self.secrets)}
 
     @cached_property
@@ -87,6 +87,11 @@ class ComposedStack:
         )
         assert done.returncode == 0, f"{words}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
         return done.stdout
+
+    @property
+    def web(self) -> str:
+        """The address of the page."""
+        return f"http://127.0.0.1:{self.variables['WEB_PORT']}"
 
     def dq(self, *words: str, **settings: str) -> "subprocess.CompletedProcess[str]":
         """Run dq on the host, outside of all containers, with the two variables."""
@@ -170,7 +175,7 @@ def open_stack(*services: str) -> Iterator[ComposedStack]:
         stack = ComposedStack(folder, f"dqtest{uuid.uuid4().hex[:8]}")
         stack.make_secrets()
         try:
-            stack.compose("build", *services, "redis", "migrate", seconds=BUILD_SECONDS)
+            stack.compose("build", "redis", "migrate", "worker-cpu", seconds=BUILD_SECONDS)
             stack.compose("up", "--detach", *services)
             yield stack
         finally:

@@ -3,6 +3,8 @@
 import stat
 import subprocess
 import time
+import urllib.error
+import urllib.request
 
 import pytest
 
@@ -15,7 +17,7 @@ pytestmark = [
     pytest.mark.timeout(3600),
 ]
 
-SERVICES = ["redis", "db", "worker-cpu"]
+SERVICES = ["redis", "db", "worker-cpu", "web"]
 #: Two configurations, five seeds: each run takes seconds, and writes checkpoints.
 SWEEP = [
     *("submit", "--dataset", "digits", "--hidden", "128x2", "--batch-size", "20", "--epochs", "60"),
@@ -26,7 +28,7 @@ TABLE = ["results", "@last", "--compare", "--format", "md"]
 
 @pytest.fixture(scope="module")
 def stack():
-    with open_stack("worker-cpu") as opened:
+    with open_stack("worker-cpu", "web") as opened:
         yield opened
 
 
@@ -79,7 +81,7 @@ def test_no_password_shows_in_logs_configuration_command_lines_or_doctor(stack):
     told = stack.everything_told() + doctor.stdout + doctor.stderr
 
     assert "worker-cpu" in told
-    for name in ("db_password", "redis_password"):
+    for name in ("db_password", "redis_password", "web_token"):
         assert (stack.secrets / name).read_text() not in told
 
 
@@ -103,6 +105,44 @@ def test_a_service_comes_back_after_a_crash(stack, service):
     stack.crash(service)
 
     stack.wait_until_healthy(service)
+
+
+def ask(url: str, **headers: str) -> str:
+    request = urllib.request.Request(url, headers=headers)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return answer.read().decode()
+
+
+def test_the_page_and_its_metrics_are_there_for_this_host_and_acting_takes_the_token(stack):
+    stack.wait_until_healthy("web")
+
+    page, metrics = ask(stack.web), ask(f"{stack.web}/metrics")
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        urllib.request.urlopen(f"{stack.web}/api/v1/queue/pause", data=b"{}", timeout=30)
+
+    bound = stack.inspect("web")["NetworkSettings"]["Ports"]["8000/tcp"]
+    assert {each["HostIp"] for each in bound} == {"127.0.0.1"}
+    assert "<html" in page
+    assert 'dq_jobs{state="succeeded"}' in metrics
+    assert 'dq_attempts_total{outcome="lost"}' in metrics
+    assert refusal.value.code in (401, 403)
+
+
+def test_a_backup_restores_what_was_lost(stack):
+    before = stack.dq(*TABLE).stdout
+    database = ["exec", "-T", "db"]
+    where = ["--username", "dq", "--dbname", "dq"]
+    stack.compose("stop", "worker-cpu")
+
+    dump = ["pg_dump", *where, "--format", "custom", "--file", "/tmp/dq.dump"]
+    stack.compose(*database, *dump)
+    stack.compose(*database, "psql", *where, "--command", "DROP TABLE results CASCADE")
+    restore = ["pg_restore", *where, "--clean", "--if-exists", "/tmp/dq.dump"]
+    stack.compose(*database, *restore)
+    stack.compose("start", "worker-cpu")
+
+    assert stack.dq(*TABLE).stdout == before
+    stack.wait_until_healthy("worker-cpu")
 
 
 def test_redis_and_the_database_are_open_to_this_host_alone_and_only_if_asked_for(stack):
