@@ -162,8 +162,8 @@ def test_a_figure_is_met_in_its_band_and_contradicted_if_the_interval_is_off_it(
     assert row.n == len(figures)
 
 
-def test_two_seeds_of_equal_figures_have_a_spread_of_one_image_all_the_same():
-    assert judge_figures([0.94, 0.94]).verdict is Verdict.UNDECIDED
+def test_two_seeds_of_equal_figures_have_a_spread_of_half_an_image_all_the_same():
+    assert judge_figures([0.93, 0.93]).verdict is Verdict.UNDECIDED
     assert judge_figures([0.96, 0.96]).verdict is Verdict.NOT_MET
 
 
