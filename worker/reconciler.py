@@ -108,7 +108,8 @@ class Reconciler:
         except BrokerUnreachable:
             with self._database.writing() as session:
                 missed = Job.id.in_([bell.job_id for bell in bells])
-                session.execute(_every_queued().where(missed).values(publish_due=now()))
+                unsent = {"publish_due": now(), "publishes": Job.publishes - 1}
+                session.execute(_every_queued().where(missed).values(**unsent))
             raise
 
 

@@ -13,7 +13,7 @@ from integration.rows import SPEC
 from models.clock import from_now
 from models.database import Database
 from models.errors import BrokerUnreachable, DatabaseUnreachable
-from models.message import Priority
+from models.message import Bell, Priority
 from models.settings import Settings
 from models.state import Outcome
 from models.tables import Job
@@ -25,6 +25,9 @@ from worker.app import make_doorbell
 from worker.doorbell import Doorbell
 from worker.reconciler import Reconciler, Repairs
 from worker.recorder import Progress, Recorder
+
+#: A message that waits in Redis, so that an empty queue proves nothing.
+ANOTHER_BELL = Bell(10**6, {})
 
 
 def crash(recorder: Recorder, job_id: int, checkpoint_epoch: int | None = None) -> None:
@@ -224,7 +227,7 @@ def test_six_hundred_jobs_of_a_host_that_died_wait_again(
 def test_after_an_outage_of_the_database_the_living_get_time_to_renew_their_leases(
     *, database: Database, doorbell: Doorbell, recorder: Recorder, outage: Outage
 ):
-    reconciler = Reconciler(database, doorbell, lease_seconds=0.5)
+    reconciler = Reconciler(database, doorbell, LEASE_SECONDS)
     claim = rows.claim(recorder, rows.submit_one(database))
     rows.expire(database, claim.job_id)
     with outage(database), pytest.raises(DatabaseUnreachable):
@@ -254,6 +257,22 @@ def test_after_an_outage_and_the_time_of_a_lease_the_silent_lose_their_jobs(
     assert passes[0] == 0
     assert passes[-1] == 1
     assert rows.job(database, job_id).state == "queued"
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_a_process_that_hangs_with_one_job_keeps_no_other_from_being_taken_over(
+    database: Database, reconciler: Reconciler, recorder: Recorder
+):
+    locked, free = rows.submit(database, SPEC, SPEC)
+    crash(recorder, locked)
+    crash(recorder, free)
+
+    with database.writing() as session:
+        session.get_one(Job, locked, with_for_update=True)
+        lost = reconciler.reconcile().lost
+
+    assert lost == 1
+    assert rows.states(database, [locked, free]) == ["running", "queued"]
 
 
 # Bells
@@ -368,7 +387,7 @@ def test_nobody_rings_while_the_queue_is_paused(
 
 
 def test_jobs_that_waited_out_a_pause_and_a_restart_of_redis_are_rung_for_afterwards(
-    *, database: Database, reconciler: Reconciler, redis: RedisServer
+    *, database: Database, reconciler: Reconciler, doorbell: Doorbell, redis: RedisServer
 ):
     """Resume could not send the messages, and the pass during the pause remembered Redis."""
     job_id = rows.submit_one(database)
@@ -377,6 +396,7 @@ def test_jobs_that_waited_out_a_pause_and_a_restart_of_redis_are_rung_for_afterw
     reconciler.reconcile()
 
     jobs.resume(database, Broker(Settings(broker_url="redis+socket:///tmp/nowhere.sock")))
+    doorbell.ring([ANOTHER_BELL])
 
     assert rings(reconciler, redis) == [job_id]
 
@@ -409,15 +429,15 @@ def test_without_redis_leases_are_looked_after_and_the_bells_wait(
 
 
 class BreakingDoorbell(Doorbell):
-    """A doorbell whose Redis goes away as it is about to ring."""
+    """A doorbell whose Redis is struck as it is about to ring."""
 
-    def __init__(self, settings: Settings, redis: RedisServer) -> None:
+    def __init__(self, settings: Settings, strike: Callable[[], object]) -> None:
         doorbell = make_doorbell(settings)
         super().__init__(doorbell._app, doorbell._redis)
-        self._server = redis
+        self._strike = strike
 
     def ring(self, bells: Any) -> None:
-        self._server.stop()
+        self._strike()
         super().ring(bells)
 
 
@@ -426,11 +446,27 @@ def test_a_ring_that_failed_is_made_up_for_at_once(
 ):
     job_id = rows.submit_one(database)
     rows.change(database, job_id, publishes=0, publish_due=from_now(-1))
-    reconciler = Reconciler(database, BreakingDoorbell(settings, redis), LEASE_SECONDS)
+    reconciler = Reconciler(database, BreakingDoorbell(settings, redis.stop), LEASE_SECONDS)
 
     with pytest.raises(BrokerUnreachable):
         reconciler.reconcile()
     redis.start()
+    rung = rings(Reconciler(database, doorbell, LEASE_SECONDS), redis)
+
+    assert rung == [job_id]
+
+
+def test_a_ring_that_redis_refused_is_made_up_for_although_other_messages_wait(
+    *, database: Database, settings: Settings, doorbell: Doorbell, redis: RedisServer
+):
+    job_id = rows.submit_one(database)
+    rows.change(database, job_id, publishes=0, publish_due=from_now(-1))
+    doorbell.ring([ANOTHER_BELL])
+    full = BreakingDoorbell(settings, lambda: redis.client().config_set("maxmemory", 1))
+
+    with pytest.raises(BrokerUnreachable):
+        Reconciler(database, full, LEASE_SECONDS).reconcile()
+    redis.client().config_set("maxmemory", 0)
     rung = rings(Reconciler(database, doorbell, LEASE_SECONDS), redis)
 
     assert rung == [job_id]
