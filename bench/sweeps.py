@@ -66,7 +66,8 @@ def _time_all(
 ) -> dict[str, list[float]]:
     cores = len(os.sched_getaffinity(0))
     trials = [(width, batch, seed, lr) for seed in range(_RUNS // len(_LRS)) for lr in _LRS]
-    packs = [trials[begin : begin + 16] for begin in range(0, _RUNS, 16)]
+    size = min(16, -(-_RUNS // cores))
+    packs = [trials[begin : begin + size] for begin in range(0, _RUNS, size)]
     systems: dict[str, Callable[[], object]] = {
         "packed, a process per core": lambda: pool.map(_train_pack, packs, chunksize=1),
         "packed, one process": lambda: [_train_pack(pack) for pack in packs],
