@@ -51,7 +51,7 @@ def _list_pages(size: Size) -> Mapping[str, str]:
         "jobs by `valid_acc`": "/jobs?sort=valid_accuracy",
         "jobs where `lr < 0.05 and ...`": f"/jobs?where={_WHERE}",
         "jobs where `lr == 0.7`, which none has": "/jobs?where=lr+==+0.7",
-        "500 jobs": "/jobs?limit=500",
+        "250 jobs, the most of a page": "/jobs?limit=250",
         "one job": "/jobs/7",
         f"comparison of {SWEEP} runs": f"/compare?jobs={sweep}",
         f"comparison of {SWEEP} runs, drawn one by one": f"/compare?jobs={sweep}&runs=1",

@@ -89,7 +89,7 @@ def draw_run(
             "y": [getattr(epoch, f"{part}_{kind}") for epoch in epochs],
             "name": title,
             "hovertemplate": "epoch %{x}: %{y:.4f}",
-            "mode": "lines+markers",
+            "mode": _mode(epochs),
             "line": {"color": style.color, "dash": style.dash},
             "marker": {"size": 5},
         }
@@ -195,7 +195,7 @@ def _traces(curve: MeanCurve, style: _Style, metric: str) -> Iterator[Mapping[st
         "name": html.escape(_name(curve)),
         "text": [_describe(point) for point in there],
         "hovertemplate": f"epoch %{{x}}: %{{y:{_hover_format(metric)}}}, %{{text}}",
-        "mode": "lines+markers",
+        "mode": _mode(there),
         "line": {"color": style.color, "dash": style.dash},
         "marker": {"size": 5},
         "legendgroup": curve.configuration,
@@ -243,6 +243,11 @@ def _frame(title: str, axis_title: str) -> dict[str, Any]:
         "plot_bgcolor": "white",
         "hovermode": "closest",
     }
+
+
+def _mode(points: Sequence[object]) -> str:
+    """Mark the epochs, where they are few enough to be told apart."""
+    return "lines+markers" if len(points) <= _MOST_MARKED_EPOCHS else "lines"
 
 
 def _style(curves: CurveSet) -> Iterator[tuple[MeanCurve, _Style]]:

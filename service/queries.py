@@ -184,11 +184,13 @@ def list_curves(database: Database, which: ColumnElement[bool]) -> list[Curve]:
     """Return the learning curves of the selected jobs, in two queries."""
     jobs = select(Job.id, Job.state, Job.spec).where(which).order_by(Job.id)
     ids = select(Job.id).where(which)
-    epochs = select(Epoch).where(Epoch.job_id.in_(ids)).order_by(Epoch.job_id, Epoch.epoch)
+    # Columns, not objects: there are a hundred epochs to a job.
+    columns = [getattr(Epoch, name) for name in ("epoch", *_IN_ORDER)]
+    epochs = select(Epoch.job_id, *columns).where(Epoch.job_id.in_(ids))
     with database.reading() as session:
         by_job: dict[int, list[EpochMetrics]] = {}
-        for epoch in session.scalars(epochs):
-            by_job.setdefault(epoch.job_id, []).append(_metrics(epoch))
+        for job_id, *metrics in session.execute(epochs.order_by(Epoch.job_id, Epoch.epoch)):
+            by_job.setdefault(job_id, []).append(EpochMetrics(*metrics))
         return [
             Curve(
                 job.id,

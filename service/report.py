@@ -93,12 +93,14 @@ def render(table: Table, format: Format, *, width: int, color: bool, ascii: bool
 
 def clean(text: str, ascii: bool = False) -> str:
     r"""Show control, bidirectional and other unprintable characters as escapes, "\x1b"."""
-    shown = "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
+    shown = text if text.isprintable() else "".join(map(_show_character, text))
     if not ascii:
         return shown
     return shown.translate(_ASCII).encode("ascii", "backslashreplace").decode()
+
+
+def _show_character(char: str) -> str:
+    return char if char.isprintable() else char.encode("unicode_escape").decode()
 
 
 def get_value(row: Any, name: str) -> Any:

@@ -86,7 +86,7 @@ class PageAsk(Selection):
         str, Query(max_length=50, description="METRIC, id, lr, ...; add :asc or :desc")
     ] = "id"
     at: At = "final"
-    limit: Annotated[int, Query(ge=1, le=500)] = 50
+    limit: Annotated[int, Query(ge=1, le=250)] = 50
     after: Annotated[
         str, Query(max_length=100, pattern=_TEXT, description="`next` of the page before")
     ] = ""

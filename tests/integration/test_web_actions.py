@@ -31,7 +31,7 @@ def client(settings: Settings, database: Database) -> Iterator[TestClient]:
         ("/api/v1/jobs?jobs=tag:%00", 400, "NUL"),
         ("/api/v1/jobs?sort=age", 400, "--sort age"),
         ("/api/v1/jobs?after=x", 400, "--after"),
-        ("/api/v1/jobs?limit=501", 422, "limit"),
+        ("/api/v1/jobs?limit=251", 422, "limit"),
         ("/api/v1/jobs/x", 422, "job_id"),
         ("/api/v1/jobs/99999999999", 422, "job_id"),
         ("/api/v1/comparison?metric=age", 422, "metric"),
