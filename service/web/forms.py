@@ -25,7 +25,7 @@ NUMBERS: Mapping[str, type[int] | type[float]] = {
     "max_norm": float,
     "lr_decay": float,
 }
-WORDS = ("dataset", "mask", "evaluation")
+WORDS = ("dataset", "mask", "evaluation", "precision")
 
 
 class Form(dict[str, str]):

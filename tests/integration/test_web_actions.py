@@ -10,6 +10,7 @@ from integration.rows import SPEC, submit
 from integration.web import BEARING, open_client, sign_in
 from models.database import Database
 from models.settings import Settings
+from models.spec import ExperimentSpec
 
 
 @pytest.fixture
@@ -257,7 +258,17 @@ def test_the_document_tells_every_answer_of_every_route(client):
     for path, routes in document["paths"].items():
         for verb, route in routes.items():
             success = "201" if (path, verb) == ("/api/v1/sweeps", "post") else "200"
-            content = route["responses"][success]["content"]["application/json"]
-            assert content["schema"], f"{verb} {path}"
+            content = route["responses"][success]["content"]
+            kind = "text/plain" if path == "/metrics" else "application/json"
+            assert kind == "text/plain" or content[kind]["schema"], f"{verb} {path}"
+            assert set(content) == {kind}
             if verb == "post":
                 assert "401" in route["responses"]
+
+
+def test_the_form_asks_for_every_field_of_a_spec(client):
+    form = client.get("/submit").text
+
+    asked = {"keep": "dropout", "seed": "seeds"}
+    for field in ExperimentSpec.model_fields:
+        assert f'name="{asked.get(field, field)}"' in form
