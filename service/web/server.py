@@ -82,5 +82,6 @@ def _bind(host: str, port: int) -> socket.socket:
         bound.listen(128)
     except (OSError, OverflowError) as error:
         bound.close()
-        raise DqError(f"{host}:{port} cannot be served: {error}. Give another --port") from error
+        fix = "Give another --port or --host"
+        raise DqError(f"{host}:{port} cannot be served: {error}. {fix}") from error
     return bound

@@ -90,7 +90,7 @@ def test_a_port_that_is_taken_is_named_and_another_asked_for(terminal, taken):
 
     assert done.returncode == 1
     assert f"127.0.0.1:{taken} cannot be served" in done.stderr
-    assert "Give another --port" in done.stderr
+    assert "Give another --port or --host" in done.stderr
 
 
 @pytest.fixture
