@@ -1,6 +1,6 @@
 """The tables that commands and pages show, but for the comparison."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -8,11 +8,15 @@ from typing import Any
 from models.errors import UsageError
 from models.spec import ExperimentSpec
 from models.state import JobState
-from service.comparison import spell, spell_ids
+from service.cli.output import count
+from service.comparison import phrase, spell, spell_ids
+from service.estimate import spell_seconds
 from service.jobs import Change, Submitted
+from service.known import Key, KnownJob, key
 from service.moment import FINAL, Moment
-from service.queries import JobDetail, JobRow, LogRow, WorkerRow
+from service.queries import JobDetail, JobRow, LogRow, Progress, WorkerRow
 from service.report import ESSENTIAL, Column, Table
+from service.watching import Look
 
 _STATE_STYLES = {
     JobState.RUNNING: "cyan",
@@ -23,11 +27,29 @@ _STATE_STYLES = {
 _SPEC_TITLES = {"batch_size": "batch", "train_size": "images"}
 
 
-def spec_table(specs: Sequence[ExperimentSpec]) -> Table:
-    """List specs, a job each, without the fields that all leave at their default."""
+def spec_table(specs: Sequence[ExperimentSpec], known: Mapping[Key, KnownJob]) -> Table:
+    """List specs, a job each: what sets them apart, under what all have in common.
+
+    `known` are the jobs that need not be run again.
+    """
     told = {name for spec in specs for name in spec.told}
-    shown = [name for name in ExperimentSpec.model_fields if name in told]
-    return Table(_spec_columns(shown), specs, fields=tuple(ExperimentSpec.model_fields))
+    fields = [name for name in ExperimentSpec.model_fields if name in told]
+    apart = [name for name in fields if len({spell(name, getattr(s, name)) for s in specs}) > 1]
+    shown = [name for name in fields if name in {*apart, "keep", "seed"}]
+    common = [phrase(name, getattr(specs[0], name)) for name in fields if name not in shown]
+    rows = [{**dict(spec), "known": _spell_known(known.get(key(spec)))} for spec in specs]
+    return Table(
+        columns=(*_spec_columns(shown), *([Column("known", "known")] if known else [])),
+        rows=rows,
+        title=(", ".join(common),),
+        fields=tuple(ExperimentSpec.model_fields),
+    )
+
+
+def _spell_known(job: KnownJob | None) -> str | None:
+    if job is None:
+        return None
+    return f"job {job.job_id}, {'finished' if job.is_finished else 'queued or running'}"
 
 
 def submitted_table(submitted: Submitted) -> Table:
@@ -79,7 +101,13 @@ def _choose_columns(rows: Sequence[JobRow], choice: Choice) -> tuple[Column, ...
         ]
         names = ["job_id", *changed, "progress", "state"]
         return (*map(_find_column, names), *_metric_columns())
-    return (*_job_columns(), *_metric_columns())
+    return (*_drop_empty(_job_columns(), rows), *_metric_columns())
+
+
+def _drop_empty(columns: Iterable[Column], rows: Sequence[JobRow]) -> tuple[Column, ...]:
+    """Leave out the name and the reason where no job has one."""
+    empty = {name for name in ("name", "reason") if not any(getattr(row, name) for row in rows)}
+    return tuple(column for column in columns if column.name not in empty)
 
 
 def _find_column(name: str) -> Column:
@@ -136,6 +164,86 @@ _GPU_COLUMNS = (
     Column("device_uuid", "device UUID", priority=5),
     Column("memory_used", "memory in use", _in_gib, priority=15, align="right"),
 )
+
+
+def watch_table(look: Look, most_rows: int, *, ascii: bool = False) -> Table:
+    """List up to so many of the jobs that run, with a bar each, under what all have done.
+
+    `ascii` draws the bars with ASCII.
+    """
+    running = look.progress.running[:most_rows]
+    columns = (
+        *(each for each in _drop_empty(_job_columns(), running) if each.name in _WATCHED),
+        _find_column("valid_accuracy"),
+        Column("bar", "progress", lambda share: _bar(share, ascii), priority=45),
+        Column("seconds_left", "left", spell_seconds, "right"),
+        Column("worker", "worker", priority=20),
+    )
+    hidden = look.progress.states[JobState.RUNNING] - len(running)
+    notes = [f"{hidden:,} more run."] if hidden else []
+    notes += [look.obstacle] if look.obstacle else []
+    return Table(
+        columns=columns if running else (),
+        rows=[_flatten_running(row) for row in running],
+        title=(describe_progress(look.progress), *([describe_rest(look)] if look.is_open else [])),
+        footnotes=tuple(notes),
+        remedy="use a wider terminal",
+    )
+
+
+def watch_document(look: Look) -> dict[str, Any]:
+    """Return a look as an object for JSON; times are in seconds."""
+    progress = look.progress
+    fields = ("job_id", "sweep_id", "name", "epochs_done", "worker", "epoch_seconds")
+    return {
+        "at": look.at,
+        "jobs": progress.jobs,
+        "states": progress.states,
+        "epochs_done": progress.epochs_done,
+        "epochs": progress.epochs,
+        "seconds_left": look.rest.seconds if look.is_open else 0.0,
+        "workers": look.workers,
+        "is_paused": look.is_paused,
+        "running": [
+            {
+                **{name: getattr(row, name) for name in fields},
+                "spec": row.spec.model_dump(mode="json"),
+                **{name: row.metrics.get(name) for name in _METRICS},
+                "seconds_left": row.seconds_left,
+            }
+            for row in progress.running
+        ],
+    }
+
+
+def describe_progress(progress: Progress) -> str:
+    """Write how many jobs are in each state, and the epochs done: "2 running; 3 of 20 epochs"."""
+    states = progress.states
+    parts = [f"{states[state]:,} {state}" for state in JobState if states[state]]
+    return f"{', '.join(parts)}; {progress.epochs_done:,} of {count(progress.epochs, 'epoch')}"
+
+
+def describe_rest(look: Look) -> str:
+    """Write how long it takes until all have ended."""
+    if look.rest.seconds is None:
+        return "No past run tells how long this takes."
+    workers = count(look.rest.workers, "worker")
+    return f"About {spell_seconds(look.rest.seconds)} left on {workers}."
+
+
+_WATCHED = {"job_id", "name", "hidden", "keep", "lr", "seed", "progress"}
+_BAR_CELLS = 10
+
+
+def _bar(share: float, ascii: bool) -> str:
+    done = int(share * _BAR_CELLS)
+    full, empty = ("#", ".") if ascii else ("━", "╌")
+    return full * done + empty * (_BAR_CELLS - done)
+
+
+def _flatten_running(row: JobRow) -> dict[str, Any]:
+    share = row.epochs_done / row.spec.epochs
+    return {**_flatten(row), "bar": share, "seconds_left": row.seconds_left}
 
 
 def log_table(lines: Sequence[LogRow]) -> Table:
@@ -244,20 +352,16 @@ def _spell_field(name: str, value: Any) -> str:
 def _job_columns() -> tuple[Column, ...]:
     return (
         Column("job_id", "job", align="right"),
-        Column("name", "name", priority=30),
+        Column("name", "name", priority=30, most=30),
         Column("dataset", "data set", priority=90),
         Column("hidden", "hidden", partial(spell, "hidden"), priority=80),
         Column("keep", "keep", partial(spell, "keep")),
-        Column("lr", "lr", priority=40),
+        Column("lr", "lr", partial(spell, "lr"), priority=40),
         Column("seed", "seed", align="right", priority=85),
         Column("progress", "epochs", align="right", priority=70),
         Column("state", "state", style=lambda state: _STATE_STYLES.get(state, "")),
-        Column("reason", "why", _cut, priority=60),
+        Column("reason", "why", priority=60, most=50),
     )
-
-
-def _cut(text: str, most: int = 50) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _metric_columns() -> tuple[Column, ...]:

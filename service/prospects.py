@@ -1,24 +1,32 @@
 """What can be said of a submit beforehand: what is known already, and how long the rest takes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from models.database import Database
 from models.spec import ExperimentSpec
 from service.estimate import estimate
-from service.known import find_known, key
+from service.known import Key, KnownJob, find_known, key
+
+
+@dataclass(frozen=True)
+class Prospects:
+    """What a submit would do."""
+
+    #: The jobs that need not be run again.
+    known: Mapping[Key, KnownJob] = field(default_factory=dict)
+    #: The same in words, and how long the others take.
+    sentences: Sequence[str] = ()
 
 
 def foresee(
     database: Database, specs: Sequence[ExperimentSpec], *, is_forced: bool = False
-) -> list[str]:
-    """Say in sentences what a submit of the specs would do; forced, it runs all of them."""
+) -> Prospects:
+    """Look up what a submit of the specs would do; forced, it runs all of them."""
     with database.reading() as session:
         known = {} if is_forced else find_known(session, specs)
     new = [spec for spec in specs if key(spec) not in known]
-    said = []
-    if known:
-        finished = sum(job.is_finished for job in known.values())
-        said = [
-            f"{finished} finished already, {len(known) - finished} queued or running, not again."
-        ]
-    return [*said, str(estimate(database, new)) if new else "Nothing is left to run."]
+    finished = sum(job.is_finished for job in known.values())
+    shared = f"{finished} finished already, {len(known) - finished} queued or running, not again."
+    rest = str(estimate(database, new)) if new else "Nothing is left to run."
+    return Prospects(known, [*([shared] if known else []), rest])

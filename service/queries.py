@@ -42,6 +42,14 @@ class JobRow:
     finished_at: datetime | None
     held: bool
     metrics: Mapping[str, float]
+    #: How long the epoch of these metrics took.
+    epoch_seconds: float | None = None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long it still runs, if each epoch takes as long; None before the first."""
+        left = self.spec.epochs - self.epochs_done
+        return None if self.epoch_seconds is None else left * self.epoch_seconds
 
 
 @dataclass(frozen=True)
@@ -266,19 +274,21 @@ def list_log(
         return [LogRow(line.id, line.job_id, line.attempt, line.at, line.text) for line in lines]
 
 
-def measure_progress(database: Database, which: ColumnElement[bool]) -> Progress:
-    """Return how far the selected jobs are."""
+def measure_progress(
+    database: Database, which: ColumnElement[bool], most_running: int = 16
+) -> Progress:
+    """Return how far the selected jobs are, with so many of those that run, oldest first."""
     epochs = spec_sql.column("epochs")
     done = case((Job.state == JobState.SUCCEEDED, epochs), else_=Job.epochs_done)
     with database.reading() as session:
         totals = select(func.coalesce(func.sum(done), 0), func.coalesce(func.sum(epochs), 0))
         epochs_done, epochs_in_all = session.execute(totals.where(which)).one()
-        running = select_jobs(which).where(Job.state == JobState.RUNNING).order_by(Job.id).limit(16)
+        running = select_jobs(which).where(Job.state == JobState.RUNNING).order_by(Job.id)
         return Progress(
             states=_count_states(session, which),
             epochs_done=int(epochs_done),
             epochs=int(epochs_in_all),
-            running=tuple(read_rows(session, running)),
+            running=tuple(read_rows(session, running.limit(most_running))),
         )
 
 
@@ -363,6 +373,7 @@ def to_row(job: Job, epoch: Epoch | None) -> JobRow:
         finished_at=job.finished_at,
         held=job.held,
         metrics={name: getattr(epoch, name) for name in EPOCH_METRICS} if epoch else {},
+        epoch_seconds=epoch.seconds if epoch else None,
     )
 
 

@@ -18,6 +18,8 @@ Format = Literal["table", "json", "csv", "md"]
 
 #: A column of this priority is never left out of a narrow table; its cells fold instead.
 ESSENTIAL = 100
+#: More columns than any table has.
+_BOUNDLESS = 100_000
 
 _ASCII = str.maketrans({"±": "+-", "…": "...", "—": "-", "·": "*", "→": "->"})
 
@@ -45,7 +47,8 @@ class Column:
     """One column: `name` is its snake_case key in rows, JSON and CSV, `title` its heading.
 
     `spell` writes a value for people and never sees None, which is a dash; `style` gives a value's
-    rich style. Where the width is short the lowest `priority` goes first, of equals the rightmost.
+    rich style. Where the width is short the lowest `priority` goes first, of equals the rightmost;
+    and cells of more than `most` characters are cut.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Column:
     spell: Callable[[Any], str] = plain
     align: Literal["left", "right"] = "left"
     priority: int = ESSENTIAL
+    most: int | None = None
     style: Callable[[Any], str] = leave_unstyled
 
 
@@ -68,6 +72,8 @@ class Table:
     fields: tuple[str, ...] = ()
     #: What JSON shows instead of the list of rows.
     json_value: Any = None
+    #: How to see the columns that a narrow table leaves out.
+    remedy: str = "use --format csv or a wider terminal"
 
     @property
     def raw_fields(self) -> tuple[str, ...]:
@@ -75,12 +81,13 @@ class Table:
         return self.fields or tuple(column.name for column in self.columns)
 
 
-def render(table: Table, format: Format, *, width: int, color: bool, ascii: bool) -> str:
+def render(table: Table, format: Format, *, width: int | None, color: bool, ascii: bool) -> str:
     """Write a table in a format, without a last newline.
 
     Table and Markdown are for people: control characters are shown as escapes. JSON and CSV are
     for programs: every field, at full precision, NaN and infinity as null or nothing. `width`
     and `color` concern the table alone, `ascii` the table and Markdown (JSON is always ASCII).
+    Without a width, as in a pipe, a table is as wide as it needs to be, and nothing is cut.
     """
     if format == "json":
         return _render_json(table)
@@ -88,7 +95,9 @@ def render(table: Table, format: Format, *, width: int, color: bool, ascii: bool
         return _render_csv(table)
     if format == "md":
         return _render_markdown(table, ascii)
-    return _render_table(table, width, color, ascii)
+    if width is None:
+        return _render_table(table, _BOUNDLESS, color, ascii)
+    return _render_table(_cut(table), width, color, ascii)
 
 
 def clean(text: str, ascii: bool = False) -> str:
@@ -185,11 +194,25 @@ def _render_table(table: Table, width: int, color: bool, ascii: bool) -> str:
     out = io.StringIO()
     console = _open_console(out, width, color)
     shown, dropped = _fit(table, console, ascii)
-    notes = [*table.footnotes, *_note_dropped(dropped, width)]
+    notes = [*table.footnotes, *_note_dropped(table, dropped, width)]
     _print_lines(console, table.title, "bold", ascii)
     console.print(_build_grid(shown, ascii))
     _print_lines(console, [""][: len(notes)] + notes, "dim", ascii)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+def _cut(table: Table) -> Table:
+    """Have columns end long cells in dots."""
+
+    def shorten(column: Column) -> Callable[[Any], str]:
+        def spell(value: Any) -> str:
+            text, most = column.spell(value), column.most
+            return text if most is None or len(text) <= most else f"{text[: most - 1]}…"
+
+        return spell
+
+    columns = [replace(column, spell=shorten(column)) for column in table.columns]
+    return replace(table, columns=tuple(columns))
 
 
 def _open_console(out: io.StringIO, width: int, color: bool) -> "Console":
@@ -231,15 +254,15 @@ def _fit(table: Table, console: "Console", ascii: bool) -> tuple[Table, list[Col
 
 def _measure(table: Table, console: "Console", ascii: bool) -> int:
     """Return how many terminal cells the grid takes where no cell is folded."""
-    boundless = console.options.update(max_width=100_000)
+    boundless = console.options.update(max_width=_BOUNDLESS)
     return console.measure(_build_grid(table, ascii), options=boundless).maximum
 
 
-def _note_dropped(dropped: Sequence[Column], width: int) -> list[str]:
+def _note_dropped(table: Table, dropped: Sequence[Column], width: int) -> list[str]:
     if not dropped:
         return []
     titles = ", ".join(column.title for column in dropped)
-    return [f"Not shown at {width} columns: {titles}; use --format csv or a wider terminal."]
+    return [f"Not shown at {width} columns: {titles}; {table.remedy}."]
 
 
 def _build_grid(table: Table, ascii: bool) -> "Grid":
@@ -249,7 +272,12 @@ def _build_grid(table: Table, ascii: bool) -> "Grid":
 
     line = box.Box(str(box.SIMPLE_HEAD).replace("─", "-"), ascii=True) if ascii else box.SIMPLE_HEAD
     grid = Grid(
-        box=line, header_style="bold", padding=(0, 1, 0, 0), pad_edge=False, show_edge=False
+        box=line,
+        header_style="bold",
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+        show_header=any(column.title for column in table.columns),
     )
     for column in table.columns:
         title = Text(clean(column.title, ascii))

@@ -1,4 +1,4 @@
-"""Reads specs from a file: a JSON object a line, CSV with a header, or a YAML list."""
+"""Reads specs from a file: JSON, a list or an object a line, CSV with a header, or a YAML list."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ def read_rows(text: str, name: str) -> list[list[Value]]:
         read_row(row, f"{name} row {number}") for number, row in enumerate(_parse(text, name), 1)
     ]
     if not rows:
-        raise UsageError(f"{name} holds no specs: give a JSON object a line, CSV, or a YAML list")
+        raise UsageError(f"{name} holds no specs: give JSON objects, CSV, or a YAML list")
     return rows
 
 
@@ -42,7 +42,12 @@ def _guess_format(text: str, name: str) -> str:
     if ending in _PARSERS:
         return ending
     begin = text.lstrip()[:1]
-    return {"{": "jsonl", "-": "yaml"}.get(begin, "csv")
+    return {"{": "jsonl", "[": "json", "-": "yaml"}.get(begin, "csv")
+
+
+def _parse_json(text: str) -> Iterator[Any]:
+    rows = json.loads(text)
+    return iter(rows if isinstance(rows, list) else [rows])
 
 
 def _parse_jsonl(text: str) -> Iterator[Any]:
@@ -70,4 +75,10 @@ def _parse_yaml(text: str) -> Iterator[Any]:
     return iter(rows if isinstance(rows, list) else [rows] if rows else [])
 
 
-_PARSERS = {"jsonl": _parse_jsonl, "csv": _parse_csv, "yaml": _parse_yaml, "yml": _parse_yaml}
+_PARSERS = {
+    "json": _parse_json,
+    "jsonl": _parse_jsonl,
+    "csv": _parse_csv,
+    "yaml": _parse_yaml,
+    "yml": _parse_yaml,
+}

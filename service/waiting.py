@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from sqlalchemy import ColumnElement
 
@@ -10,8 +11,9 @@ from models.errors import DatabaseUnreachable, WaitTimedOut
 from service.queries import Progress, measure_progress
 
 _POLL_SECONDS = 0.3
-#: A database that restarts is waited for.
 _PATIENCE_SECONDS = 60.0
+
+Looked = TypeVar("Looked")
 
 
 def wait(
@@ -26,7 +28,7 @@ def wait(
     """
     deadline = time.monotonic() + timeout if timeout else None
     while True:
-        progress = _measure(database, which)
+        progress = patiently(lambda: measure_progress(database, which))
         show(progress)
         if not progress.open_jobs:
             return progress
@@ -38,11 +40,12 @@ def wait(
         time.sleep(_POLL_SECONDS)
 
 
-def _measure(database: Database, which: ColumnElement[bool]) -> Progress:
+def patiently(look: Callable[[], Looked]) -> Looked:
+    """Look at the database; while it is away, as when it restarts, try again for a minute."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
-            return measure_progress(database, which)
+            return look()
         except DatabaseUnreachable:
             if time.monotonic() > deadline:
                 raise

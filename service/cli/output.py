@@ -11,8 +11,6 @@ import click
 from service.report import Column, Format, Table, clean, render
 
 _FORMATS = ("table", "json", "csv", "md")
-#: The width of a table in a pipe.
-_PIPE_WIDTH = 200
 
 
 def format_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -25,7 +23,7 @@ def format_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def emit(table: Table, format: Format) -> None:
-    """Print a table in a format, as wide as the terminal."""
+    """Print a table in a format, as wide as the terminal; in a pipe, with all there is."""
     encoding = (sys.stdout.encoding or "ascii").lower()
     is_terminal = sys.stdout.isatty()
     text = render(
@@ -64,5 +62,7 @@ def is_plain(stream: Any) -> bool:
     return not (stream.encoding or "ascii").lower().startswith("utf")
 
 
-def _width_of_pipe() -> int:
-    return int(os.environ.get("COLUMNS") or _PIPE_WIDTH)
+def _width_of_pipe() -> int | None:
+    """Return what a person asked for, or None, which is no limit."""
+    columns = os.environ.get("COLUMNS", "")
+    return int(columns) if columns.isdecimal() and int(columns) else None

@@ -5,9 +5,9 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from models.state import JobState
 from service.cli.output import count, say
 from service.comparison import phrase
+from service.job_tables import describe_progress
 from service.queries import JobRow, Progress
 
 _LINE_SECONDS = 10.0
@@ -36,7 +36,7 @@ class ProgressView:
         if self._bars:
             self._bars.update(progress)
         elif not progress.open_jobs or time.monotonic() - self._said_at > _LINE_SECONDS:
-            self._say(_describe(progress))
+            self._say(describe_progress(progress))
 
     def _say(self, text: str) -> None:
         if text != self._said:
@@ -90,9 +90,3 @@ class _Bars:
         figures = "" if accuracy is None else f"valid acc {accuracy:.4f}"
         task = self._jobs[job.job_id]
         self._rich.update(task, completed=job.epochs_done, figures=figures)
-
-
-def _describe(progress: Progress) -> str:
-    states = progress.states
-    parts = [f"{states[state]} {state}" for state in JobState if states[state]]
-    return f"{', '.join(parts)}; {progress.epochs_done} of {count(progress.epochs, 'epoch')}"

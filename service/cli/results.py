@@ -84,7 +84,7 @@ def command(
     elif not plot:
         order = read_sort(sort or (metric if top else "id"))
         request = Request(order, top or limit, moment, after)
-        columns = Choice(tuple(cols.split(",")) if cols else None, only_changed)
+        columns = Choice(tuple(map(str.strip, cols.split(","))) if cols else None, only_changed)
         if not _list(database, which, request, columns, format):
             _say_none(is_all=not (selectors or where or after))
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--like", type=COUNT, metavar="ID", help="Take the rest from a job.")
 @click.option("--fill", metavar="SEL", help="Top the configurations of jobs up to --seeds.")
 @click.option(
-    "--from", "file", type=click.File(encoding="utf-8"), help="Read specs: JSONL, CSV or YAML; or -"
+    "--from", "file", type=click.File(encoding="utf-8"), help="Read specs: JSON, CSV or YAML; or -"
 )
 @click.option("--sample", "size", type=COUNT, help="Draw so many configurations of the grid.")
 @click.option("--force", is_flag=True, help="Run again what is finished or queued already.")
@@ -153,15 +153,16 @@ def _read_file(file: TextIO) -> list[ExperimentSpec]:
 def _preview(grid: Grid, force: bool, format: Format) -> None:
     """Print the jobs, what is known of them, and how long they will take."""
     from service.job_tables import spec_table
-    from service.prospects import foresee
+    from service.prospects import Prospects, foresee
 
-    emit(spec_table(grid.specs), format)
     try:
         database = _find_database()
-        for sentence in foresee(database, grid.specs, is_forced=force) if database else ():
-            say(sentence)
+        found = foresee(database, grid.specs, is_forced=force) if database else Prospects()
     except (DatabaseUnreachable, SchemaOutdated) as error:
-        say(f"What is known already cannot be told: {error}")
+        found = Prospects(sentences=[f"What is known already cannot be told: {error}"])
+    emit(spec_table(grid.specs, found.known), format)
+    for sentence in found.sentences:
+        say(sentence)
 
 
 def _find_database() -> "Database | None":

@@ -4,44 +4,64 @@ from typing import TYPE_CHECKING
 
 import click
 
+from models.errors import UsageError
 from models.settings import Settings
-from service.cli.output import emit, say
+from service.cli.output import say
 from service.cli.parameters import selector_argument
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
 
     from models.database import Database
+    from service.queries import Progress
 
 
 @click.command
 @selector_argument(required=False)
-def command(*, selectors: tuple[str, ...]) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print an object a line at each change.")
+def command(*, selectors: tuple[str, ...], as_json: bool) -> None:
     """Show how far jobs are until they have ended, or until Ctrl-C, which stops no job.
+
+    A terminal shows a table of the jobs that run, with what is left of each and of all; a pipe or
+    a file gets a line now and then. Without a selector these are all that are queued or running.
 
     \b
     dq watch s7
     """
-    from service.selector import condition, open_condition
+    from service.queries import list_ids
+    from service.selector import condition, ids_condition, open_condition
     from service.store import open_database
 
     database = open_database(Settings.load())
-    which = condition(selectors) if selectors else open_condition()
-    _watch(database, which)
-
-
-def _watch(database: "Database", which: "ColumnElement[bool]") -> None:
-    from service.cli.progress_view import ProgressView
-    from service.job_tables import job_table
-    from service.queries import list_ids, list_jobs
-    from service.selector import ids_condition
-    from service.waiting import wait
-
-    ids = list_ids(database, which)
+    ids = list_ids(database, condition(selectors) if selectors else open_condition())
+    if not ids and selectors:
+        raise UsageError("There are no such jobs. Type: dq results")
     if not ids:
-        say("No such job is queued or running. Type: dq results")
+        say("No job is queued or running. Type: dq results")
         return
-    which = ids_condition(ids)  # those there are now: others may be submitted meanwhile
-    with ProgressView() as view:
-        wait(database, which, None, view)
-    emit(job_table(list_jobs(database, which, limit=20)), "table")
+    again = " ".join(["dq watch", *selectors])
+    try:  # those there are now: others may be submitted meanwhile
+        progress = _watch(database, ids_condition(ids), as_json)
+    except KeyboardInterrupt:
+        say(f"The jobs go on. Type: {again}")
+        raise SystemExit(130) from None
+    _say_end(progress, " ".join(selectors))
+
+
+def _watch(database: "Database", which: "ColumnElement[bool]", as_json: bool) -> "Progress":
+    """Show looks until all jobs have ended; return the last."""
+    from service.cli.watch_view import open_view
+    from service.watching import watch
+
+    with open_view(as_json=as_json) as show:
+        for look in watch(database, which):
+            show(look)
+    return look.progress
+
+
+def _say_end(progress: "Progress", selector: str) -> None:
+    from models.state import JobState
+
+    if failed := progress.states[JobState.FAILED]:
+        say(f"{failed:,} failed. Type: dq results {selector or 'state:failed'}")
+    say(f"Next: dq results --compare {selector}".rstrip())

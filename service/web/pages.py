@@ -195,11 +195,11 @@ def _preview(here: Ours, form: Mapping[str, str]) -> dict[str, Any]:
     except UsageError as error:
         return {"trouble": str(error)}
     warning = warn(form)
-    said = foresee(here.database, grid.specs, is_forced=bool(form.get("force")))
+    found = foresee(here.database, grid.specs, is_forced=bool(form.get("force")))
     return {
         "grid": grid,
-        "said": [*([warning] if warning else []), *said],
-        "table": spec_table(grid.specs[:_PREVIEWED]),
+        "said": [*([warning] if warning else []), *found.sentences],
+        "table": spec_table(grid.specs[:_PREVIEWED], found.known),
     }
 
 

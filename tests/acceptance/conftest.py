@@ -1,10 +1,15 @@
 """A person at a terminal: the installed `dq`, real processes, and a home of its own."""
 
+import fcntl
 import json
 import os
+import pty
+import re
+import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -56,6 +61,28 @@ class Terminal:
             timeout=PATIENCE,
             check=False,
         )
+
+    def open_screen(
+        self, columns: int, *words: str, lines: int = 40, shows_words: bool = True, **settings: str
+    ) -> "Screen":
+        """Run a command on a terminal of that size, which also shows its words, or not."""
+        ours, its = pty.openpty()
+        termios.tcsetwinsize(its, (lines, columns))
+        environment = {**self.environment(**settings), "TERM": "xterm-256color"}
+        environment.pop("COLUMNS", None)
+        process = subprocess.Popen(
+            [self.program, *words],
+            env=environment,
+            cwd=self.folder,
+            stdin=its,
+            stdout=its,
+            stderr=its if shows_words else subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=_take_terminal,  # noqa: PLW1509 - no thread runs here
+        )
+        os.close(its)
+        self.started.append(process)
+        return Screen(process, ours)
 
     def data(self, *words: str, **settings: str) -> Any:
         """Run a command that succeeds; return the data it printed."""
@@ -149,6 +176,56 @@ class Terminal:
         with suppress(FileNotFoundError, ProcessLookupError):
             os.kill(int(pid.read_text()), signal.SIGTERM)
         wait_until(lambda: not self.processes(), "all processes have ended")
+
+
+def _take_terminal() -> None:
+    """Make standard input the controlling terminal of this session, so that Ctrl-C reaches it."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+@dataclass
+class Screen:
+    """A pseudo-terminal on which a command runs, as its controlling one."""
+
+    process: "subprocess.Popen[bytes]"
+    file: int
+    written: bytes = b""
+    _seen: int = 0
+
+    @property
+    def text(self) -> str:
+        """All that was written so far, without colours; what is drawn over is there, too."""
+        lines = self.written.decode().replace("\r\n", "\n").replace("\r", "\n")
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", lines)
+
+    def wait_for(self, pattern: str) -> str:
+        """Read until there is a match after the last one found; return its (first) group."""
+
+        def find() -> re.Match[str] | None:
+            self._read()
+            return re.compile(pattern).search(self.text, self._seen)
+
+        found: re.Match[str] = wait_until(find, f"{pattern!r} is shown", PATIENCE)
+        self._seen = found.end()
+        return found[found.re.groups and 1]
+
+    def press(self, key: bytes) -> None:
+        os.write(self.file, key)
+
+    def finish(self) -> int:
+        """Read until the command has ended; return its exit code."""
+        wait_until(self._read, "the command has ended", PATIENCE)
+        os.close(self.file)
+        return self.process.wait(timeout=PATIENCE)
+
+    def _read(self) -> bool:
+        """Read what there is now; return whether the other end was closed."""
+        try:
+            while select.select([self.file], [], [], 0.05)[0]:
+                self.written += os.read(self.file, 65_536)
+        except OSError:  # Linux' way to say that it was
+            return True
+        return False
 
 
 @contextmanager

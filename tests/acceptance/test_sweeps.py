@@ -8,9 +8,14 @@ import subprocess
 
 import pytest
 import yaml
+from rich.cells import cell_len
+
+from servers import wait_until
 
 SMALL = ["--dataset", "digits", "--hidden", "8", "--batch-size", "100", "--epochs", "4"]
 GRID = [*SMALL, "--lr", "0.5", "--dropout", "none", "--dropout", "0.8", "--seeds", "2"]
+#: It ends by itself after a test that failed to cancel it.
+ENDLESS = ["--epochs", "1000000", "--timeout", "60s"]
 METRICS = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
 PATIENCE = 90.0
 
@@ -139,11 +144,14 @@ def test_a_sample_is_drawn_of_a_grid_and_is_the_same_one_each_time(manned):
 def test_a_dry_run_says_what_is_known_and_how_long_the_rest_takes(manned, grid):
     specs, words = submit(manned, "--dry-run", *GRID, "--batch-size", "200")
     _, nothing = submit(manned, "--dry-run", *GRID)
+    listed = manned.dq("submit", "--dry-run", *GRID).stdout
 
     assert len(specs) == 8
     assert "4 finished already, 0 queued or running, not again." in words
     assert re.search(r"About \d+ s on 1 worker, going by \d+ runs", words)
     assert "Nothing is left to run." in nothing
+    assert [f"job {job}, finished" in listed for job in grid] == [True] * 4
+    assert "digits, hidden 8, lr 0.5, batch 100, 4 epochs" in listed
 
 
 def test_results_are_picked_by_a_condition_sorted_and_cut_to_columns(manned, grid):
@@ -151,7 +159,7 @@ def test_results_are_picked_by_a_condition_sorted_and_cut_to_columns(manned, gri
 
     done = manned.dq(
         *("results", "--where", where, "--sort", "valid_acc:asc"),
-        *("--cols", "seed,valid_accuracy,keep", "--format", "csv"),
+        *("--cols", "seed, valid_accuracy,keep", "--format", "csv"),
     )
 
     rows = [*csv.reader(io.StringIO(done.stdout))]
@@ -228,15 +236,74 @@ def test_jobs_are_found_by_a_tag_and_shown_with_their_note(manned, grid):
     assert "the fan was broken" in manned.dq("show", str(grid[0])).stdout
 
 
-def test_watch_follows_jobs_to_their_end(manned, grid):
+def test_watch_follows_jobs_to_their_end_with_a_line_now_and_then(manned, grid):
     with manned.paused():
         submitted, _ = submit(manned, *SMALL, "--lr", "0.05")
         watching = manned.start("watch.log", "watch", f"s{submitted['sweep']}")
+        wait_until(lambda: "queued" in manned.read("watch.log"), "the first line is there")
 
     code = watching.wait(timeout=PATIENCE)
 
+    lines = manned.read("watch.log").splitlines()
     assert code == 0
-    assert "1 succeeded; 4 of 4 epochs" in manned.read("watch.log")
+    assert re.fullmatch(
+        r"[\d:]{8} 1 queued; 0 of 4 epochs\. About \d+ s left on 1 worker\. "
+        r"The queue is paused\. Type: dq resume\.",
+        lines[0],
+    )
+    assert re.fullmatch(r"[\d:]{8} 1 succeeded; 4 of 4 epochs\.", lines[-2])
+    assert lines[-1] == f"Next: dq results --compare s{submitted['sweep']}"
+    assert len(lines) <= 5
+
+
+def test_watch_prints_an_object_a_line_where_json_is_asked_for(manned, grid):
+    with manned.paused():
+        submitted, _ = submit(manned, *SMALL[:-1], "400", "--lr", "0.06")
+        sweep = f"s{submitted['sweep']}"
+        watching = manned.start("watch.jsonl", "watch", sweep, "--json")
+        wait_until(lambda: "queued" in manned.read("watch.jsonl"), "the first line is there")
+
+    code = watching.wait(timeout=PATIENCE)
+
+    *lines, _ = manned.read("watch.jsonl").splitlines()  # the last one are words
+    looks = [json.loads(line) for line in lines]
+    assert code == 0
+    assert (looks[0]["is_paused"], looks[0]["running"]) == (True, [])
+    assert looks[-1]["states"]["succeeded"] == looks[-1]["jobs"] == 1
+    assert looks[-1]["epochs_done"] == looks[-1]["epochs"] == 400
+    assert [look["epochs_done"] for look in looks] == sorted(look["epochs_done"] for look in looks)
+
+
+def test_watch_draws_the_jobs_that_run_and_ctrl_c_stops_none_of_them(manned, grid):
+    submitted, _ = submit(manned, *SMALL[:-2], *ENDLESS, "--lr", "0.07", "--lr", "0.08")
+    sweep, job = f"s{submitted['sweep']}", submitted["jobs"][0]
+    screen = manned.open_screen(80, "watch", sweep, lines=20)
+    screen.wait_for("1 running")
+    drawn = [screen.wait_for(rf"{job}  8 +none .* (\d+)/1000000 +0\.\d+") for _ in range(3)]
+
+    screen.press(b"\x03")
+    code = screen.finish()
+
+    frame = screen.text.rpartition("job  hidden  keep")[2]
+    states = [each["state"] for each in manned.data("results", sweep)]
+    manned.dq("cancel", sweep)
+    assert code == 130
+    assert f"The jobs go on. Type: dq watch {sweep}" in frame
+    assert int(drawn[0]) < int(drawn[1]) < int(drawn[2])
+    assert "\N{BOX DRAWINGS LIGHT DOUBLE DASH HORIZONTAL}" in frame
+    assert re.search(r"About .+ left on 1 worker\.", screen.text)
+    assert max(map(cell_len, screen.text.splitlines())) <= 80
+    assert sorted(states) == ["queued", "running"]
+    assert screen.written.rindex(b"\x1b[?25h") > screen.written.rindex(b"\x1b[?25l")  # the cursor
+
+
+def test_watching_jobs_that_are_not_there_is_told(manned, grid):
+    wrong = manned.dq("watch", "s999")
+    none = manned.dq("watch")
+
+    assert (wrong.returncode, none.returncode) == (2, 0)
+    assert "There are no such jobs. Type: dq results" in wrong.stderr
+    assert none.stderr == "No job is queued or running. Type: dq results\n"
 
 
 def test_results_are_exported_as_csv(manned, grid):

@@ -137,7 +137,9 @@ def make_due(database: Database, job_id: int) -> None:
     change(database, job_id, publish_due=from_now(-1))
 
 
-def add_worker(database: Database, name: str, silent_seconds: float = 0) -> None:
+def add_worker(
+    database: Database, name: str, silent_seconds: float = 0, state: str = "active"
+) -> None:
     with database.writing() as session:
         session.add(
             Worker(
@@ -145,7 +147,7 @@ def add_worker(database: Database, name: str, silent_seconds: float = 0) -> None
                 host="here",
                 pid=1,
                 device="cpu",
-                state="active",
+                state=state,
                 started_at=from_now(-100),
                 heartbeat_at=from_now(-silent_seconds),
             )

@@ -3,14 +3,16 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import true, update
 
 from integration import rows
 from models.database import Database
+from models.message import Priority
 from models.spec import ExperimentSpec
-from models.tables import Result
+from models.tables import Epoch, Job, Result
 from service.comparison import HIGHER_IS_BETTER
-from service.estimate import Estimate, count_work, estimate, spell_seconds
+from service.estimate import Estimate, count_work, estimate, estimate_rest, spell_seconds
+from service.selector import ids_condition
 
 #: 64 features and 10 classes; each of 1,197 images touches 640 + 100 weights.
 SMALL = ExperimentSpec(dataset="digits", hidden=(10,), batch_size=100, epochs=1)
@@ -95,11 +97,14 @@ def test_the_seconds_of_all_specs_add_up(database: Database):
     assert told.seconds == pytest.approx(4 + 8 + 12)
 
 
-def test_workers_that_are_alive_share_the_work_and_silent_ones_do_not(database: Database):
+def test_workers_that_take_jobs_share_the_work_and_silent_or_draining_ones_do_not(
+    database: Database,
+):
     add_past(database, SMALL, 12)
     rows.add_worker(database, "one")
     rows.add_worker(database, "two")
     rows.add_worker(database, "silent", SILENT_SECONDS)
+    rows.add_worker(database, "ending", state="draining")
     specs = [SMALL.model_copy(update={"seed": seed}) for seed in range(4)]
 
     told = estimate(database, specs)
@@ -114,6 +119,68 @@ def test_more_workers_than_jobs_make_a_job_no_shorter(database: Database):
 
     assert estimate(database, [SMALL]).seconds == 12
     assert estimate(database, [SMALL, changed(SMALL, seed=1)]).seconds == 12
+
+
+def test_no_number_of_workers_makes_all_jobs_shorter_than_the_longest(database: Database):
+    add_past(database, SMALL, 1)
+    for name in ("one", "two", "three"):
+        rows.add_worker(database, name)
+
+    told = estimate(database, [SMALL, changed(SMALL, epochs=10), changed(SMALL, epochs=2)])
+
+    assert told.seconds == pytest.approx(10)
+
+
+def run(database: Database, job_id: int, epochs: int, seconds: float) -> None:
+    """Have a job run, so many epochs of so many seconds each by now."""
+    rows.change(database, job_id, state="running", epochs_done=epochs, attempt=1)
+    figures = {**dict.fromkeys(HIGHER_IS_BETTER, 0.5), "seconds": seconds}
+    with database.writing() as session:
+        session.add(Epoch(job_id=job_id, epoch=epochs, attempt=1, **figures))
+
+
+def test_the_rest_of_jobs_goes_by_the_epochs_of_those_that_run(database: Database):
+    long, short = changed(SMALL, epochs=100), changed(SMALL, epochs=50, lr=0.2)
+    first, *others = rows.submit(database, long, changed(long, seed=1), short)
+    run(database, first, epochs=40, seconds=0.5)
+
+    rest = estimate_rest(database, ids_condition([first, *others]))
+
+    assert rest.seconds == pytest.approx(0.5 * (60 + 100 + 50))
+
+
+def test_the_rest_of_a_job_is_what_its_own_configuration_took_less_what_is_done(database: Database):
+    spec = changed(SMALL, epochs=10)
+    add_past(database, spec, 20, 20, 20)
+    with database.writing() as session:
+        session.execute(update(Job).values(state="succeeded"))
+    (job_id,) = rows.submit(database, changed(spec, seed=9))
+    run(database, job_id, epochs=5, seconds=3)
+
+    assert estimate_rest(database, ids_condition([job_id])).seconds == pytest.approx(10)
+
+
+def test_the_rest_counts_what_workers_take_before(database: Database):
+    add_past(database, SMALL, 4)
+    earlier = rows.submit(database, *[changed(SMALL, seed=seed) for seed in (1, 2, 3)])
+    (mine,) = rows.submit(database, changed(SMALL, seed=4))
+    rows.submit(database, changed(SMALL, seed=5))
+    which = ids_condition([mine])
+
+    in_line = estimate_rest(database, which).seconds
+    rows.change(database, earlier[0], held=True)
+    rows.change(database, earlier[1], priority=Priority.LOW)
+    ahead_of_two = estimate_rest(database, which).seconds
+
+    # The past run of `add_past` is queued itself.
+    assert (in_line, ahead_of_two) == (pytest.approx(20), pytest.approx(12))
+
+
+def test_the_rest_of_jobs_that_ended_takes_no_time(database: Database):
+    add_past(database, SMALL, 4)
+    rows.change(database, 1, state="succeeded")
+
+    assert estimate_rest(database, true()).seconds == 0
 
 
 def test_nothing_to_run_takes_no_time(database: Database):

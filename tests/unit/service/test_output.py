@@ -104,7 +104,7 @@ def test_every_command_that_prints_data_takes_the_same_formats():
 
     assert with_format == set(WORDS), "a new command needs its words above"
     for name, command in commands():
-        assert ("--json" in options(command)) == (name in with_format)
+        assert ("--json" in options(command)) == (name in {*with_format, "watch"})
 
 
 @pytest.mark.timeout(120)

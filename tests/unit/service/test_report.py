@@ -112,6 +112,32 @@ def test_an_essential_cell_is_folded_and_never_cut():
     assert "…" not in text
 
 
+def test_a_long_cell_is_cut_where_the_width_is_limited_and_its_column_says_so():
+    table = listing("a long reason for a failure", most=10)
+
+    assert show(table).splitlines()[-1] == "a long re…"
+    assert show(table, ascii=True).splitlines()[-1] == "a long re..."
+    assert show(table, width=None).splitlines()[-1] == "a long reason for a failure"
+
+
+def test_without_a_width_every_column_is_there_and_no_line_is_folded():
+    columns = tuple(Column(f"c{i}", f"column {i}", priority=i) for i in range(100))
+    table = Table(columns, [{column.name: "x" * 50 for column in columns}], title=("t" * 500,))
+
+    lines = show(table, width=None).splitlines()
+
+    assert len(lines) == 4
+    assert lines[0] == "t" * 500
+    assert lines[1].split()[-1] == "99"
+    assert lines[3].count("x") == 5000
+
+
+def test_columns_without_a_title_have_no_heading():
+    columns = (Column("name", ""), Column("value", ""))
+
+    assert show(Table(columns, [{"name": "revision", "value": 7}])) == "revision  7"
+
+
 def test_wide_characters_take_two_cells():
     text = show(listing("深層学習" * 5), width=20)
 

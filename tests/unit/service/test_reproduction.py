@@ -164,7 +164,7 @@ def test_a_figure_is_met_in_its_band_and_contradicted_if_the_interval_is_off_it(
 
 def test_two_seeds_of_equal_figures_have_a_spread_of_half_an_image_all_the_same():
     assert judge_figures([0.93, 0.93]).verdict is Verdict.UNDECIDED
-    assert judge_figures([0.96, 0.96]).verdict is Verdict.NOT_MET
+    assert judge_figures([0.94, 0.94]).verdict is Verdict.NOT_MET
 
 
 def test_a_row_tells_our_figures_beside_those_reported():

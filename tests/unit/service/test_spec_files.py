@@ -98,23 +98,25 @@ def test_every_spec_that_is_written_to_a_file_is_read_from_it_as_it_was(specs):
 
     read_back = [
         read("\n".join(map(json.dumps, dumps)), "specs.jsonl"),
+        read(json.dumps(dumps, indent=2), "specs.json"),
         read(write_csv(specs), "specs.csv"),
         read(yaml.safe_dump(dumps), "specs.yaml"),
     ]
 
-    assert read_back == [specs] * 3
+    assert read_back == [specs] * 4
 
 
-def test_what_a_dry_run_prints_as_csv_is_a_file_of_the_same_specs(dq, tmp_path):
-    file = tmp_path / "specs.csv"
+@pytest.mark.parametrize("format", ["csv", "json"])
+def test_what_a_dry_run_prints_is_a_file_of_the_same_specs_whatever_its_name(dq, tmp_path, format):
+    file = tmp_path / "specs"
     typed = "--hidden 8 --hidden 16x2 --dropout none --lr 0.1 --lr 0.3 --seeds 3 --max-norm 2"
 
-    printed = dq("submit", "--dry-run", "--format", "csv", *typed.split()).stdout
+    printed = dq("submit", "--dry-run", "--format", format, *typed.split()).stdout
     file.write_text(printed)
-    again = dq("submit", "--dry-run", "--format", "csv", "--from", str(file)).stdout
+    again = dq("submit", "--dry-run", "--format", format, "--from", str(file))
 
-    assert again == printed
-    assert len(printed.splitlines()) == 1 + 12
+    assert again.stdout == printed
+    assert "4 configurations x 3 seeds = 12 jobs" in again.stderr
 
 
 def test_a_quoted_cell_of_a_csv_holds_a_value_for_each_layer():
@@ -249,7 +251,7 @@ def test_a_row_that_gives_a_field_twice_is_refused(name, text):
     ],
 )
 def test_a_file_without_a_spec_is_refused_with_what_it_should_hold(name, text):
-    with pytest.raises(UsageError, match="a JSON object a line, CSV, or a YAML list"):
+    with pytest.raises(UsageError, match="JSON objects, CSV, or a YAML list"):
         read(text, name)
 
 

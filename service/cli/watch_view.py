@@ -1,0 +1,89 @@
+"""Shows on standard output how far jobs are: a live table, a line now and then, or JSON lines."""
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from service.cli.output import is_plain
+from service.job_tables import describe_progress, describe_rest, watch_document, watch_table
+from service.report import clean, render, to_json_line
+from service.watching import Look
+
+if TYPE_CHECKING:
+    from rich.live import Live
+
+_LINE_SECONDS = 10.0
+#: The lines of a terminal that the rows of the live table leave to all else.
+_OTHER_LINES = 9
+
+
+@contextmanager
+def open_view(*, as_json: bool) -> Iterator[Callable[[Look], None]]:
+    """Give what shows each look in the way that suits standard output."""
+    if as_json:
+        yield _JsonLines().show
+    elif sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+        with _open_live() as live:
+            yield lambda look: _draw(live, look)
+    else:
+        yield _Lines().show
+
+
+def _open_live() -> "Live":
+    from rich.console import Console
+    from rich.live import Live
+
+    # A redirected standard output would no longer say which characters it takes.
+    return Live(
+        console=Console(highlight=False),
+        auto_refresh=False,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+
+
+def _draw(live: "Live", look: Look) -> None:
+    """Draw the table in place of the one before, as wide and as high as the terminal is now."""
+    from rich.text import Text
+
+    columns, lines = shutil.get_terminal_size()
+    plain, color = is_plain(sys.stdout), not os.environ.get("NO_COLOR")
+    table = watch_table(look, max(1, lines - _OTHER_LINES), ascii=plain)
+    drawn = render(table, "table", width=columns, color=color, ascii=plain)
+    live.update(Text.from_ansi(drawn, no_wrap=True), refresh=True)
+
+
+class _JsonLines:
+    """An object a line, whenever a job got further."""
+
+    _last: Any = None
+
+    def show(self, look: Look) -> None:
+        """Print the look if it is news."""
+        document = watch_document(look)
+        told = [document[name] for name in ("states", "running", "workers", "is_paused")]
+        if told != self._last:
+            click.echo(to_json_line(document))
+            self._last = told
+
+
+class _Lines:
+    """A line at the start, at the end, and now and then between."""
+
+    _last, _last_at = "", float("-inf")
+
+    def show(self, look: Look) -> None:
+        """Print the look if it is news and the last line is a while ago."""
+        line = describe_progress(look.progress)
+        is_due = not look.is_open or time.monotonic() - self._last_at > _LINE_SECONDS
+        if is_due and line != self._last:
+            parts = [line, describe_rest(look) if look.is_open else "", look.obstacle or ""]
+            text = ". ".join(part.rstrip(".") for part in parts if part)
+            click.echo(clean(f"{look.at:%H:%M:%S} {text}.", ascii=is_plain(sys.stdout)))
+            self._last, self._last_at = line, time.monotonic()
