@@ -8,7 +8,7 @@ import click
 from models.settings import Settings
 from models.state import JobState
 from service.cli.output import count, emit, format_option, say
-from service.cli.parameters import COUNT
+from service.cli.parameters import Seeds
 from service.report import Format
 
 if TYPE_CHECKING:
@@ -19,11 +19,18 @@ if TYPE_CHECKING:
 @click.command
 @click.argument("name", required=False)
 @click.option("--scale", help="A smaller stand-in, which the table names.  [default: full]")
-@click.option("--seeds", type=COUNT, help="How many seeds.  [default: the table's]")
+@click.option(
+    "--seeds", type=Seeds(), help="How many (5), or which (10..19).  [default: the table's]"
+)
 @click.option("--no-wait", is_flag=True, help="Submit what is missing, and judge what there is.")
 @format_option
 def command(
-    *, name: str | None, scale: str | None, seeds: int | None, no_wait: bool, format: Format
+    *,
+    name: str | None,
+    scale: str | None,
+    seeds: tuple[int, ...] | None,
+    no_wait: bool,
+    format: Format,
 ) -> None:
     """Run what is missing of a published table, and hold our figures against it.
 
@@ -46,7 +53,7 @@ def command(
         return
     table = load_table(name)
     stand_in = find_scale(table, scale)
-    grid = repeat(list_specs(table, stand_in), range(seeds or table.seeds))
+    grid = repeat(list_specs(table, stand_in), seeds or range(table.seeds))
     database = open_database(Settings.load())
     ids = _run(database, grid, name, no_wait)
     report = judge(table, stand_in, list_runs(database, ids_condition(ids)))

@@ -365,7 +365,7 @@ def test_a_published_table_that_is_not_met_ends_with_4(manned, grid):
 def test_a_published_table_that_one_seed_cannot_judge_ends_with_5(manned, grid):
     write_table(manned, "unsure.yaml", reported=0.0, tolerance=1e-3)
 
-    done = manned.dq("reproduce", "unsure.yaml", "--seeds", "1")
+    done = manned.dq("reproduce", "unsure.yaml", "--seeds", "1..1")
 
     assert done.returncode == 5
     assert "More seeds may tell: add --seeds" in done.stderr

@@ -104,7 +104,10 @@ def test_runs_carry_the_figures_of_results_alone(database: Database, recorder: R
     assert [*listed] == [waits, runs, ended]
     assert (listed[waits].metrics, listed[runs].metrics) == ({}, {})
     assert (listed[runs].state, listed[runs].trainer_version) == (JobState.RUNNING, None)
-    assert (listed[ended].state, listed[ended].trainer_version) == (JobState.SUCCEEDED, 1)
+    assert (listed[ended].state, listed[ended].trainer_version) == (
+        JobState.SUCCEEDED,
+        TRAINER_VERSION,
+    )
     assert listed[ended].spec == SPEC
     assert listed[ended].metrics == {
         "valid_accuracy": rows.measured(3).valid_accuracy,
