@@ -21,6 +21,7 @@ _SPEC_VALUES = {
     "mask": "coalesce((spec ->> 'mask')::varchar, 'batch')",
     "momentum": "coalesce((spec ->> 'momentum')::float8, 0.0)",
     "max_norm": "(spec ->> 'max_norm')::float8",
+    "precision": "coalesce((spec ->> 'precision')::varchar, 'fp32')",
     "lr_decay": "coalesce((spec ->> 'lr_decay')::float8, 1.0)",
     "evaluation": "coalesce((spec ->> 'evaluation')::varchar, 'valid')",
     "seed": "coalesce((spec ->> 'seed')::numeric(1000, 0), 0)",

@@ -9,6 +9,7 @@ from integration.rows import PROVENANCE, SPEC, Bells
 from models.database import Database
 from models.errors import UsageError
 from models.message import Priority
+from models.spec import TRAINER_VERSION
 from models.state import JobState
 from service import jobs, queries
 from service.moment import Moment

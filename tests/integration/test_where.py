@@ -193,13 +193,6 @@ def explain(database: Database, query: Select[int]) -> str:
         return "\n".join(connection.execute(text(f"EXPLAIN {statement}")).scalars())
 
 
-def test_a_number_beyond_the_databases_integers_fails_no_query(database: Database):
-    rows.submit(database, rows.SPEC)
-
-    assert Queue(database).select(f"epochs < {10**30}") == [1]
-    assert Queue(database).select(f"epochs == {10**30}") == []
-
-
 def test_a_row_from_before_the_spec_had_a_field_has_its_default(queue: Queue):
     old = rows.SPEC.model_dump(mode="json")
     for name in ("momentum", "max_norm", "mask"):
