@@ -94,7 +94,7 @@ def _succeed(member: _Member, heartbeat: Heartbeat, recorder: Recorder) -> None:
 
 def _leave(member: _Member, reason: Exception, heartbeat: Heartbeat, recorder: Recorder) -> None:
     """Record how an attempt ended that did not succeed; one given back leaves a checkpoint."""
-    if isinstance(reason, Released):
+    if isinstance(reason, Released) and member.training.has_begun:
         _save(member, heartbeat)
     _close(member.claim, reason, heartbeat, recorder)
 

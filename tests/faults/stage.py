@@ -30,8 +30,10 @@ LONG = ExperimentSpec(
 )
 #: Trains for seconds, too, but has only one epoch.
 ONE_EPOCH = ExperimentSpec(
-    dataset="digits", hidden=(1024, 1024), keep=(0.9, 0.8), batch_size=1, epochs=1
+    dataset="digits", hidden=(2048, 2048), keep=(0.9, 0.8), batch_size=1, epochs=1
 )
+#: CPU time in which some of the batches of either are trained, and far from all.
+BATCHES_SECONDS = 0.5
 ENDLESS = LONG.model_copy(update={"epochs": 10**6})
 #: Trains for a few hundredths of a second.
 SHORT = rows.SPEC
@@ -134,6 +136,13 @@ class Stage(Stack):
     def wait_for_start(self, job_id: int) -> None:
         """Wait until the job trains."""
         self.wait(job_id, lambda _: self._has_begun(job_id), "trains")
+
+    def wait_for_batches(self, job_id: int) -> None:
+        """Wait until the job has trained for a while, whichever epoch it is in."""
+        self.wait_for_start(job_id)
+        trainer = self.trainer(job_id)
+        enough = trainer.cpu_times().user + BATCHES_SECONDS
+        self.wait_until(lambda: trainer.cpu_times().user > enough, f"job {job_id} trains on")
 
     def _has_begun(self, job_id: int) -> bool:
         attempts = self.attempts(job_id)

@@ -6,6 +6,8 @@ import time
 import pytest
 from stage import ENDLESS, LONG, SHORT, open_stage
 
+from integration import rows
+
 #: Celery looks after its child every 5 s, and the next child has torch to import.
 RECOVERY_SECONDS = 15
 
@@ -51,7 +53,8 @@ def test_a_job_that_kills_its_process_each_time_fails_and_the_queue_goes_on(stag
 
 
 def test_a_job_that_stands_still_fails_and_its_process_is_replaced(stage):
-    hanging, innocent = stage.submit_hanging(stall_seconds=3), stage.submit_one(SHORT)
+    hanging = stage.submit_hanging(stall_seconds=3)
+    innocent = stage.submit_one(rows.spec(hidden=(8,)))  # of a shape that is not packed with it
 
     states = stage.wait_for_end(hanging, innocent)
 

@@ -47,7 +47,7 @@ def test_a_worker_that_is_told_to_stop_gives_its_job_back_and_the_next_goes_on_i
     stage, worker, undisturbed
 ):
     job_id = stage.submit_one(ONE_EPOCH)
-    stage.wait_for_start(job_id)
+    stage.wait_for_batches(job_id)
 
     seconds = terminate(worker)
     given_back, (released,) = stage.job(job_id), stage.attempts(job_id)

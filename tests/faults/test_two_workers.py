@@ -73,7 +73,8 @@ def test_a_job_whose_whole_worker_is_killed_goes_on_at_another(stage, undisturbe
 
 
 def test_a_worker_whose_clock_is_an_hour_off_loses_no_lease_and_takes_none(stage):
-    jobs = stage.submit(ENDLESS, ENDLESS)
+    another_shape = ENDLESS.model_copy(update={"batch_size": 40})  # which is not packed with it
+    jobs = stage.submit(ENDLESS, another_shape)
     for job_id in jobs:
         stage.wait_for_start(job_id)
     in_two_leases = database_time(stage) + timedelta(seconds=2 * stage.lease_seconds)

@@ -36,6 +36,11 @@ class Run:
     drawn_from: dict[str, Tensor] = field(default_factory=dict)
 
     @property
+    def has_begun(self) -> bool:
+        """Whether it has trained a batch."""
+        return self.epoch > 0 or self.batch > 0
+
+    @property
     def is_done(self) -> bool:
         """Whether it has trained all of its spec's epochs."""
         return self.epoch >= self.spec.epochs
