@@ -3,7 +3,7 @@
 import pytest
 from stage import LONG, open_stage
 
-PACK = [LONG.model_copy(update={"seed": seed, "epochs": 400}) for seed in range(3)]
+PACK = [LONG.model_copy(update={"seed": seed, "epochs": 200}) for seed in range(3)]
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
