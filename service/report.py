@@ -47,8 +47,8 @@ class Column:
     """One column: `name` is its snake_case key in rows, JSON and CSV, `title` its heading.
 
     `spell` writes a value for people and never sees None, which is a dash; `style` gives a value's
-    rich style. Where the width is short the lowest `priority` goes first, of equals the rightmost;
-    and cells of more than `most` characters are cut.
+    rich style. Where the width is short, cells of more than `most` characters are cut, and those of
+    more than `fold` folded; then the lowest `priority` goes first, of equals the rightmost.
     """
 
     name: str
@@ -57,6 +57,7 @@ class Column:
     align: Literal["left", "right"] = "left"
     priority: int = ESSENTIAL
     most: int | None = None
+    fold: int | None = None
     style: Callable[[Any], str] = leave_unstyled
 
 
@@ -239,23 +240,27 @@ def _print_lines(console: "Console", lines: Sequence[str], style: str, ascii: bo
 
 
 def _fit(table: Table, console: "Console", ascii: bool) -> tuple[Table, list[Column]]:
-    """Leave out columns, the least important first, until the rest fits the console."""
-    columns = list(table.columns)
-    dropped: list[Column] = []
-    while _measure(replace(table, columns=tuple(columns)), console, ascii) > console.width:
-        least = min(reversed(columns), key=lambda column: column.priority)
+    """Fold cells, then leave out columns, the least important first, until the rest fits."""
+    shown, dropped = table, list[Column]()
+    while not _fits(_unfold(shown), console, ascii) and not _fits(shown, console, ascii):
+        least = min(reversed(shown.columns), key=lambda column: column.priority)
         if least.priority >= ESSENTIAL:
             break
-        columns.remove(least)
+        shown = replace(shown, columns=tuple(each for each in shown.columns if each is not least))
         dropped.append(least)
     in_order = [column for column in table.columns if column in dropped]
-    return replace(table, columns=tuple(columns)), in_order
+    return (_unfold(shown) if _fits(_unfold(shown), console, ascii) else shown), in_order
 
 
-def _measure(table: Table, console: "Console", ascii: bool) -> int:
-    """Return how many terminal cells the grid takes where no cell is folded."""
+def _unfold(table: Table) -> Table:
+    return replace(table, columns=tuple(replace(column, fold=None) for column in table.columns))
+
+
+def _fits(table: Table, console: "Console", ascii: bool) -> bool:
+    """Whether the console is as wide as a grid in which no cell is folded more than it may be."""
     boundless = console.options.update(max_width=_BOUNDLESS)
-    return console.measure(_build_grid(table, ascii), options=boundless).maximum
+    measured = console.measure(_build_grid(table, ascii), options=boundless).maximum
+    return measured <= console.width
 
 
 def _note_dropped(table: Table, dropped: Sequence[Column], width: int) -> list[str]:
@@ -281,7 +286,7 @@ def _build_grid(table: Table, ascii: bool) -> "Grid":
     )
     for column in table.columns:
         title = Text(clean(column.title, ascii))
-        grid.add_column(title, justify=column.align, overflow="fold")
+        grid.add_column(title, justify=column.align, overflow="fold", max_width=column.fold)
     for row in table.rows:
         grid.add_row(*(_build_cell(row, column, ascii) for column in table.columns))
     return grid

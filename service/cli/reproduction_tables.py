@@ -2,10 +2,15 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any
 
 from service.report import Column, Table
-from service.reproduction import Reproduction, Verdict, list_shipped, load_table
+from service.reproduction import (
+    Reproduction,
+    ReproductionRow,
+    Verdict,
+    list_shipped,
+    load_table,
+)
 
 _STYLES = {Verdict.MET: "green", Verdict.NOT_MET: "red", Verdict.UNDECIDED: "yellow"}
 
@@ -17,7 +22,11 @@ def listing_table() -> Table:
         {"name": name, "title": table.title, "scales": ["full", *table.scales]}
         for name, table in tables.items()
     ]
-    columns = (Column("name", "name"), Column("title", "title"), Column("scales", "--scale"))
+    columns = (
+        Column("name", "name"),
+        Column("title", "title", fold=50),
+        Column("scales", "--scale"),
+    )
     return Table(columns, rows)
 
 
@@ -26,7 +35,7 @@ def figure_table(report: Reproduction) -> Table:
     rows = [{**asdict(row), "deviation": row.deviation} for row in report.rows]
     return Table(
         columns=tuple(_figure_columns()),
-        rows=[{**row, "interval": _pair(row["low"], row["high"])} for row in rows],
+        rows=[{**row, "ours": _pair_up(each)} for row, each in zip(rows, report.rows, strict=True)],
         title=tuple(_title(report)),
         footnotes=tuple(f"Assumed: {text}" for text in report.table.assumptions),
         fields=tuple(rows[0]) if rows else (),
@@ -45,9 +54,9 @@ def figure_table(report: Reproduction) -> Table:
 def claim_table(report: Reproduction) -> Table:
     """List the publication's claims, and what our runs say of them."""
     columns = (
-        Column("better", "claimed to be better"),
-        Column("than", "than"),
-        Column("difference", "our difference", "{:+.4f}".format, "right"),
+        Column("better", "claimed to be better", fold=20),
+        Column("than", "than", fold=20),
+        Column("difference", "diff", "{:+.4f}".format, "right"),
         Column("p", "p", "{:.3f}".format, "right", 80),
         Column("verdict", "verdict", style=lambda verdict: _STYLES.get(verdict, "")),
     )
@@ -56,13 +65,12 @@ def claim_table(report: Reproduction) -> Table:
 
 def _figure_columns() -> Iterable[Column]:
     figure = "{:.4f}".format
-    yield Column("cell", "published row")
-    yield Column("metric", "metric", priority=90)
+    yield Column("cell", "published row", fold=20)
+    yield Column("metric", "metric", _spell_metric)
     yield Column("reported", "reported", figure, "right")
     yield Column("tolerance", "+-", "{:g}".format, "right", 30)
     yield Column("n", "n", align="right", priority=60)
-    yield Column("mean", "ours", figure, "right")
-    yield Column("interval", "95 % interval", _spell_pair, "right", 50)
+    yield Column("ours", "ours, 95 %", _spell_ours, "right")
     yield Column("deviation", "deviation", "{:+.4f}".format, "right", 70)
     yield Column("verdict", "verdict", style=lambda verdict: _STYLES.get(verdict, ""))
 
@@ -74,9 +82,17 @@ def _title(report: Reproduction) -> Iterable[str]:
         yield f"A STAND-IN, not the published experiment: {report.scale.says.strip()}"
 
 
-def _pair(low: float | None, high: float | None) -> tuple[float, float] | None:
-    return None if low is None or high is None else (low, high)
+def _pair_up(row: ReproductionRow) -> tuple[float, float | None] | None:
+    """Return the mean and half the width of its interval."""
+    if row.mean is None:
+        return None
+    return row.mean, None if row.high is None else row.high - row.mean
 
 
-def _spell_pair(pair: Any) -> str:
-    return f"{pair[0]:.4f}..{pair[1]:.4f}"
+def _spell_ours(ours: tuple[float, float | None]) -> str:
+    mean, half = ours
+    return f"{mean:.4f}" if half is None else f"{mean:.4f} ± {half:.4f}"
+
+
+def _spell_metric(name: str) -> str:
+    return name.replace("accuracy", "acc").replace("_", " ")

@@ -105,6 +105,16 @@ def test_columns_of_least_priority_are_left_out_first():
     assert show(table, width=9).splitlines()[0] == "aaaa"
 
 
+def test_cells_are_folded_before_a_column_is_left_out_and_only_then():
+    columns = (Column("a", "a", fold=6), Column("b", "b", priority=1))
+    table = Table(columns, [{"a": "one two three", "b": "bbbb"}])
+
+    assert show(table, width=19).splitlines()[2:] == ["one two three  bbbb"]
+    assert show(table, width=18).splitlines()[2:] == ["one     bbbb", "two", "three"]
+    assert show(table, width=11).splitlines()[2] == "one"
+    assert "Not shown at 11 columns: b" in " ".join(show(table, width=11).split())
+
+
 def test_an_essential_cell_is_folded_and_never_cut():
     text = show(listing("x" * 100), width=30)
 
