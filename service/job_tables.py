@@ -8,14 +8,13 @@ from typing import Any
 from models.errors import UsageError
 from models.spec import ExperimentSpec
 from models.state import JobState
-from service.cli.output import count
 from service.comparison import phrase, spell, spell_ids
 from service.estimate import spell_seconds
 from service.jobs import Change, Submitted
 from service.known import Key, KnownJob, key
 from service.moment import FINAL, Moment
 from service.queries import JobDetail, JobRow, LogRow, Progress, WorkerRow
-from service.report import ESSENTIAL, Column, Table
+from service.report import ESSENTIAL, Column, Table, count
 from service.watching import Look
 
 _STATE_STYLES = {

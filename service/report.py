@@ -298,3 +298,8 @@ def _build_cell(row: Any, column: Column, ascii: bool) -> Any:
 
     value = get_value(row, column.name)
     return Text(spell_cell(row, column, ascii), style="" if value is None else column.style(value))
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number with its noun: "1 job", "2,000 jobs"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -3,7 +3,8 @@
 import click
 
 from models.settings import Settings
-from service.cli.output import count, say
+from service.cli.output import say
+from service.report import count
 
 
 @click.command

@@ -12,8 +12,9 @@ from click.core import ParameterSource
 
 from models.errors import DqError, UsageError
 from models.settings import Settings
-from service.cli.output import count, emit, say
+from service.cli.output import emit, say
 from service.cli.parameters import selector_argument
+from service.report import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

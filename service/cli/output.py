@@ -52,11 +52,6 @@ def pairs(facts: dict[str, Any], title: Sequence[str] = ()) -> Table:
     return Table(columns, rows, title=tuple(title), json_value=facts)
 
 
-def count(number: int, noun: str) -> str:
-    """Write a number with its noun: "1 job", "2,000 jobs"."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def is_plain(stream: Any) -> bool:
     """Whether a stream takes ASCII alone."""
     return not (stream.encoding or "ascii").lower().startswith("utf")

@@ -5,10 +5,11 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from service.cli.output import count, say
+from service.cli.output import say
 from service.comparison import phrase
 from service.job_tables import describe_progress
 from service.queries import JobRow, Progress
+from service.report import count
 
 _LINE_SECONDS = 10.0
 

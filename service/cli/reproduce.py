@@ -7,9 +7,9 @@ import click
 
 from models.settings import Settings
 from models.state import JobState
-from service.cli.output import count, emit, format_option, say
+from service.cli.output import emit, format_option, say
 from service.cli.parameters import Seeds
-from service.report import Format
+from service.report import Format, count
 
 if TYPE_CHECKING:
     from models.database import Database

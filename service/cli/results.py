@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
+from models.errors import UsageError
 from models.settings import Settings
 from service.cli.output import emit, format_option, is_plain, say
 from service.cli.parameters import COUNT, selector_argument
@@ -17,6 +19,17 @@ if TYPE_CHECKING:
     from models.database import Database
     from service.job_tables import Choice
     from service.pages import Request
+
+
+_NO_JOBS = "There are no jobs yet. Type: dq submit"
+_NO_SUCH_JOBS = "There are no such jobs."
+#: The options that only some ways of showing results take; "" is the list.
+_TAKEN_BY = {
+    "baseline": ("--compare",),
+    "mix": ("--compare",),
+    "at": ("--compare", ""),
+    **dict.fromkeys(("sort", "top", "cols", "only_changed", "limit", "after"), ("",)),
+}
 
 
 @click.command
@@ -72,6 +85,7 @@ def command(
     from service.selection import select
     from service.store import open_database
 
+    _refuse_stray_options(compare=compare, curves=curves, plot=plot is not None)
     database, which = open_database(Settings.load()), select(selectors, where)
     metric, moment = read_metric(metric), read_moment(at)
     if plot:
@@ -86,11 +100,19 @@ def command(
         request = Request(order, top or limit, moment, after)
         columns = Choice(tuple(map(str.strip, cols.split(","))) if cols else None, only_changed)
         if not _list(database, which, request, columns, format):
-            _say_none(is_all=not (selectors or where or after))
+            say(_NO_SUCH_JOBS if selectors or where or after else _NO_JOBS)
 
 
-def _say_none(*, is_all: bool) -> None:
-    say("There are no jobs yet. Type: dq submit" if is_all else "There are no such jobs.")
+def _refuse_stray_options(**chosen: bool) -> None:
+    if chosen["compare"] and chosen["curves"]:
+        raise UsageError("--compare and --curves exclude each other: give one of them")
+    ways = {f"--{way}" for way, is_chosen in chosen.items() if is_chosen} or {""}
+    source = click.get_current_context().get_parameter_source
+    for option, takers in _TAKEN_BY.items():
+        if not ways & set(takers) and source(option) is not ParameterSource.DEFAULT:
+            name = f"--{option.replace('_', '-')}"
+            fault = f"does not go with {' and '.join(sorted(ways))}" if ways - {""} else ""
+            raise UsageError(f"{name} {fault or f'goes with {takers[0]} alone'}")
 
 
 def _list(

@@ -3,8 +3,8 @@
 import click
 
 from models.settings import Settings
-from service.cli.output import count, emit, format_option, say
-from service.report import Column, Format, Table
+from service.cli.output import emit, format_option, say
+from service.report import Column, Format, Table, count
 
 
 @click.command

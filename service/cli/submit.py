@@ -11,11 +11,11 @@ from models.errors import DatabaseUnreachable, SchemaOutdated, UsageError
 from models.message import Priority
 from models.settings import Settings
 from models.spec import ExperimentSpec
-from service.cli.output import count, emit, format_option, say
+from service.cli.output import emit, format_option, say
 from service.cli.parameters import COUNT, Duration
 from service.cli.spec_options import spec_options
 from service.grid import Grid, build, gather, repeat, sample
-from service.report import Format
+from service.report import Format, count
 from service.typed_grid import read_grid, read_seeds, warn_of_low_keep
 
 if TYPE_CHECKING:

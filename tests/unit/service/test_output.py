@@ -147,6 +147,23 @@ def test_an_empty_listing_is_an_empty_list_in_json_and_words_say_what_to_type(dq
     assert "Type: dq " in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--compare", "--top", "3"], "--top does not go with --compare"),
+        (["--curves", "--at", "epoch:3"], "--at does not go with --curves"),
+        (["--compare", "--curves"], "--compare and --curves exclude each other"),
+        (["--baseline", "none"], "--baseline goes with --compare alone"),
+        (["--mix"], "--mix goes with --compare alone"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(dq, words, told):
+    result = dq("results", *words)
+
+    assert result.exit_code == 2
+    assert told in result.stderr
+
+
 def test_following_a_log_as_json_prints_json(queued):
     queued("cancel", "1")
 
