@@ -106,7 +106,7 @@ def _say(comparison: Comparison, row: ComparisonRow) -> str:
     pair = [row.label, comparison.baseline.label]
     winner, loser = pair if row.verdict == "better" else reversed(pair)
     margin = _NOTATIONS[comparison.metric].say_difference(row.difference or 0.0)
-    p = _spell_p(row.p_holm or 0.0)
+    p = spell_p(row.p_holm or 0.0)
     equation = f"p {p[0]} {p[1:]}" if p.startswith("<") else f"p = {p}"
     return f"{winner[0].upper()}{winner[1:]} beats {loser} by {margin} ({equation})."
 
@@ -152,9 +152,9 @@ def _figure_columns(comparison: Comparison) -> Iterable[Column]:
     figure = notation.spell
     yield Column("n", "n", align="right")
     yield Column("mean", "mean", figure, "right")
-    yield Column("interval", "95 % interval", partial(_spell_pair, figure), "right", 60)
+    yield Column("interval", "95 % interval", partial(spell_pair, figure), "right", 60)
     yield Column("std", "sd", figure, "right", 40)
-    yield Column("range", "min..max", partial(_spell_pair, figure), "right", 20)
+    yield Column("range", "min..max", partial(spell_pair, figure), "right", 20)
     if len(comparison.rows) > 1:
         yield from _difference_columns(comparison, notation.spell_difference)
     yield Column("verdict", "verdict", style=lambda verdict: _STYLES.get(verdict, ""))
@@ -163,21 +163,22 @@ def _figure_columns(comparison: Comparison) -> Iterable[Column]:
 def _difference_columns(
     comparison: Comparison, difference: Callable[[float], str]
 ) -> Iterable[Column]:
-    ends = partial(_spell_pair, difference)
+    ends = partial(spell_pair, difference)
     yield Column("difference", "diff", difference, "right", 90)
     yield Column("difference_interval", "diff 95 % interval", ends, "right", 50)
     if len(_methods(comparison)) > 1:
         yield Column("method", "method", priority=30)
-    yield Column("p_holm", "p", _spell_p, "right", 80)
+    yield Column("p_holm", "p", spell_p, "right", 80)
 
 
-def _spell_pair(one: Callable[[float], str], pair: tuple[float, float]) -> str:
+def spell_pair(one: Callable[[float], str], pair: tuple[float, float]) -> str:
     """Write an interval, with the unit once."""
     low, high = (one(end) for end in pair)
     return f"{low.split(' ')[0]}..{high}"
 
 
-def _spell_p(p: float) -> str:
+def spell_p(p: float) -> str:
+    """Write a p with three digits, or that it is less than they can tell."""
     return "<0.001" if p < 0.001 else f"{p:.3f}"  # noqa: PLR2004
 
 

@@ -311,5 +311,7 @@ def _complement(value: float | None) -> float | None:
 def _first_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors()[0]
+        if first["type"] == "model_type":
+            return "it must have version, title, citation, seeds and rows"
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
     return str(error).splitlines()[0]

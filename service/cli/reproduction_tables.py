@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import asdict
 
+from service.comparison_table import spell_p
 from service.report import Column, Table
 from service.reproduction import (
     Reproduction,
@@ -57,7 +58,7 @@ def claim_table(report: Reproduction) -> Table:
         Column("better", "claimed to be better", fold=20),
         Column("than", "than", fold=20),
         Column("difference", "diff", "{:+.4f}".format, "right"),
-        Column("p", "p", "{:.3f}".format, "right", 80),
+        Column("p", "p", spell_p, "right", 80),
         Column("verdict", "verdict", style=lambda verdict: _STYLES.get(verdict, "")),
     )
     return Table(columns, report.claims)

@@ -419,8 +419,8 @@ def without(name):
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        ("", "valid dictionary"),
-        ("[]", "valid dictionary"),
+        ("", "it must have version, title, citation, seeds and rows"),
+        ("[]", "it must have version, title, citation, seeds and rows"),
         ("rows: [", "while parsing"),
         ("- !!python/object/apply:os.system ['true']", "could not determine a constructor"),
         ("version: !!bool perhaps", ""),
