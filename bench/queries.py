@@ -20,7 +20,7 @@ from models.spec import ExperimentSpec
 from models.tables import Job, Result
 from service import queries
 from service.comparison import compare
-from service.estimate import estimate
+from service.estimate import estimate, estimate_rest
 from service.known import find_known
 from service.moment import FINAL, read_moment
 from service.pages import Page, Request, read_page, read_sort
@@ -32,6 +32,7 @@ TARGET = 300.0
 
 _WHERE = "lr < 0.05 and keep[0] == 0.9 and valid_acc > 0.98"
 _RARE = "lr < 0.05 and keep[0] == 0.9 and valid_acc > 0.991"
+_COMMON = "keep == none and momentum in (0, 0.9) and not epochs < 12"
 _NEVER = "lr < 0.05 and keep[0] == 0.9 and valid_acc > 0.9999"
 
 
@@ -92,8 +93,11 @@ def _list_pages(database: Database) -> Iterator[Case]:
     yield Case("`... --sort valid_acc`", page("valid_acc", where=_WHERE))
     yield Case("the same, with `valid_acc > 0.991`, which is rare", page("id", where=_RARE))
     yield Case("the same, with `valid_acc > 0.9999`, which is never", page("id", where=_NEVER))
-    yield Case("`dq results --where 'lr == 0.7'`, which none has", page("id", where="lr == 0.7"))
-    yield Case("`dq results --sort lr`", page("lr"), None)
+    for where in ("lr == 0.7", "keep[2] == 0.33", "layers == 9", "hidden == 77x3", "name == foo"):
+        yield Case(f"`dq results --where '{where}'`, which none has", page("id", where=where))
+        yield Case("`... --top 20`", page("valid_acc", 20, where=where))
+    yield Case(f"`dq results --where '{_COMMON}' --top 20`", page("valid_acc", 20, where=_COMMON))
+    yield Case("`dq results --sort lr`", page("lr"))
     fifth, best = read_moment("epoch:5"), read_moment("best:valid_loss")
     yield Case("`dq results --top 20 --at epoch:5`", page("valid_acc", 20, moment=fifth), None)
     yield Case(
@@ -113,6 +117,8 @@ def _list_sweeps(database: Database) -> Iterator[Case]:
     yield Case("`dq results s7 --curves`", lambda: queries.list_curves(database, sweep))
     yield Case("`dq results s7`", lambda: queries.list_jobs(database, sweep, 50))
     yield Case("`dq wait s7`, each look", lambda: queries.measure_progress(database, sweep))
+    yield Case("`dq watch s7`, its estimate", lambda: estimate_rest(database, sweep))
+    yield Case("`dq watch @last`, its estimate", lambda: estimate_rest(database, last))
     yield Case("`dq wait @last`, each look", lambda: queries.measure_progress(database, last))
 
 
