@@ -125,7 +125,8 @@ def test_doctor_finds_all_well_on_a_new_machine_and_says_what_is_not_there_yet(t
 
     assert words.returncode == 0
     assert words.stderr == "All is well.\n"
-    assert set(checks) == {"settings", "database", "redis", "torch", "data", "workers"}
+    named = {"settings", "database", "redis", "torch", "data", "checkpoints", "workers"}
+    assert set(checks) == named
     assert checks["data"]["state"] == checks["workers"]["state"] == "note"
     assert checks["workers"]["fix"] == "dq worker"
 
