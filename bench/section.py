@@ -59,7 +59,8 @@ def opening() -> str:
     """Say what is measured and when."""
     here = Path(__file__).parent
     commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=here, text=True)
-    changed = subprocess.check_output(["git", "diff", "HEAD", "--name-only"], cwd=here, text=True)
+    listing = ["git", "diff", "HEAD", "--name-only", "--", ".", f":!{RESULTS.name}", ".."]
+    changed = subprocess.check_output(listing, cwd=here, text=True)
     files = len(changed.splitlines())
     more = f" with {files} changed file{'' if files == 1 else 's'}" if files else ""
     return f"dq at {commit.strip()}{more}, {stamp()}."
