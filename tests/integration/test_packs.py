@@ -232,7 +232,7 @@ def test_a_pack_that_is_given_back_goes_on_alone_to_the_same_figures(
     assert [(job.state, job.crashes, job.suspect) for job in given_back] == [
         ("queued", 0, False)
     ] * 3
-    assert len({job.checkpoint for job in given_back}) == 3
+    assert len({job.checkpoint for job in given_back} - {None}) == (3 if batch else 0)
     assert [figures(database, job_id) for job_id in job_ids] == expected
     for job_id in job_ids:
         outcomes = [attempt.outcome for attempt in rows.attempts(database, job_id)]

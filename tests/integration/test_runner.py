@@ -35,8 +35,8 @@ BATCHES = SPEC.batches
 ENDLESS = rows.spec(epochs=1_000_000)
 #: At a tenth of this rate its loss is huge, but still a number.
 DIVERGING = rows.spec(lr=1e12)
-#: One epoch takes seconds: 1,197 batches.
-LONG_EPOCH = rows.spec(hidden=(1024, 1024), batch_size=1)
+#: One epoch takes many seconds: 1,197 batches.
+LONG_EPOCH = rows.spec(hidden=(3072, 3072), batch_size=1)
 
 
 class StopBefore(threading.Event):

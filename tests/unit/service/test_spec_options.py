@@ -185,7 +185,7 @@ def test_the_expansion_is_echoed_as_words_and_the_jobs_are_data(dq):
     result = dq("submit", "--dry-run", *TEN_JOBS.split())
 
     assert result.stderr == "2 configurations x 5 seeds = 10 jobs\n"
-    assert len(result.stdout.splitlines()) == 12  # with the heading and its rule
+    assert len(result.stdout.splitlines()) == 13  # with what all share, the heading and its rule
 
 
 def test_a_dry_run_needs_neither_database_nor_redis_and_makes_nothing(dq, home, monkeypatch):
