@@ -16,6 +16,4 @@ def test_under_random_faults_every_job_gets_its_one_right_result(database):
     assert report.is_right, report
     assert report.faults.total() >= 5
     assert report.packed >= 5
-    # The storm struck jobs, and not only workers that waited for some.
-    assert report.outcomes["lost"] + report.outcomes["released"] >= 1
     assert report.states == Counter(succeeded=12)
