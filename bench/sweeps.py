@@ -5,7 +5,6 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from multiprocessing import get_context
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 
 from bench import notebook
-from bench.section import Section, judge, opening, stamp
+from bench.section import Section, judge, opening, stamp, time_once
 from models.database import Database
 from models.datasets import DATASETS
 from models.settings import Settings
@@ -78,7 +77,7 @@ def _time_all(
     seconds: dict[str, list[float]] = {name: [] for name in systems}
     for number in range(rounds):
         for name, system in systems.items():
-            seconds[name].append(_time(system))
+            seconds[name].append(time_once(system))
             print(width, name, f"{seconds[name][-1]:.1f}", flush=True)
         if ray_python and not number:
             seconds["Ray Tune"] = [_time_ray(ray_python, width, batch)]
@@ -107,12 +106,6 @@ def _describe(width: int, batch: int, seconds: dict[str, list[float]]) -> list[l
             ]
         )
     return rows
-
-
-def _time(call: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
 
 
 def _prepare() -> None:
@@ -188,7 +181,7 @@ def grow(size: int) -> None:
     _prepare()
     _train_pack([(64, 64, seed, 0.1) for seed in range(1)])
     before = _peak_memory()
-    seconds = _time(lambda: _train_pack([(64, 64, seed, 0.1) for seed in range(size)]))
+    seconds = time_once(lambda: _train_pack([(64, 64, seed, 0.1) for seed in range(size)]))
     print(json.dumps([seconds, _peak_memory() - before]))
 
 
@@ -214,10 +207,10 @@ def _grow_queue() -> list[list[str]]:
                 ExperimentSpec(hidden=(64,) * 3, keep=_KEEP, batch_size=64, seed=seed)
                 for seed in range(number)
             ]
-            seconds = _time(lambda: submit(database, Silent(), specs, Order(), "t"))  # type: ignore[arg-type] # noqa: B023
+            seconds = time_once(lambda: submit(database, Silent(), specs, Order(), "t"))  # type: ignore[arg-type] # noqa: B023
             recorder = Recorder(database, "bench", 30)
             spec = specs[0].model_dump(mode="json")
-            claiming = _time(lambda: recorder.claim_pack(1, spec, lambda _: 16))  # noqa: B023
+            claiming = time_once(lambda: recorder.claim_pack(1, spec, lambda _: 16))  # noqa: B023
             database.engine.dispose()
         each = f"{seconds / number * 1000:.2f} ms a job"
         rows.append(["jobs submitted", f"{number:,}", f"{seconds:.2f} s", each, ""])

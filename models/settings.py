@@ -11,6 +11,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models.errors import UsageError
 
+#: How a pack's size is written.
+PACK = r"^(auto|off|[1-9]\d{0,3})$"
+
 
 class Settings(BaseSettings):
     """The frozen settings of one process. Hyperparameters are never settings."""
@@ -43,7 +46,7 @@ class Settings(BaseSettings):
     )
     pack: str = Field(
         default="auto",
-        pattern=r"^(auto|off|[1-9]\d{0,3})$",
+        pattern=PACK,
         description="how many jobs of one shape a worker trains together: auto, off, or at most N",
     )
     lease_seconds: float = Field(

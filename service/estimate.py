@@ -16,6 +16,7 @@ from models.tables import Epoch, Job, Result
 from service import spec_sql
 from service.moment import FINAL
 from service.queries import list_workers
+from service.report import count
 from service.selector import open_condition
 
 #: The newest so many results count.
@@ -33,8 +34,7 @@ class Estimate:
     def __str__(self) -> str:
         if self.seconds is None:
             return "No past run tells how long this takes."
-        workers = f"{self.workers} worker{'' if self.workers == 1 else 's'}"
-        runs = f"{self.past_runs} run{'' if self.past_runs == 1 else 's'}"
+        workers, runs = count(self.workers, "worker"), count(self.past_runs, "run")
         return f"About {spell_seconds(self.seconds)} on {workers}, going by {runs}."
 
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from models.errors import UsageError
 from models.spec import ExperimentSpec
 from service.comparison import spell
+from service.report import count
 from service.spelling import Value
 
 _SEEDS = 2**63  # of ExperimentSpec.seed
@@ -30,11 +31,11 @@ class Grid:
         return len({spec.seed for spec in self.specs})
 
     def __str__(self) -> str:
-        configurations = _count(self.configurations, "configuration")
-        jobs = _count(len(self.specs), "job")
+        configurations = count(self.configurations, "configuration")
+        jobs = count(len(self.specs), "job")
         if self.configurations * self.seeds != len(self.specs):
             return f"{configurations}, {jobs}"
-        return f"{configurations} x {_count(self.seeds, 'seed')} = {jobs}"
+        return f"{configurations} x {count(self.seeds, 'seed')} = {jobs}"
 
 
 def expand(
@@ -123,7 +124,3 @@ def _say(field: str, typed: str, problem: Any) -> str:
         "input_keep": "a keep probability is above 0 and at most 1 (1 drops nothing)",
     }
     return limits.get(field, str(problem["msg"]))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

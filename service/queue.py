@@ -49,12 +49,12 @@ def read_queue(database: Database, limit: int = 20) -> Queue:
     """Return the queue, with at most `limit` of the jobs that wait, and of those that run."""
     states = count_states(database)
     with database.reading() as session:
-        running = [_running(*row) for row in session.execute(_select_running(limit))]
+        running = [to_row(*row) for row in session.execute(_select_running(limit))]
         queued = [to_row(*row) for row in session.execute(_select_queued(limit))]
     return Queue(
         states=states,
         is_paused=is_paused(database),
-        running=tuple(running),
+        running=tuple(RunningJob(job, job.seconds_left) for job in running),
         queued=tuple(queued),
         left=_estimate(database, states[JobState.QUEUED]),
         workers=tuple(list_workers(database)),
@@ -68,12 +68,6 @@ def _select_running(limit: int) -> Select[Job, Epoch]:
 def _select_queued(limit: int) -> Select[Job, Epoch]:
     queued = select_jobs(Job.state == JobState.QUEUED)
     return queued.order_by(Job.held, Job.priority, Job.id).limit(limit)
-
-
-def _running(job: Job, epoch: Epoch | None) -> RunningJob:
-    row = to_row(job, epoch)
-    left = row.spec.epochs - row.epochs_done
-    return RunningJob(row, epoch.seconds * left if epoch else None)
 
 
 def _estimate(database: Database, queued: int) -> Estimate | None:

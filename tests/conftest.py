@@ -68,6 +68,17 @@ def migrated_sqlite() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """One thread of torch, as a CPU worker has."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def databases() -> Iterator[dict[str, Database]]:
     """The databases opened so far: an engine compiles its statements once, not once a test."""

@@ -157,8 +157,8 @@ class Recorder:
 
     def beat(self, claim: Claim, progress: Progress) -> None:
         """Renew the lease and record progress."""
-        with self._fenced(claim) as (session, job):
-            _add_progress(session, job, progress)
+        if self.beat_all({claim: progress}):
+            raise LeaseLost
 
     def beat_all(self, progress: Mapping[Claim, Progress]) -> set[Claim]:
         """Renew leases and record progress; return the attempts that lost theirs."""

@@ -8,6 +8,7 @@ import click
 
 from models.datasets import DATASETS
 from models.errors import UsageError
+from models.settings import PACK
 from service.selector import GRAMMAR
 from service.spelling import read_seed_range
 
@@ -79,7 +80,7 @@ class Pack(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return it as it was typed."""
-        if not re.fullmatch(r"auto|off|[1-9]\d{0,3}", str(value)):
+        if not re.fullmatch(PACK, str(value)):
             self.fail(f"{value!r}: write auto, off, or at most how many (16)", param, ctx)
         return str(value)
 

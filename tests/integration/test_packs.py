@@ -3,25 +3,25 @@
 import itertools
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from integration import rows
+from integration.process import StopBefore, make_process, run
 from integration.race import race
 from models.database import Database
 from models.state import Outcome
 from service import jobs
 from service.selector import ids_condition
-from worker import app, runner
+from worker import app
 from worker.process import WorkerProcess
 from worker.recorder import Claim, Recorder
 from worker.roster import Roster
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 #: A shape that a CPU packs; 12 batches an epoch, 3 epochs.
 PACKED = {"hidden": (16, 16)}
 BATCHES = 12
@@ -44,28 +44,9 @@ def ids(claims: list[Claim]) -> list[int]:
     return [each.job_id for each in claims]
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def process(recorder: Recorder, tmp_path: Path) -> WorkerProcess:
-    return WorkerProcess(
-        recorder=recorder,
-        data_dir=tmp_path / "data",
-        checkpoint_dir=tmp_path / "checkpoints",
-        device=torch.device("cpu"),
-        pack="auto",
-        stopping=threading.Event(),
-    )
-
-
-def run(process: WorkerProcess, job_id: int) -> None:
-    runner.run(rows.bell(process.recorder.database, job_id), process)
+    return make_process(recorder, tmp_path, pack="auto")
 
 
 def figures(database: Database, job_id: int) -> list[tuple[float, ...]]:
@@ -81,18 +62,6 @@ def train_each_alone(process: WorkerProcess, count: int) -> list[list[tuple[floa
     for job_id in job_ids:
         run(replace(process, pack="off"), job_id)
     return [figures(database, job_id) for job_id in job_ids]
-
-
-class StopBefore(threading.Event):
-    """A worker's stop flag that is set right before a batch, counted from 0."""
-
-    def __init__(self, batch: int) -> None:
-        super().__init__()
-        self._looks = itertools.count()
-        self._batch = batch
-
-    def is_set(self) -> bool:
-        return next(self._looks) >= self._batch
 
 
 # Claims

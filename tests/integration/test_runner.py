@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from integration import rows
+from integration.process import StopBefore, make_process, run
 from integration.rows import SPEC
 from models import lifecycle
 from models.database import Database
@@ -22,12 +23,12 @@ from servers import Outage, wait_until
 from service import jobs, queries
 from service.comparison import compare
 from service.selector import ids_condition
-from worker import runner
 from worker.checkpoints import Checkpoints
 from worker.process import WorkerProcess
 from worker.recorder import Recorder
 from worker.training import checkpoint
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 #: What is about files and figures; the rows are looked at on both databases elsewhere.
 on_sqlite = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 BATCHES = SPEC.batches
@@ -37,18 +38,6 @@ ENDLESS = rows.spec(epochs=1_000_000)
 DIVERGING = rows.spec(lr=1e12)
 #: One epoch takes many seconds: 1,197 batches.
 LONG_EPOCH = rows.spec(hidden=(3072, 3072), batch_size=1)
-
-
-class StopBefore(threading.Event):
-    """A worker's stop flag that is set right before a batch, counted from 0."""
-
-    def __init__(self, batch: int) -> None:
-        super().__init__()
-        self._looks = itertools.count()
-        self._batch = batch
-
-    def is_set(self) -> bool:
-        return next(self._looks) >= self._batch
 
 
 class Gate(threading.Event):
@@ -67,34 +56,15 @@ class Gate(threading.Event):
         return False
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def process(recorder: Recorder, tmp_path: Path) -> WorkerProcess:
-    return WorkerProcess(
-        recorder=recorder,
-        data_dir=tmp_path / "data",
-        checkpoint_dir=tmp_path / "checkpoints",
-        device=torch.device("cpu"),
-        pack="off",
-        stopping=threading.Event(),
-    )
+    return make_process(recorder, tmp_path, pack="off")
 
 
 @pytest.fixture
 def eager_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have each epoch end with a checkpoint, however short it was."""
     monkeypatch.setattr("worker.checkpoints._TRAINING_PER_SAVING", 0)
-
-
-def run(process: WorkerProcess, job_id: int) -> None:
-    runner.run(rows.bell(process.recorder.database, job_id), process)
 
 
 def run_until(batch: int, process: WorkerProcess, job_id: int) -> None:

@@ -10,7 +10,7 @@ from worker.training import network
 from worker.training.checkpoint import CheckpointUnreadable
 from worker.training.data import Data
 from worker.training.randomness import Randomness
-from worker.training.trainer import Snapshot
+from worker.training.trainer import Snapshot, check_images
 
 _NO_ORDER = torch.empty(0, dtype=torch.int64)
 
@@ -65,7 +65,7 @@ class Run:
 
 def start(spec: ExperimentSpec, data: Data, device: torch.device | str) -> Run:
     """Return a run of the spec before its first batch, on the device where `data` lies."""
-    _check_images(spec, data)
+    check_images(spec, data)
     randomness = Randomness.of(spec.seed, device)
     built = network.build(spec, randomness.masks)
     network.initialise(built, randomness.init)
@@ -81,7 +81,7 @@ def restore(
 
     Raises CheckpointUnreadable if it was taken on another kind of device, which draws others.
     """
-    _check_images(spec, data)
+    check_images(spec, data)
     randomness = Randomness.of(spec.seed, device)
     _check_device(randomness, snapshot)
     randomness.restore(snapshot.randomness)
@@ -111,11 +111,6 @@ def snapshot(run: Run) -> Snapshot:
         seconds=run.seconds,
         velocities=[v.to("cpu", copy=True).contiguous() for v in run.velocities],
     )
-
-
-def _check_images(spec: ExperimentSpec, data: Data) -> None:
-    if len(data.train_x) < spec.images:
-        raise ValueError(f"{len(data.train_x)} training images for a spec of {spec.images}")
 
 
 def _check_device(randomness: Randomness, snapshot: Snapshot) -> None:

@@ -113,9 +113,14 @@ def train(
         yield metrics
 
 
-def _make_run(spec: ExperimentSpec, data: Data) -> Run:
+def check_images(spec: ExperimentSpec, data: Data) -> None:
+    """Raise ValueError if there are fewer training images than the spec is of."""
     if len(data.train_x) < spec.images:
         raise ValueError(f"{len(data.train_x)} training images for a spec of {spec.images}")
+
+
+def _make_run(spec: ExperimentSpec, data: Data) -> Run:
+    check_images(spec, data)
     randomness = Randomness.of(spec.seed)
     return Run(network.build(spec, randomness.masks), randomness)
 

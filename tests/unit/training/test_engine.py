@@ -1,7 +1,7 @@
 """The engine against the reference, and members of a pack against themselves alone."""
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stopping import Stop, stop_before
 
 from models.errors import Diverged, PrecisionUnavailable
 from models.metrics import EpochMetrics
@@ -20,18 +21,7 @@ from worker.training.data import Data, load
 #: Stacked on a CPU, and not.
 WIDTHS = [32, 400]
 CPU = torch.device("cpu")
-
-
-class Stop(Exception):
-    pass
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def widen(spec: ExperimentSpec, width: int, **changes: Any) -> ExperimentSpec:
@@ -66,16 +56,6 @@ def train_together(
         is_measured = isinstance(outcome, EpochMetrics)
         came[key].append(replace(outcome, seconds=0) if is_measured else outcome)
     return came
-
-
-def stop_before(batch: int) -> Callable[[], None]:
-    calls = itertools.count()
-
-    def before_batch() -> None:
-        if next(calls) == batch:
-            raise Stop
-
-    return before_batch
 
 
 FEATURES = [

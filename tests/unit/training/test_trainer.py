@@ -1,33 +1,18 @@
-import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from stopping import Stop, stop_before
 
 from models.errors import Diverged
 from models.metrics import EpochMetrics
 from models.spec import ExperimentSpec
 from worker.training import checkpoint, trainer
 from worker.training.data import Data
-
-
-class Stop(Exception):
-    pass
-
-
-def stop_before(batch: int) -> Callable[[], None]:
-    """Return a `before_batch` that raises at the given batch of the run, counted from 0."""
-    calls = itertools.count()
-
-    def before_batch() -> None:
-        if next(calls) == batch:
-            raise Stop
-
-    return before_batch
 
 
 def draw_globally() -> None:
