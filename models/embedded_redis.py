@@ -25,6 +25,11 @@ LONGEST_SOCKET = 100
 _START_SECONDS = 10.0
 
 
+def for_redis_py(url: str) -> str:
+    """Return a URL of Redis as redis-py wants it: kombu has a name of its own for a unix socket."""
+    return url.replace("redis+socket://", "unix://", 1)
+
+
 class EmbeddedRedis:
     """The redis-server of one dq home; whoever finds it dead starts it again."""
 

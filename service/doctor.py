@@ -11,7 +11,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from models.database import Database
-from models.embedded_redis import EmbeddedRedis, find_server
+from models.embedded_redis import EmbeddedRedis, find_server, for_redis_py
 from models.errors import DqError
 from models.settings import Settings
 from service.queries import WorkerRow, list_workers
@@ -96,7 +96,8 @@ def _check_redis(settings: Settings) -> Check:
         how = "running" if running else "started when needed"
         return Check("redis", "ok", f"embedded, {how} ({find_server()})")
     try:
-        with Redis.from_url(settings.redis_url, socket_timeout=3, socket_connect_timeout=3) as it:
+        url = for_redis_py(settings.redis_url)
+        with Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3) as it:
             return _judge_redis(it.info(), it.config_get("maxmemory-policy"))
     except (RedisError, OSError, ValueError) as error:
         return Check("redis", "fail", str(error), _FIXES["redis"])

@@ -14,7 +14,7 @@ from sqlalchemy import and_, select
 
 from models import lifecycle
 from models.database import Database
-from models.embedded_redis import EmbeddedRedis
+from models.embedded_redis import EmbeddedRedis, for_redis_py
 from models.errors import DatabaseUnreachable
 from models.message import celery_settings
 from models.settings import Settings
@@ -61,8 +61,7 @@ def make_app(settings: Settings) -> Celery:
 def make_doorbell(settings: Settings) -> Doorbell:
     """Return the way to ring in the configured Redis."""
     app = make_app(settings)
-    # redis-py and kombu name the same unix socket differently.
-    url = broker_url(settings).replace("redis+socket://", "unix://")
+    url = for_redis_py(broker_url(settings))
     timeouts: dict[str, Any] = {"socket_timeout": _SOCKET_SECONDS, "socket_connect_timeout": 3}
     return Doorbell(app, Redis.from_url(url, **timeouts))
 

@@ -5,6 +5,7 @@ from pydantic import BaseModel
 from redis import Redis
 from redis.exceptions import RedisError
 
+from models.embedded_redis import for_redis_py
 from models.errors import DqError
 from models.settings import Settings
 from service.metrics import CONTENT_TYPE, render
@@ -61,7 +62,7 @@ def _ask_redis(settings: Settings) -> str:
     """Ask Redis; the embedded one need not run, since a submit starts it."""
     if settings.is_broker_embedded:
         return "ok"
-    url = settings.redis_url.replace("redis+socket://", "unix://", 1)  # Celery's word for it
+    url = for_redis_py(settings.redis_url)
     try:
         with Redis.from_url(url, socket_timeout=_SECONDS, socket_connect_timeout=_SECONDS) as it:
             it.ping()
