@@ -120,9 +120,9 @@ def _count_flops(width: int, *, skipping: bool) -> float:
 def _measure_peak(precision: str, device: torch.device, size: int = 2048) -> float:
     """Return the FLOP/s of a product of large matrices."""
     chosen = products.choose(precision, device)  # type: ignore[arg-type]
-    x = chosen.enter(torch.randn(size, size, device=device))
-    weight, bias = torch.randn(size, size, device=device), torch.zeros(size, device=device)
-    weight = weight if precision != "bf16" else weight.bfloat16()
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    x, weight = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    bias = torch.zeros(size, device=device, dtype=dtype)
     times = []
     for _ in range(8):
         _wait(device)

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,14 @@ _LABEL_DIMENSIONS = 1
 
 @dataclass(frozen=True)
 class Data:
-    """The images (images, features) as float32 in [0, 1], and their labels (images,) as int64."""
+    """The images (images, features) as float32 in [0, 1], and their labels (images,) as int64.
 
-    train_x: Tensor
+    Those for training are kept as the bytes they come in, which are gathered faster.
+    """
+
+    train_pixels: Tensor  # uint8
+    #: What white is: a power of two, so that dividing by it is exact.
+    white: int
     train_y: Tensor
     valid_x: Tensor
     valid_y: Tensor
@@ -32,6 +38,20 @@ class Data:
     test_y: Tensor
     #: sha256 of the splits' bytes, before scaling: equal if and only if the data are.
     content_hash: str
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors lie."""
+        return self.train_pixels.device
+
+    @cached_property
+    def train_x(self) -> Tensor:
+        """All training images."""
+        return self.train_pixels / self.white
+
+    def pick(self, indexes: Tensor) -> Tensor:
+        """Return some training images."""
+        return self.train_pixels.index_select(0, indexes).float().mul_(1 / self.white)
 
 
 def load(dataset: str, data_dir: Path, device: torch.device | str) -> Data:
@@ -42,9 +62,10 @@ def load(dataset: str, data_dir: Path, device: torch.device | str) -> Data:
     """
     is_digits = dataset == "digits"
     splits = _split_digits() if is_digits else _split_files(dataset, data_dir)
-    scale = 16 if is_digits else 256
-    train, valid, test = (_make_tensors(split, scale, device) for split in splits)
-    return Data(*train, *valid, *test, content_hash=_hash(splits))
+    white = 16 if is_digits else 256
+    pixels, labels = _make_tensors(splits[0], device)
+    valid, test = (_scale(_make_tensors(split, device), white) for split in splits[1:])
+    return Data(pixels, white, labels, *valid, *test, content_hash=_hash(splits))
 
 
 def _split_files(dataset: str, data_dir: Path) -> list[_Split]:
@@ -76,11 +97,15 @@ def _split_digits() -> list[_Split]:
     return [(pixels[part].astype(np.uint8), labels[part].astype(np.uint8)) for part in parts]
 
 
-def _make_tensors(split: _Split, scale: int, device: torch.device | str) -> tuple[Tensor, Tensor]:
+def _make_tensors(split: _Split, device: torch.device | str) -> tuple[Tensor, Tensor]:
+    pixels, labels = split  # pixels: (images, rows, columns) or (images, features)
+    flat = torch.tensor(pixels.reshape(len(pixels), -1), device=device)
+    return flat, torch.tensor(labels, dtype=torch.int64, device=device)
+
+
+def _scale(split: tuple[Tensor, Tensor], white: int) -> tuple[Tensor, Tensor]:
     pixels, labels = split
-    # pixels: (images, rows, columns) or (images, features). Both scales are powers of two: exact.
-    x = torch.tensor(pixels.reshape(len(pixels), -1), device=device).float() / scale
-    return x, torch.tensor(labels, dtype=torch.int64, device=device)
+    return pixels / white, labels
 
 
 def _hash(splits: list[_Split]) -> str:

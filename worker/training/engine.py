@@ -11,7 +11,7 @@ import torch
 from models.errors import Diverged
 from models.metrics import EpochMetrics
 from models.spec import ExperimentSpec
-from worker.training import draws, passes, products
+from worker.training import draws, passes
 from worker.training.data import Data
 from worker.training.passes import Evaluation, Pass
 from worker.training.run import Run
@@ -101,13 +101,17 @@ def train_alone(
 
 
 def _pick_group(present: Mapping[Key, Run]) -> dict[Key, Run]:
-    """Return the runs that are furthest into an epoch: those taken up in its middle catch up."""
+    """Return the runs that are furthest into an epoch: those taken up in its middle catch up.
+
+    Those that see the same images come side by side.
+    """
     furthest = max(run.batch for run in present.values())
-    return {key: run for key, run in present.items() if run.batch == furthest}
+    chosen = [(key, run) for key, run in present.items() if run.batch == furthest]
+    return dict(sorted(chosen, key=lambda item: (item[1].spec.seed, item[1].epoch)))
 
 
 def _make_program(runs: list[Run], data: Data) -> Program:
-    if is_stacked(runs[0].spec, data.train_x.device):
+    if is_stacked(runs[0].spec, data.device):
         return Stack(runs, data)
     return Solo(runs, data)
 
@@ -164,8 +168,7 @@ def _end_epoch(
 def _evaluate(
     runs: list[Run], last: list[Pass], data: Data
 ) -> list[tuple[float, float, float, float]]:
-    chosen = products.choose(runs[0].spec.precision, data.train_x.device)
-    evaluation = Evaluation(runs, data, chosen)
+    evaluation = Evaluation(runs, data)
     return passes.fetch(
         [(train, evaluation.evaluate(run)) for train, run in zip(last, runs, strict=True)]
     )

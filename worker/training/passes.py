@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from worker.training import draws
+from worker.training import draws, products
 from worker.training.data import Data
-from worker.training.products import Products
 from worker.training.run import Run
 
 
@@ -29,27 +28,28 @@ class Pass:
 class Evaluation:
     """The images that a spec is evaluated on, made ready once for all runs that share them."""
 
-    def __init__(self, runs: list[Run], data: Data, products: Products) -> None:
+    def __init__(self, runs: list[Run], data: Data) -> None:
         on_test = runs[0].spec.evaluation == "test"
         x, self._y = (data.test_x, data.test_y) if on_test else (data.valid_x, data.valid_y)
-        self._x, self._products = products.enter(x), products
+        self._dtype = products.dtype(runs[0].spec)
+        self._products = products.choose(runs[0].spec.precision, data.device)
+        self._x = x.to(self._dtype)
 
     def evaluate(self, run: Run) -> Pass:
         """Run the images through the network, activations times their keep probability."""
         # One run after the other, stacked or not: each gives the same bits whoever its neighbours
         # are, and products of thousands of rows gain nothing by stacking.
         first, *others = draws.keeps(run.spec)
-        x = self._x if first == 1 else self._scale(self._x, first)
+        x = self._x if first == 1 else self._x * first
         weights, biases = run.parameters[::2], run.parameters[1::2]
         for weight, bias, keep in zip(weights[:-1], biases[:-1], others, strict=True):
-            x = torch.relu(self._products.forward(x, weight, bias))
-            x = x if keep == 1 else self._scale(x, keep)
-        logits = self._products.forward(x, weights[-1], biases[-1])
-        return Pass(self._products.leave(logits), self._y)
+            x = torch.relu_(self._multiply(x, weight, bias))
+            x = x if keep == 1 else x.mul_(keep)
+        logits = self._multiply(x, weights[-1], biases[-1])
+        return Pass(logits.float(), self._y)
 
-    @staticmethod
-    def _scale(x: Tensor, keep: float) -> Tensor:
-        return x * keep
+    def _multiply(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return self._products.forward(x, weight.to(self._dtype), bias.to(self._dtype))
 
 
 def fetch(pairs: list[tuple[Pass, Pass]]) -> list[tuple[float, float, float, float]]:

@@ -16,8 +16,8 @@ from worker.training.passes import Pass
 from worker.training.run import Run
 
 #: Kept units are filled up to a multiple of this with dropped ones, whose weights count as 0:
-#: oneDNN prepares itself for each new size of a product, which takes longer than the product.
-_GRAIN = 64
+#: oneDNN prepares itself once for each size of a product, which takes longer than the product.
+_GRAIN = 16
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class _Kept:
 class _Layer:
     """What the backward pass needs of a layer's forward pass."""
 
-    x: Tensor  # (images, kept inputs), an operand
+    x: Tensor  # (images, kept inputs), of the operands' type
     weight: Tensor  # (kept units, kept inputs), fp32
     low: Tensor  # the same in the operands' type
     rows: _Kept | None  # the kept units; None is all of them
@@ -51,7 +51,8 @@ class Solo:
     def __init__(self, runs: list[Run], data: Data) -> None:
         (self._run,) = self.runs = runs
         self._data = data
-        self._products = products.choose(self._run.spec.precision, data.train_x.device)
+        self._products = products.choose(self._run.spec.precision, data.device)
+        self._dtype = products.dtype(self._run.spec)
         self._weights, self._biases = self._run.parameters[::2], self._run.parameters[1::2]
         # With momentum a dropped unit's weights move on, too: they are masked, and not skipped.
         self._skips = self._run.spec.mask == "batch" and not self._run.velocities
@@ -74,7 +75,7 @@ class Solo:
         spec, batch = self._run.spec, self._run.batch
         indexes = self._order[batch * spec.batch_size :][: spec.batch_size]
         y = self._data.train_y[indexes]
-        logits, layers = self._forward(self._data.train_x.index_select(0, indexes))
+        logits, layers = self._forward(self._data.pick(indexes))
         gradient = _differentiate(logits, y).mul_(-self._run.lr / len(y))
         self._backward(layers, gradient)
         if spec.max_norm is not None:
@@ -88,17 +89,17 @@ class Solo:
     def _forward(self, x: Tensor) -> tuple[Tensor, list[_Layer]]:
         masks = self._pick_masks()
         kept = {layer: _Kept.of(mask) for layer, mask in masks.items() if self._skips}
-        operand = self._products.enter(self._drop(0, x, masks, kept))
+        x = self._drop(0, x, masks, kept).to(self._dtype)
         layers = []
         last = len(self._weights) - 1
         for number, (weight, bias) in enumerate(zip(self._weights, self._biases, strict=True)):
-            layer = self._lay(operand, weight, kept.get(number + 1), kept.get(number))
+            layer = self._lay(x, weight, kept.get(number + 1), kept.get(number))
             layers.append(layer)
             units = bias if layer.rows is None else _select(bias, layer.rows)
-            operand = self._products.forward(layer.x, layer.low, units)
+            x = self._products.forward(layer.x, layer.low, units.to(self._dtype))
             if number < last:
-                operand = self._mask(number + 1, torch.relu_(operand), masks)
-        return self._products.leave(operand), layers
+                x = self._mask(number + 1, torch.relu_(x), masks)
+        return x.float(), layers
 
     def _pick_masks(self) -> dict[int, Tensor]:
         spec, run = self._run.spec, self._run
@@ -115,25 +116,23 @@ class Solo:
             return x
         return x * masks[layer] if layer in masks else x
 
-    def _mask(self, layer: int, operand: Tensor, masks: dict[int, Tensor]) -> Tensor:
+    def _mask(self, layer: int, x: Tensor, masks: dict[int, Tensor]) -> Tensor:
         """Drop activations that were not skipped."""
-        if self._skips or layer not in masks:
-            return operand
-        return self._products.enter(self._products.leave(operand) * masks[layer])
+        return x if self._skips or layer not in masks else x.mul_(masks[layer])
 
     def _lay(self, x: Tensor, weight: Tensor, rows: _Kept | None, columns: _Kept | None) -> _Layer:
         kept = weight if rows is None else _select(weight, rows)
         kept = kept if columns is None else kept.index_select(1, columns.units)
-        return _Layer(x, kept, kept.to(products.dtype(self._run.spec)), rows, columns)
+        return _Layer(x, kept, kept.to(self._dtype), rows, columns)
 
     def _backward(self, layers: list[_Layer], gradient: Tensor) -> None:
-        operand = self._products.enter(gradient)
+        gradient = gradient.to(self._dtype)
         for number in reversed(range(len(layers))):
             layer = layers[number]
-            step, bias_step = self._products.into_weight(operand, layer.x)
+            step = self._products.into_weight(gradient, layer.x).float()
+            bias_step = gradient.sum(0, dtype=torch.float32)
             if number:
-                operand = self._products.into_input(operand, layer.low)
-                operand = self._products.cut(operand, layer.x)
+                gradient = products.cut(self._products.into_input(gradient, layer.low), layer.x)
             self._move(number, layer, step, bias_step)
 
     def _move(self, number: int, layer: _Layer, step: Tensor, bias_step: Tensor) -> None:
@@ -173,7 +172,7 @@ def _scatter(weight: Tensor, layer: _Layer, step: Tensor) -> None:
     real = None if layer.rows is None else layer.rows.real
     rows = None if layer.rows is None else layer.rows.units[:real]
     if layer.columns is None:
-        _ = weight.add_(step) if rows is None else weight.index_add_(0, rows, step[:real].float())
+        _ = weight.add_(step) if rows is None else weight.index_add_(0, rows, step[:real])
         return
     moved = layer.weight.add_(step)[:real]
     if rows is None:

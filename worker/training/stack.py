@@ -1,20 +1,27 @@
 """Runs of one shape as one batched program: their weights stacked, all else each one's own.
 
 In tensors of a stack the first axis is the run. Each run's images, masks, rates and limits are its
-own, and a slice of a batched product has the bits of the same product alone: so a run's figures on
+own, and a slice of a stacked product has the bits of the same product alone: so a run's figures on
 a CPU are the same whoever its neighbours are, and also without any.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate, groupby, pairwise
 
 import torch
 from torch import Tensor
 
 from models.datasets import DATASETS
+from models.spec import ExperimentSpec
 from worker.training import draws, products, sgd
 from worker.training.data import Data
 from worker.training.passes import Pass
 from worker.training.run import Run
+from worker.training.stacked_products import Batched, Grouped, StackedProducts
+
+#: On a CPU in fp32, products of as many multiplications a run go through oneDNN, each by itself:
+#: a smaller one takes less time than it takes to begin it, and is better batched.
+_LARGE = 2**21
 
 
 class Stack:
@@ -22,8 +29,8 @@ class Stack:
 
     def __init__(self, runs: list[Run], data: Data) -> None:
         self._data, self._spec = data, runs[0].spec
-        self._device = data.train_x.device
-        products.choose(self._spec.precision, self._device)
+        self._device = data.device
+        self._is_large = _find_large(self._spec, self._device)
         self._dtype = products.dtype(self._spec)
         classes = torch.eye(DATASETS[self._spec.dataset].classes, device=self._device)
         self._targets = classes.index_select(0, data.train_y)  # (images, classes), one-hot
@@ -37,6 +44,12 @@ class Stack:
             run.parameters = [stacked[index] for stacked in self._parameters]
             run.velocities = [stacked[index] for stacked in self._velocities]
         self._weights, self._biases = self._parameters[::2], self._parameters[1::2]
+        alone = [slice(index, index + 1) for index in range(len(runs))]
+        self._groups = _group(runs) if self._is_large[0] else alone
+        self._products: list[StackedProducts] = [
+            Grouped(alone if layer else self._groups) if is_large else Batched()
+            for layer, is_large in enumerate(self._is_large)
+        ]
         self._rates = self._column([-run.lr for run in runs])
         self._momenta = self._column([run.spec.momentum for run in runs])
         self._limits = self._column([run.spec.max_norm or 0 for run in runs])
@@ -50,6 +63,7 @@ class Stack:
         self._rates.copy_(self._column([-run.lr for run in self.runs]))
         orders = [draws.draw_order(run.spec, run.randomness.order) for run in self.runs]
         self._orders = torch.stack(orders)  # (runs, images)
+        self._group_orders = self._orders[[group.start for group in self._groups]]
         self._masks: dict[int, Tensor] = {}
         if self._spec.mask == "batch":
             drawn = [draws.draw_batch_masks(run.spec, run.randomness.masks) for run in self.runs]
@@ -67,9 +81,10 @@ class Stack:
         batch = self.runs[0].batch
         rows = draws.rows(self._spec, batch)
         begin = batch * self._spec.batch_size
-        indexes = self._orders[:, begin : begin + rows].reshape(-1)
+        seen = slice(begin, begin + rows)
+        images, labels = self._group_orders[:, seen].flatten(), self._orders[:, seen].flatten()
         masks = self._pick_masks(batch)
-        logits, y = self._run_program(rows, [indexes, *masks.values()], list(masks))
+        logits, y = self._run_program(rows, [images, labels, *masks.values()], list(masks))
         return [Pass(*each) for each in zip(logits, y, strict=True)]
 
     def keep(self, runs: list[Run]) -> None:
@@ -78,6 +93,7 @@ class Stack:
         self._orders = self._orders.index_select(0, kept)
         self._masks = {layer: mask.index_select(1, kept) for layer, mask in self._masks.items()}
         self._assemble(runs)
+        self._group_orders = self._orders[[group.start for group in self._groups]]
 
     def _pick_masks(self, batch: int) -> dict[int, Tensor]:
         """Return each layer's masks (runs, 1 or images, units), of the layers that drop in any."""
@@ -110,13 +126,16 @@ class Stack:
             self._replay = _Graph(lambda *given: self._train(layers, *given))
         return self._replay(*inputs)
 
-    def _train(self, layers: list[int], indexes: Tensor, *drawn: Tensor) -> tuple[Tensor, Tensor]:
+    def _train(
+        self, layers: list[int], images: Tensor, labels: Tensor, *drawn: Tensor
+    ) -> tuple[Tensor, Tensor]:
         masks = dict(zip(layers, drawn, strict=True))
-        x = self._data.train_x.index_select(0, indexes).to(self._dtype)
-        y = self._data.train_y.index_select(0, indexes).view(len(self.runs), -1)
-        targets = self._targets.index_select(0, indexes).view(*y.shape, -1)
+        x = self._data.pick(images).to(self._dtype)
+        y = self._data.train_y.index_select(0, labels).view(len(self.runs), -1)
+        targets = self._targets.index_select(0, labels).view(*y.shape, -1)
         weights = [weight.to(self._dtype) for weight in self._weights]
-        logits, activations = self._forward(x.view(*y.shape, -1), weights, masks)
+        x = x.view(len(self._groups), y.shape[1], -1)
+        logits, activations = self._forward(x, weights, masks)
         gradient = _softmax(logits).sub_(targets).mul_(self._rates / y.shape[1])
         self._backward(gradient.to(self._dtype), activations, weights)
         if self._spec.max_norm is not None:
@@ -128,9 +147,9 @@ class Stack:
     ) -> tuple[Tensor, list[Tensor]]:
         """Return the logits (runs, images, classes), and what went into each layer."""
         activations = [x.mul_(masks[0]) if 0 in masks else x]
-        for layer, (weight, bias) in enumerate(zip(weights, self._biases, strict=True), start=1):
-            row = bias.unsqueeze(1).to(self._dtype)
-            out = torch.baddbmm(row, activations[-1], weight.transpose(1, 2))
+        layers = zip(self._products, weights, self._biases, strict=True)
+        for layer, (multiplied, weight, bias) in enumerate(layers, start=1):
+            out = multiplied.forward(activations[-1], weight, bias.to(self._dtype))
             if layer == len(weights):
                 return out.float(), activations
             out.relu_()
@@ -140,29 +159,24 @@ class Stack:
     def _backward(self, gradient: Tensor, activations: list[Tensor], weights: list[Tensor]) -> None:
         """Descend: `gradient` (runs, images, classes) is scaled by minus the rate already."""
         for layer in reversed(range(len(weights))):
-            into_input = torch.bmm(gradient, weights[layer]) if layer else None
-            self._move(2 * layer, gradient.transpose(1, 2), activations[layer])
-            self._move_bias(2 * layer + 1, gradient.sum(1, dtype=torch.float32))
+            multiplied, x = self._products[layer], activations[layer]
+            into_input = multiplied.into_input(gradient, weights[layer]) if layer else None
+            self._move(layer, gradient, x)
             if into_input is not None:
                 # Past ReLU and mask: where either gave 0, nothing comes back.
-                gradient = torch.ops.aten.threshold_backward(into_input, activations[layer], 0)
+                gradient = products.cut(into_input, x)
 
-    def _move(self, number: int, left: Tensor, right: Tensor) -> None:
-        """Add left @ right to a weight, within the product itself where the types allow it."""
-        target = self._parameters[number]
-        if self._velocities:
-            target = self._velocities[number].mul_(self._momenta)
-        if self._dtype == target.dtype:
-            target.baddbmm_(left, right)
-        else:
-            target.add_(torch.bmm(left, right))
-        if self._velocities:
-            self._parameters[number].add_(target)
-
-    def _move_bias(self, number: int, step: Tensor) -> None:
-        if self._velocities:
-            step = self._velocities[number].mul_(self._momenta[:, :, 0]).add_(step)
-        self._parameters[number].add_(step)
+    def _move(self, layer: int, gradient: Tensor, x: Tensor) -> None:
+        """Add g' x to a layer's weight, and what it sums to over the images to its bias."""
+        step = gradient.sum(1, dtype=torch.float32)
+        if not self._velocities:
+            self._products[layer].add_into_weight(self._weights[layer], gradient, x)
+            self._biases[layer].add_(step)
+            return
+        weight, bias = self._velocities[2 * layer : 2 * layer + 2]
+        self._products[layer].add_into_weight(weight.mul_(self._momenta), gradient, x)
+        self._weights[layer].add_(weight)
+        self._biases[layer].add_(bias.mul_(self._momenta[:, :, 0]).add_(step))
 
     def _column(self, values: list[float]) -> Tensor:
         """Return one number a run, (runs, 1, 1)."""
@@ -194,6 +208,28 @@ class _Graph:
                 self._outputs = self._function(*self._inputs)
         self._graph.replay()
         return self._outputs
+
+
+def _find_large(spec: ExperimentSpec, device: torch.device) -> list[bool]:
+    """Return for each layer whether a run's products are to go through oneDNN by themselves."""
+    has_onednn = isinstance(products.choose(spec.precision, device), products.OneDnn)
+    widths = (*draws.widths(spec), DATASETS[spec.dataset].classes)
+    return [
+        has_onednn and spec.batch_size * fan_in * fan_out >= _LARGE
+        for fan_in, fan_out in pairwise(widths)
+    ]
+
+
+def _group(runs: Sequence[Run]) -> list[slice]:
+    """Group runs side by side that see the same images: equal seeds, none dropping any of them."""
+
+    def seen(indexed: tuple[int, Run]) -> tuple[int, int, int]:
+        index, run = indexed
+        return run.spec.seed, run.epoch, index if run.spec.input_keep < 1 else 0
+
+    sizes = [len(list(group)) for _, group in groupby(enumerate(runs), seen)]
+    ends = list(accumulate(sizes))
+    return [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
 
 
 def _stack(parts: Sequence[Sequence[Tensor]]) -> list[Tensor]:

@@ -115,8 +115,8 @@ def train(
 
 def check_images(spec: ExperimentSpec, data: Data) -> None:
     """Raise ValueError if there are fewer training images than the spec is of."""
-    if len(data.train_x) < spec.images:
-        raise ValueError(f"{len(data.train_x)} training images for a spec of {spec.images}")
+    if len(data.train_y) < spec.images:
+        raise ValueError(f"{len(data.train_y)} training images for a spec of {spec.images}")
 
 
 def _make_run(spec: ExperimentSpec, data: Data) -> Run:
@@ -132,7 +132,7 @@ def _train_epoch(
     if not len(run.order):
         run.order = torch.randperm(spec.images, generator=run.randomness.order)
     run.network.train()
-    batches = torch.split(run.order.to(data.train_x.device), spec.batch_size)
+    batches = torch.split(run.order.to(data.device), spec.batch_size)
     for indexes in batches[run.batch :]:
         before_batch()
         last = _train_batch(spec, run, data.train_x[indexes], data.train_y[indexes])

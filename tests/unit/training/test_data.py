@@ -136,6 +136,12 @@ def test_the_digits_splits_share_no_image_and_hold_every_class(digits: Data) -> 
         assert set(labels.tolist()) == set(range(10))
 
 
+def test_some_training_images_are_those_of_all(digits: Data) -> None:
+    chosen = torch.tensor([5, 1000, 0, 5])
+
+    assert torch.equal(digits.pick(chosen), digits.train_x[chosen])
+
+
 def test_mnist_is_the_real_one(real_data_dir: Path) -> None:
     data = load("mnist", real_data_dir, "cpu")
 

@@ -272,7 +272,7 @@ def test_a_validation_loss_that_is_infinite_is_divergence(
 def test_data_with_fewer_images_than_the_spec_names_are_refused(
     spec: ExperimentSpec, digits: Data
 ) -> None:
-    short = replace(digits, train_x=digits.train_x[:100])
+    short = replace(digits, train_y=digits.train_y[:100])
 
     with pytest.raises(ValueError, match="100 training images for a spec of 1197"):
         trainer.start(spec, short, "cpu")

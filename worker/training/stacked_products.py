@@ -1,0 +1,77 @@
+"""The matrix products of a layer of a stack of runs, and of its gradients.
+
+Weights are (runs, units, inputs), biases (runs, units), gradients (runs, images, units). What comes
+in is (groups, images, inputs): a group is of runs side by side that get the same. A run's slice of
+a product has the bits of its product alone, whoever else is in the stack.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from worker.training.products import OneDnn
+
+
+class StackedProducts(Protocol):
+    """What one training step needs of a layer."""
+
+    def forward(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Return x W' + b (runs, images, units)."""
+
+    def into_input(self, gradient: Tensor, weight: Tensor) -> Tensor:
+        """Return the gradient by what came in, g W (runs, images, inputs)."""
+
+    def add_into_weight(self, target: Tensor, gradient: Tensor, x: Tensor) -> None:
+        """Add the gradient by the weight, g' x, to `target` (runs, units, inputs)."""
+
+
+class Batched:
+    """One batched product for all runs, each of which gets its own."""
+
+    def forward(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Return x W' + b."""
+        return torch.baddbmm(bias.unsqueeze(1), x, weight.transpose(1, 2))
+
+    def into_input(self, gradient: Tensor, weight: Tensor) -> Tensor:
+        """Return g W."""
+        return torch.bmm(gradient, weight)
+
+    def add_into_weight(self, target: Tensor, gradient: Tensor, x: Tensor) -> None:
+        """Add g' x, within the product itself where the types allow it."""
+        left = gradient.transpose(1, 2)
+        if left.dtype == target.dtype:
+            target.baddbmm_(left, x)
+        else:
+            target.add_(torch.bmm(left, x))
+
+
+class Grouped:
+    """A product through oneDNN for each group, as if its runs' units were those of one layer."""
+
+    def __init__(self, groups: Sequence[slice]) -> None:
+        self._groups = groups
+        self._products = OneDnn()
+
+    def forward(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Return x W' + b."""
+        runs, units, _ = weight.shape
+        out = x.new_empty(runs, x.shape[1], units)
+        for mine, group in zip(x, self._groups, strict=True):
+            merged = weight[group].flatten(0, 1), bias[group].flatten()
+            wide = self._products.forward(mine, *merged)  # (images, runs of the group * units)
+            out[group] = wide.view(len(mine), -1, units).transpose(0, 1)
+        return out
+
+    def into_input(self, gradient: Tensor, weight: Tensor) -> Tensor:
+        """Return g W, run by run."""
+        pairs = zip(gradient, weight, strict=True)
+        return torch.stack([self._products.into_input(*pair) for pair in pairs])
+
+    def add_into_weight(self, target: Tensor, gradient: Tensor, x: Tensor) -> None:
+        """Add g' x."""
+        for mine, group in zip(x, self._groups, strict=True):
+            wide = gradient[group].transpose(0, 1).flatten(1)
+            step = self._products.into_weight(wide, mine)
+            target[group].add_(step.view_as(target[group]))
