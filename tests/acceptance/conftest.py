@@ -37,6 +37,8 @@ class Terminal:
 
     folder: Path
     program: Path = DQ
+    #: What the person has exported.
+    settings: dict[str, str] = field(default_factory=dict)
     started: list["subprocess.Popen[bytes]"] = field(default_factory=list)
 
     @property
@@ -47,7 +49,8 @@ class Terminal:
         """Return the developer's environment without any setting of dq, and with these."""
         own = {name: os.environ[name] for name in os.environ if name[:3] not in ("DQ_", "PYT")}
         nowhere = {"DQ_HOME": str(self.home), "DQ_DATA_DIR": str(self.folder / "data")}
-        return {**own, "HOME": str(self.folder), **NO_NETWORK, **nowhere, **settings}
+        here = {"HOME": str(self.folder), **NO_NETWORK, **nowhere}
+        return {**own, **here, **self.settings, **settings}
 
     def dq(self, *words: str, **settings: str) -> "subprocess.CompletedProcess[str]":
         """Run a command to its end."""
@@ -229,9 +232,9 @@ class Screen:
 
 
 @contextmanager
-def open_terminal() -> Iterator[Terminal]:
+def open_terminal(**settings: str) -> Iterator[Terminal]:
     with short_folder("dq-") as folder:
-        opened = Terminal(folder)
+        opened = Terminal(folder, settings=settings)
         try:
             yield opened
         finally:

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,11 @@ def why_no_engine() -> str | None:
     return None if compose_command() else "neither `docker compose` nor docker-compose is installed"
 
 
+@cache
 def compose_command() -> list[str]:
-    """Return the words of compose v2, or else of 1.29; none if there is neither."""
+    """Return COMPOSE, or else the words of compose v2 or of 1.29; none if there is none of them."""
+    if chosen := os.environ.get("COMPOSE"):
+        return chosen.split()
     if _is_fine("docker", "compose", "version"):
         return ["docker", "compose"]
     return ["docker-compose"] if shutil.which("docker-compose") else []
@@ -114,7 +117,7 @@ class ComposedStack:
 
     def container(self, service: str) -> str:
         """Return the id of a service's container, running or not."""
-        return self.compose("ps", "--quiet", service).strip()
+        return self.compose("ps", "--all", "--quiet", service).strip()
 
     def inspect(self, service: str) -> Any:
         return json.loads(docker("inspect", self.container(service)))[0]
@@ -147,7 +150,7 @@ class ComposedStack:
 
     def everything_told(self) -> str:
         """Return all logs, all configuration and all command lines of the containers."""
-        services = self.compose("ps", "--quiet").split()
+        services = self.compose("ps", "--all", "--quiet").split()
         top = [docker("top", each) for each in services if docker_state(each) == "running"]
         return "".join([self.compose("logs", "--no-color"), docker("inspect", *services), *top])
 
