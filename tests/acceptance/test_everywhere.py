@@ -10,6 +10,7 @@ import yaml
 
 from acceptance.conftest import DIGITS, PATIENCE
 from acceptance.setups import open_embedded, open_in_containers, open_on_servers
+from compose.stack import BUILD_SECONDS
 from servers import wait_until
 
 SMALL = [word for pair in DIGITS.items() for word in pair]
@@ -32,7 +33,11 @@ FIGURES = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
     params=[
         pytest.param(open_embedded, id="embedded"),
         pytest.param(open_on_servers, id="servers"),
-        pytest.param(open_in_containers, id="containers", marks=pytest.mark.compose),
+        pytest.param(
+            open_in_containers,
+            id="containers",
+            marks=[pytest.mark.compose, pytest.mark.timeout(BUILD_SECONDS)],
+        ),
     ],
 )
 def service(request):
