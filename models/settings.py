@@ -150,6 +150,16 @@ class Settings(BaseSettings):
         return url
 
     @property
+    def token(self) -> str:
+        """What lets its bearer act on the page and by REST; empty if none is set."""
+        given = self.web_token.get_secret_value()
+        if self.web_token_file is None:
+            return given
+        if given:
+            raise UsageError("DQ_WEB_TOKEN holds a token, and DQ_WEB_TOKEN_FILE, too: unset one")
+        return _read_secret(self.web_token_file, "DQ_WEB_TOKEN_FILE")
+
+    @property
     def checkpoints(self) -> Path:
         """The folder of the checkpoints."""
         return self.checkpoint_dir or self.home / "checkpoints"
@@ -169,18 +179,20 @@ def _with_password(url: str, file: Path | None, which: str) -> str:
         raise UsageError(
             f"DQ_{which}_URL holds a password, and DQ_{which}_PASSWORD_FILE, too: unset one"
         )
-    return f"{scheme}://{user}:{quote(_read_password(file, which), safe='')}@{host}{slash}{path}"
+    password = quote(_read_secret(file, f"DQ_{which}_PASSWORD_FILE"), safe="")
+    return f"{scheme}://{user}:{password}@{host}{slash}{path}"
 
 
-def _read_password(file: Path, which: str) -> str:
+def _read_secret(file: Path, setting: str) -> str:
+    """Return what a file holds, without the end of its line; `setting` named the file."""
     try:
-        password = file.read_text().strip()
+        secret = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise UsageError(f"DQ_{which}_PASSWORD_FILE={file} cannot be read: {why}") from None
-    if not password:
-        raise UsageError(f"DQ_{which}_PASSWORD_FILE={file} is empty: write the password into it")
-    return password
+        raise UsageError(f"{setting}={file} cannot be read: {why}") from None
+    if not secret:
+        raise UsageError(f"{setting}={file} is empty: write the secret into it")
+    return secret
 
 
 def _is_misspelt(url: str) -> bool:

@@ -62,7 +62,7 @@ def open_access(settings: Settings, host: str) -> Access:
     Without a configured token one is drawn, for this host alone. Raises UsageError for a token
     that is too short, and where other hosts can reach a server that has none.
     """
-    token = _read_token(settings)
+    token = settings.token
     if token and len(token) < LEAST_TOKEN:
         raise UsageError(
             f"The web token has {len(token)} characters: give at least {LEAST_TOKEN}, "
@@ -84,17 +84,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _read_token(settings: Settings) -> str:
-    if token := settings.web_token.get_secret_value():
-        return token
-    if settings.web_token_file is None:
-        return ""
-    try:
-        token = settings.web_token_file.read_text(encoding="utf-8").strip()
-    except (OSError, ValueError) as error:
-        raise UsageError(f"DQ_WEB_TOKEN_FILE={settings.web_token_file}: {error}") from error
-    if not token:
-        raise UsageError(f"DQ_WEB_TOKEN_FILE={settings.web_token_file} is empty")
-    return token

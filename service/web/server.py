@@ -26,7 +26,7 @@ class WebServer:
         """Bind the address; raise DqError if that cannot be, or would not be safe."""
         self._host = host
         self._access = open_access(settings, host)
-        self._is_configured = bool(settings.web_token.get_secret_value() or settings.web_token_file)
+        self._is_configured = bool(settings.token)
         database = open_database(settings)
         self._socket = _bind(host, port)
         app = make_app(settings, database, self._access, [*names, host], self._is_stopping)

@@ -181,8 +181,8 @@ def test_a_password_file_without_a_url_leaves_the_embedded_ones(monkeypatch, tmp
     ("content", "told"),
     [
         (None, "cannot be read: No such file or directory"),
-        (b"", "is empty: write the password into it"),
-        (b" \n", "is empty: write the password into it"),
+        (b"", "is empty: write the secret into it"),
+        (b" \n", "is empty: write the secret into it"),
         (b"\xff\xfe", "cannot be read: it is no text"),
     ],
 )

@@ -75,14 +75,32 @@ def test_a_token_may_lie_in_a_file(tmp_path):
     assert open_access(Settings(web_token_file=file), "0.0.0.0").token == TOKEN
 
 
-@pytest.mark.parametrize("content", ["", "\n", "short", None])
-def test_a_file_without_a_good_token_is_refused(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"\n", "is empty: write the secret into it"),
+        (b"short", "has 5 characters: give at least 16"),
+        (b"\xff\xfe", "cannot be read: it is no text"),
+        (None, "cannot be read: No such file or directory"),
+    ],
+)
+def test_a_file_without_a_good_token_is_refused_with_the_reason(tmp_path, content, told):
     file = tmp_path / "token"
     if content is not None:
-        file.write_text(content)
+        file.write_bytes(content)
 
-    with pytest.raises(UsageError, match=r"token|No such file"):
+    with pytest.raises(UsageError, match=told):
         open_access(Settings(web_token_file=file), "127.0.0.1")
+
+
+def test_two_tokens_are_an_error_that_shows_neither(tmp_path):
+    file = tmp_path / "token"
+    file.write_text("another token than that")
+
+    with pytest.raises(UsageError, match="DQ_WEB_TOKEN_FILE, too: unset one") as refusal:
+        open_access(Settings(web_token=TOKEN, web_token_file=file), "0.0.0.0")
+
+    assert TOKEN not in str(refusal.value)
 
 
 def test_a_token_shows_in_no_setting_that_is_printed():
