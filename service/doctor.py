@@ -14,8 +14,11 @@ from models.database import Database
 from models.embedded_redis import EmbeddedRedis, find_server, for_redis_py
 from models.errors import DqError
 from models.settings import Settings
+from models.tables import REVISION
 from service.queries import WorkerRow, list_workers
 from service.worker_program import ask
+
+State = Literal["ok", "note", "fail"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Check:
     """One thing looked at; a "note" stops nothing from working."""
 
     name: str
-    state: Literal["ok", "note", "fail"]
+    state: State
     found: str
     fix: str | None = None
 
@@ -82,12 +85,16 @@ def _guard(look: Look, settings: Settings) -> Check:
 
 def _check_database(settings: Settings) -> Check:
     database = Database(settings.sql_url)
-    revision = database.revision()
-    if database.fits():
-        return Check("database", "ok", f"{database.name} at revision {revision}")
+    revision, fits = database.revision(), database.fits()
+    found = f"{database.name} at revision {revision or 'none'}"
+    if revision and revision > REVISION:
+        state: State = "note" if fits else "fail"
+        return Check("database", state, f"{found}, a newer dq's", "install the dq that made it")
+    if fits:
+        return Check("database", "ok", found)
     if settings.is_database_embedded:
         return Check("database", "ok", f"{database.name}, made at the first submit")
-    return Check("database", "fail", f"{database.name} at {revision or 'none'}", "dq db upgrade")
+    return Check("database", "fail", found, "dq db upgrade")
 
 
 def _check_redis(settings: Settings) -> Check:

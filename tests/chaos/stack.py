@@ -123,9 +123,9 @@ class Stack:
         self.postgres.stop(signal.SIGQUIT)
         self.postgres.start()
 
-    def add_worker(self, *, wrong_clock: bool = False) -> None:
+    def add_worker(self, *, wrong_clock: bool = False, **variables: str) -> None:
         name = f"w{len(self.workers)}"
-        environment = self._environment()
+        environment = self._environment() | variables
         if wrong_clock:
             folder = self.folder / "wrong_clock"
             folder.mkdir()

@@ -64,7 +64,8 @@ class ComposedStack:
         """Return the environment of compose: free ports, and no setting of the developer's."""
         own = {name: value for name, value in os.environ.items() if not name.startswith("DQ_")}
         ports = {f"{name}_PORT": str(free_port()) for name in ("REDIS", "DB", "WEB", "FLOWER")}
-        return {**own, **ports, "SECRETS": str(self.secrets)}
+        # Without its profile compose v2 would leave worker-cpu behind.
+        return {**own, **ports, "SECRETS": str(self.secrets), "COMPOSE_PROFILES": "cpu"}
 
     @cached_property
     def settings(self) -> dict[str, str]:

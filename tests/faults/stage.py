@@ -69,15 +69,17 @@ class Stage(Stack):
         """The first one."""
         return self.workers[0]
 
-    def dq(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        """Run a command to its end."""
+    def dq(
+        self, *words: str, check: bool = True, **variables: str
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a command to its end, which must be a good one unless `check` says otherwise."""
         return subprocess.run(
             [DQ, *words],
-            env=self._environment(),
+            env=self._environment() | variables,
             capture_output=True,
             text=True,
             timeout=PATIENCE,
-            check=True,
+            check=check,
         )
 
     def submit(self, *specs: ExperimentSpec, **order: Any) -> list[int]:

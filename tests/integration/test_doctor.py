@@ -1,7 +1,15 @@
 import pytest
+from sqlalchemy import text
 
+from models.database import Database
+from models.settings import Settings
+from models.tables import REVISION, VERSION_TABLE
 from servers import RedisServer
-from service import doctor
+from service import doctor, store
+
+
+def find_database() -> doctor.Check:
+    return next(check for check in doctor.examine_readiness() if check.name == "database")
 
 
 def test_a_redis_on_a_unix_socket_is_found(redis: RedisServer, monkeypatch: pytest.MonkeyPatch):
@@ -12,3 +20,30 @@ def test_a_redis_on_a_unix_socket_is_found(redis: RedisServer, monkeypatch: pyte
     assert redis.url.startswith("redis+socket://")
     assert checks["redis"].state == "note"  # it keeps nothing on disk
     assert checks["redis"].found.startswith("Redis ")
+
+
+@pytest.mark.parametrize(("oldest", "state"), [(REVISION, "note"), ("9998", "fail")])
+def test_a_database_of_a_newer_dq_is_told_with_whether_this_one_may_go_on(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch, oldest: str, state: str
+):
+    monkeypatch.setenv("DQ_DATABASE_URL", empty_database_url)
+    database = Database(Settings().sql_url)
+    store.upgrade(database)
+    with database.writing() as session:
+        session.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+        session.execute(text(f"UPDATE compatibility SET oldest_revision = '{oldest}'"))
+
+    check = find_database()
+
+    assert (check.state, check.fix) == (state, "install the dq that made it")
+    assert check.found.endswith("at revision 9999, a newer dq's")
+
+
+def test_a_configured_database_that_nobody_migrated_is_told(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DQ_DATABASE_URL", empty_database_url)
+
+    check = find_database()
+
+    assert (check.state, check.fix) == ("fail", "dq db upgrade")
