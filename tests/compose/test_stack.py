@@ -142,8 +142,8 @@ def test_a_backup_restores_what_was_lost(stack):
     dump = ["pg_dump", *where, "--format", "custom", "--file", "/tmp/dq.dump"]
     stack.compose(*database, *dump)
     stack.compose(*database, "psql", *where, "--command", "DROP TABLE results CASCADE")
-    restore = ["pg_restore", *where, "--clean", "--if-exists", "/tmp/dq.dump"]
-    stack.compose(*database, *restore)
+    restore = ["pg_restore", *where, "--clean", "--if-exists", "--single-transaction"]
+    stack.compose(*database, *restore, "/tmp/dq.dump")
     stack.compose("start", "worker-cpu")
 
     assert stack.dq(*TABLE).stdout == before
