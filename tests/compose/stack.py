@@ -64,8 +64,9 @@ class ComposedStack:
         """Return the environment of compose: free ports, and no setting of the developer's."""
         own = {name: value for name, value in os.environ.items() if not name.startswith("DQ_")}
         ports = {f"{name}_PORT": str(free_port()) for name in ("REDIS", "DB", "WEB", "FLOWER")}
-        # Without its profile compose v2 would leave worker-cpu behind.
-        return {**own, **ports, "SECRETS": str(self.secrets), "COMPOSE_PROFILES": "cpu"}
+        # Without their profiles compose v2 would leave these behind.
+        profiles = {"COMPOSE_PROFILES": "cpu,flower"}
+        return {**own, **ports, **profiles, "SECRETS": str(self.secrets)}
 
     @cached_property
     def settings(self) -> dict[str, str]:

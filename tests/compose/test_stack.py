@@ -1,7 +1,7 @@
 """The whole stack in containers, used from outside, struck, and held to a run without it."""
 
+import base64
 import re
-import stat
 import subprocess
 import time
 import urllib.error
@@ -10,7 +10,14 @@ import urllib.request
 import pytest
 
 from acceptance.conftest import open_terminal
-from compose.stack import ROOT, ComposedStack, compose_command, open_stack, why_no_engine
+from compose.stack import (
+    BUILD_SECONDS,
+    ROOT,
+    ComposedStack,
+    compose_command,
+    open_stack,
+    why_no_engine,
+)
 from servers import wait_until
 
 pytestmark = [
@@ -133,6 +140,31 @@ def test_the_page_and_its_metrics_are_there_for_this_host_and_acting_takes_the_t
     assert refusal.value.code in (401, 403)
 
 
+def status(url: str, **headers: str) -> int | None:
+    """Return the code of an answer; None if there is none yet."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as answer:
+            code: int = answer.status
+    except urllib.error.HTTPError as refusal:
+        return refusal.code
+    except OSError:
+        return None
+    return code
+
+
+def test_flower_is_there_if_asked_for_and_takes_the_token(stack):
+    token = (stack.secrets / "web_token").read_text()
+    url = f"http://127.0.0.1:{stack.variables['FLOWER_PORT']}/workers"
+    user = base64.b64encode(f"dq:{token}".encode()).decode()
+
+    stack.compose("up", "--detach", "flower", seconds=BUILD_SECONDS)
+    without = wait_until(lambda: status(url), "flower answers", 90)
+
+    assert without == 401
+    assert status(url, Authorization=f"Basic {user}") == 200
+    assert token not in stack.everything_told()
+
+
 def test_a_backup_restores_what_was_lost(stack):
     before = stack.dq(*TABLE).stdout
     database = ["exec", "-T", "db"]
@@ -192,19 +224,3 @@ def test_a_worker_that_is_told_to_stop_gives_its_jobs_back_in_time(stack):
     assert not running(stack)
     assert stack.dq("cancel", "@last").returncode == 0
     assert stack.inspect("worker-cpu")["State"]["ExitCode"] == 0
-
-
-def test_secrets_are_made_once_and_kept_from_everybody_else_on_the_host(tmp_path):
-    make = [ROOT / "deploy" / "make-secrets", tmp_path / "secrets"]
-
-    subprocess.run(make, check=True)
-    first = {each.name: each.read_text() for each in (tmp_path / "secrets").iterdir()}
-    subprocess.run(make, check=True)
-    second = {each.name: each.read_text() for each in (tmp_path / "secrets").iterdir()}
-
-    assert first == second
-    assert set(first) == {"db_password", "redis_password", "web_token", "client.env"}
-    assert stat.S_IMODE((tmp_path / "secrets").stat().st_mode) == 0o700
-    assert stat.S_IMODE((tmp_path / "secrets" / "client.env").stat().st_mode) == 0o600
-    assert len({first[name] for name in ("db_password", "redis_password", "web_token")}) == 3
-    assert all(len(first[name]) == 40 for name in ("db_password", "redis_password", "web_token"))
