@@ -42,7 +42,7 @@ check: install
 	$(HADOLINT) Dockerfile
 
 test: install
-	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not compose" --ignore tests/faults --ignore tests/e2e
+	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not compose" --ignore tests/faults --ignore tests/compose --ignore tests/e2e
 
 # The pages in Debian's chromium (apt-get install chromium), pictures in build/e2e.
 e2e: install

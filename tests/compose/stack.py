@@ -44,8 +44,9 @@ def compose_command() -> list[str]:
 
 
 def _is_fine(*command: str) -> bool:
-    asked = subprocess.run(command, capture_output=True, check=False, timeout=60)
-    return asked.returncode == 0
+    with suppress(subprocess.TimeoutExpired):
+        return subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 0
+    return False
 
 
 @dataclass

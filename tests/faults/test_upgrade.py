@@ -106,16 +106,16 @@ def test_clients_and_workers_of_the_release_before_go_on_and_may_be_restarted(st
     assert found["found"].endswith(f"at revision {NEXT}, a newer dq's")
 
 
-@pytest.mark.parametrize(
-    "typed", [["submit"], ["results"], ["status"], ["worker", "--device", "cpu"]], ids=" ".join
-)
-def test_a_release_ahead_of_its_database_refuses_with_what_to_type(stage, next_release, typed):
-    done = stage.dq(*typed, check=False, **next_release)
+def test_a_release_ahead_of_its_database_refuses_with_what_to_type(stage, next_release):
+    for typed in ("submit", "results", "status", "worker --device cpu"):
+        done = stage.dq(*typed.split(), check=False, **next_release)
+
+        assert done.returncode == 3, typed
+        assert f"is at revision {REVISION}, this dq wants {NEXT}" in done.stderr
+        assert "Type: dq db upgrade" in done.stderr
+        assert "Traceback" not in done.stderr
 
     found = find_database(stage, **next_release)
-    assert done.returncode == 3
-    assert f"is at revision {REVISION}, this dq wants {NEXT}. Type: dq db upgrade" in done.stderr
-    assert "Traceback" not in done.stderr
     assert (found["state"], found["fix"]) == ("fail", "dq db upgrade")
     assert stage.database.revision() == REVISION
 
