@@ -5,7 +5,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,10 +13,10 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from acceptance.conftest import DQ, Terminal
 from servers import short_folder, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
-DQ = Path(sys.executable).with_name("dq")
 #: Building an image may fetch torch.
 BUILD_SECONDS = 1800
 PATIENCE = 180.0
@@ -101,11 +100,9 @@ class ComposedStack:
 
     def dq(self, *words: str, **settings: str) -> "subprocess.CompletedProcess[str]":
         """Run dq on the host, outside of all containers, with the two variables."""
-        home = {"HOME": str(self.folder), "DQ_HOME": str(self.folder / "dq"), **self.settings}
-        own = {name: value for name, value in os.environ.items() if name[:3] not in ("DQ_", "PYT")}
         return subprocess.run(
             [DQ, *words],
-            env={**own, **home, **settings},
+            env=Terminal(self.folder, settings=self.settings).environment(**settings),
             capture_output=True,
             text=True,
             timeout=PATIENCE,
