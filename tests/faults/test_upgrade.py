@@ -13,6 +13,7 @@ from stage import LONG, SHORT, open_stage
 import models
 from models.spec import ExperimentSpec
 from models.tables import REVISION
+from service.queries import list_workers
 
 NEXT = f"{int(REVISION) + 1:04}"
 MIGRATION = f'''"""What a release may do to the tables of the one before: add to them."""
@@ -123,8 +124,10 @@ def test_a_release_ahead_of_its_database_refuses_with_what_to_type(stage, next_r
 def test_workers_of_both_releases_share_the_queue_once_the_tables_are_migrated(stage, next_release):
     stage.dq("db", "upgrade", **next_release)
     stage.add_worker(**next_release)
+    stage.wait_until(lambda: len(list_workers(stage.database)) == 2, "both workers are there")
 
-    jobs = stage.submit(*[LONG.model_copy(update={"seed": seed}) for seed in range(4)])
+    # Of different shapes, or one worker might take them all together.
+    jobs = stage.submit(*[LONG.model_copy(update={"batch_size": 20 + more}) for more in range(4)])
     ended = stage.wait_for_end(*jobs)
 
     workers = {attempt.worker for job_id in jobs for attempt in stage.attempts(job_id)}
