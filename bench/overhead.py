@@ -31,7 +31,7 @@ _WARM_UP = 20
 _DISPATCHES = 60
 _PATIENCE = 300.0
 #: The smallest job there is; with the bench's own worker it trains nothing.
-_SPEC = ExperimentSpec(dataset="digits", hidden=(1,), batch_size=100, epochs=1)
+_SPEC = ExperimentSpec(dataset="digits", hidden=(16,), batch_size=100, epochs=1)
 #: Of what bare Celery does.
 _RATE_TARGET = 0.5
 #: Seconds, for 95 % of the dispatches.

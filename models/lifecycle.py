@@ -4,31 +4,61 @@ queued -> running -> succeeded | failed | cancelled; running -> queued (given ba
 queued -> cancelled; failed | cancelled -> queued (retry).
 """
 
-from sqlalchemy import delete, update
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import bindparam, case, delete, func, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from models.clock import from_now, now
 from models.state import JobState, Outcome
 from models.tables import Attempt, Epoch, Job, LogLine
 
+#: Of rows that a statement changes, no copy in the session need be told.
+_UNSEEN = {"synchronize_session": False}
+#: Rows that a statement returns replace what the session had of them.
+_FRESH = {"synchronize_session": False, "populate_existing": True}
+
 
 def start(
-    session: Session, job: Job, worker: str, pid: int, lease_seconds: float, *, others: int = 0
-) -> None:
-    """Give a queued job to a worker: a new attempt, with its number and its lease.
+    session: Session, job_ids: Sequence[int], worker: str, pid: int, lease_seconds: float
+) -> Sequence[Job]:
+    """Give queued jobs, whose rows the transaction holds, to one process of a worker.
 
-    `others` is how many jobs the same process takes together with it.
+    Each gets a new attempt, with its number and its lease. Return the jobs in the order given.
     """
-    job.packed = others > 0
-    job.state, job.reason, job.worker = JobState.RUNNING, None, worker
-    job.attempt += 1
-    job.lease_until = from_now(lease_seconds)
-    job.started_at = job.started_at or now()
-    session.add(
-        Attempt(job_id=job.id, number=job.attempt, worker=worker, pid=pid, started_at=now())
+    others = len(job_ids) - 1
+    started = (
+        update(Job)
+        .where(Job.id.in_(job_ids))
+        .values(
+            state=JobState.RUNNING,
+            reason=None,
+            worker=worker,
+            packed=others > 0,
+            attempt=Job.attempt + 1,
+            lease_until=from_now(lease_seconds),
+            started_at=func.coalesce(Job.started_at, now()),
+        )
     )
+    jobs = {
+        job.id: job for job in session.scalars(started.returning(Job), execution_options=_FRESH)
+    }
+    attempts = [_first_row(jobs[job_id], pid) for job_id in job_ids]
+    session.execute(insert(Attempt).values(started_at=now()), attempts)
     company = f" with {others} other{'' if others == 1 else 's'} of its shape" if others else ""
-    log(session, job, f"claimed by {worker}{company}")
+    log_all(session, job_ids, f"claimed by {worker}{company}")
+    return [jobs[job_id] for job_id in job_ids]
+
+
+def _first_row(job: Job, pid: int) -> dict[str, Any]:
+    return {"job_id": job.id, "number": job.attempt, "worker": job.worker, "pid": pid}
+
+
+def renew(session: Session, job_ids: Collection[int], lease_seconds: float) -> None:
+    """Have the leases of running jobs, whose rows the transaction holds, end that much later."""
+    renewed = update(Job).where(Job.id.in_(job_ids)).values(lease_until=from_now(lease_seconds))
+    session.execute(renewed, execution_options=_UNSEEN)
 
 
 def enqueue(job: Job) -> None:
@@ -59,6 +89,20 @@ def close(
     log(session, job, f"{state}: {reason}" if reason else state)
 
 
+def succeed(session: Session, job_ids: Collection[int]) -> None:
+    """End running jobs, whose rows the transaction holds and whose results are there."""
+    newest = select(Job.attempt).where(Job.id == Attempt.job_id).scalar_subquery()
+    ended = update(Attempt).where(Attempt.job_id.in_(job_ids), Attempt.number == newest)
+    session.execute(
+        ended.values(outcome=Outcome.SUCCEEDED, ended_at=now()), execution_options=_UNSEEN
+    )
+    kept = case((Job.keep_checkpoint, Job.checkpoint), else_=None)
+    succeeded = update(Job).where(Job.id.in_(job_ids)).values(state=JobState.SUCCEEDED, reason=None)
+    succeeded = succeeded.values(lease_until=None, cancel_requested=False, finished_at=now())
+    session.execute(succeeded.values(checkpoint=kept), execution_options=_UNSEEN)
+    log_all(session, job_ids, JobState.SUCCEEDED)
+
+
 def lose(session: Session, job: Job, detail: str) -> None:
     """Take a running job from a worker that died or fell silent.
 
@@ -83,15 +127,30 @@ def suspect(session: Session, job: Job, detail: str) -> None:
     give_back(session, job, detail)
 
 
-def forget_progress(session: Session, job: Job, after_epoch: int = 0) -> None:
-    """Delete the epochs an attempt is about to measure again."""
-    session.execute(delete(Epoch).where(Epoch.job_id == job.id, Epoch.epoch > after_epoch))
-    job.epochs_done = after_epoch
+def forget_progress(session: Session, after_epochs: Mapping[int, int]) -> None:
+    """Delete the epochs of jobs that are about to be measured again: those after the given ones."""
+    measured_again = delete(Epoch).where(
+        Epoch.job_id == bindparam("job"), Epoch.epoch > bindparam("done")
+    )
+    session.connection().execute(
+        measured_again, [{"job": job_id, "done": done} for job_id, done in after_epochs.items()]
+    )
+    session.execute(
+        update(Job), [{"id": job_id, "epochs_done": done} for job_id, done in after_epochs.items()]
+    )
 
 
 def log(session: Session, job: Job, text: str) -> None:
     """Write one line into the job's log."""
     session.add(LogLine(job_id=job.id, attempt=job.attempt, at=now(), text=text))
+
+
+def log_all(session: Session, job_ids: Collection[int], text: str) -> None:
+    """Write the same line into the logs of several jobs."""
+    lines = select(Job.id, Job.attempt, now(), literal(text)).where(Job.id.in_(job_ids))
+    session.execute(
+        insert(LogLine).from_select(["job_id", "attempt", "at", "text"], lines.order_by(Job.id))
+    )
 
 
 def _blame(job: Job) -> None:
