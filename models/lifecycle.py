@@ -4,10 +4,10 @@ queued -> running -> succeeded | failed | cancelled; running -> queued (given ba
 queued -> cancelled; failed | cancelled -> queued (retry).
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, case, delete, func, insert, literal, select, update
+from sqlalchemy import Update, case, delete, func, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from models.clock import from_now, now
@@ -41,18 +41,22 @@ def start(
             started_at=func.coalesce(Job.started_at, now()),
         )
     )
-    jobs = {
-        job.id: job for job in session.scalars(started.returning(Job), execution_options=_FRESH)
-    }
-    attempts = [_first_row(jobs[job_id], pid) for job_id in job_ids]
-    session.execute(insert(Attempt).values(started_at=now()), attempts)
+    jobs = session.scalars(started.returning(Job), execution_options=_FRESH).all()
+    begun = select(Job.id, Job.attempt, Job.worker, literal(pid), now()).where(Job.id.in_(job_ids))
+    names = ["job_id", "number", "worker", "pid", "started_at"]
+    session.execute(insert(Attempt).from_select(names, begun))
     company = f" with {others} other{'' if others == 1 else 's'} of its shape" if others else ""
     log_all(session, job_ids, f"claimed by {worker}{company}")
-    return [jobs[job_id] for job_id in job_ids]
+    return sorted(jobs, key=lambda job: job_ids.index(job.id))
 
 
-def _first_row(job: Job, pid: int) -> dict[str, Any]:
-    return {"job_id": job.id, "number": job.attempt, "worker": job.worker, "pid": pid}
+def begin(
+    session: Session, job_ids: Collection[int], provenance: dict[str, Any], epochs_done: int
+) -> None:
+    """Record what the newest attempts of running jobs run on, and after how many epochs."""
+    forget_progress(session, job_ids, epochs_done)
+    begun = _newest_attempts(job_ids).values(provenance=provenance, resumed_epoch=epochs_done)
+    session.execute(begun, execution_options=_UNSEEN)
 
 
 def renew(session: Session, job_ids: Collection[int], lease_seconds: float) -> None:
@@ -91,15 +95,18 @@ def close(
 
 def succeed(session: Session, job_ids: Collection[int]) -> None:
     """End running jobs, whose rows the transaction holds and whose results are there."""
-    newest = select(Job.attempt).where(Job.id == Attempt.job_id).scalar_subquery()
-    ended = update(Attempt).where(Attempt.job_id.in_(job_ids), Attempt.number == newest)
-    session.execute(
-        ended.values(outcome=Outcome.SUCCEEDED, ended_at=now()), execution_options=_UNSEEN
+    ended = _newest_attempts(job_ids).values(outcome=Outcome.SUCCEEDED, ended_at=now())
+    session.execute(ended, execution_options=_UNSEEN)
+    succeeded = update(Job).values(
+        state=JobState.SUCCEEDED,
+        reason=None,
+        lease_until=None,
+        cancel_requested=False,
+        finished_at=now(),
+        epochs_done=Job.spec["epochs"].as_integer(),
+        checkpoint=case((Job.keep_checkpoint, Job.checkpoint), else_=None),
     )
-    kept = case((Job.keep_checkpoint, Job.checkpoint), else_=None)
-    succeeded = update(Job).where(Job.id.in_(job_ids)).values(state=JobState.SUCCEEDED, reason=None)
-    succeeded = succeeded.values(lease_until=None, cancel_requested=False, finished_at=now())
-    session.execute(succeeded.values(checkpoint=kept), execution_options=_UNSEEN)
+    session.execute(succeeded.where(Job.id.in_(job_ids)), execution_options=_UNSEEN)
     log_all(session, job_ids, JobState.SUCCEEDED)
 
 
@@ -127,17 +134,12 @@ def suspect(session: Session, job: Job, detail: str) -> None:
     give_back(session, job, detail)
 
 
-def forget_progress(session: Session, after_epochs: Mapping[int, int]) -> None:
-    """Delete the epochs of jobs that are about to be measured again: those after the given ones."""
-    measured_again = delete(Epoch).where(
-        Epoch.job_id == bindparam("job"), Epoch.epoch > bindparam("done")
-    )
-    session.connection().execute(
-        measured_again, [{"job": job_id, "done": done} for job_id, done in after_epochs.items()]
-    )
-    session.execute(
-        update(Job), [{"id": job_id, "epochs_done": done} for job_id, done in after_epochs.items()]
-    )
+def forget_progress(session: Session, job_ids: Collection[int], after_epoch: int = 0) -> None:
+    """Delete the epochs that attempts are about to measure again."""
+    measured = delete(Epoch).where(Epoch.job_id.in_(job_ids), Epoch.epoch > after_epoch)
+    session.execute(measured, execution_options=_UNSEEN)
+    back = update(Job).where(Job.id.in_(job_ids)).values(epochs_done=after_epoch)
+    session.execute(back, execution_options=_UNSEEN)
 
 
 def log(session: Session, job: Job, text: str) -> None:
@@ -151,6 +153,11 @@ def log_all(session: Session, job_ids: Collection[int], text: str) -> None:
     session.execute(
         insert(LogLine).from_select(["job_id", "attempt", "at", "text"], lines.order_by(Job.id))
     )
+
+
+def _newest_attempts(job_ids: Collection[int]) -> Update:
+    newest = select(Job.attempt).where(Job.id == Attempt.job_id).scalar_subquery()
+    return update(Attempt).where(Attempt.job_id.in_(job_ids), Attempt.number == newest)
 
 
 def _blame(job: Job) -> None:

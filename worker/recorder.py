@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import wraps
@@ -21,7 +21,7 @@ from models.metrics import EpochMetrics
 from models.provenance import Provenance
 from models.spec import TRAINER_VERSION, ExperimentSpec
 from models.state import JobState, WorkerState
-from models.tables import Attempt, Epoch, Job, Pause, Result, Worker
+from models.tables import Epoch, Job, Pause, Result, Worker
 
 logger = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
@@ -68,9 +68,8 @@ class Claim:
 
 @dataclass(frozen=True)
 class Origin:
-    """What an attempt runs on, and where in its training it begins."""
+    """Where in its training an attempt begins."""
 
-    provenance: Provenance
     epochs_done: int
     batches_done: int = 0
 
@@ -142,13 +141,19 @@ class Recorder:
             return tuple(map(_claim_of, jobs))
 
     @_until_answered
-    def begin(self, origins: Mapping[Claim, Origin]) -> set[Claim]:
+    def begin(self, provenance: Provenance, origins: Mapping[Claim, Origin]) -> set[Claim]:
         """Record what attempts run on and from where, and forget what they measure again.
 
         Return those that lost their lease.
         """
         with self._holding(origins) as (session, held):
-            _add_origins(session, {claim: origins[claim] for claim in held})
+            lifecycle.renew(session, _ids(held), self.lease_seconds)
+            for epochs_done in {origins[claim].epochs_done for claim in held}:
+                alike = [claim for claim in held if origins[claim].epochs_done == epochs_done]
+                lifecycle.begin(session, _ids(alike), asdict(provenance), epochs_done)
+            for claim in held:
+                if claim.checkpoint:
+                    lifecycle.log_all(session, [claim.job_id], str(origins[claim]))
         for claim in held:
             begun = origins[claim].epochs_done
             logger.info("%s: started at epoch %s", claim, begun, extra=claim.ids)
@@ -173,6 +178,7 @@ class Recorder:
     def beat_all(self, progress: Mapping[Claim, Progress]) -> set[Claim]:
         """Renew leases and record progress; return the attempts that lost theirs."""
         with self._holding(progress) as (session, held):
+            lifecycle.renew(session, _ids(held), self.lease_seconds)
             _add_progress(session, {claim: progress[claim] for claim in held})
         return progress.keys() - held
 
@@ -189,9 +195,11 @@ class Recorder:
         """
         with self._holding(progress) as (session, held):
             if held:
-                _add_progress(session, {claim: progress[claim] for claim in held})
-                _add_results(session, held)
-                lifecycle.succeed(session, [claim.job_id for claim in held])
+                made = {claim: progress[claim] for claim in held}
+                _add_epochs(session, made)
+                _add_checkpoints(session, made)
+                _add_results(session, _ids(held))
+                lifecycle.succeed(session, _ids(held))
         lost = progress.keys() - held
         lost -= self._succeeded_before(lost)
         for claim in progress.keys() - lost:
@@ -267,21 +275,19 @@ class Recorder:
 
     @contextmanager
     def _holding(self, claims: Collection[Claim]) -> Iterator[tuple[Session, Sequence[Claim]]]:
-        """Open a transaction that holds the rows of those that have their lease, and renews it."""
+        """Open a transaction that holds the rows of those that have their lease."""
         # In one order everywhere: transactions that lock several rows never wait in a circle.
         rows = select(Job.id, Job.attempt).where(*_running(claims)).order_by(Job.id)
         with self.database.writing() as session:
             owned = set(map(tuple, session.execute(rows.with_for_update())))
-            held = [claim for claim in claims if (claim.job_id, claim.attempt) in owned]
-            lifecycle.renew(session, [claim.job_id for claim in held], self.lease_seconds)
-            yield session, held
+            yield session, [claim for claim in claims if (claim.job_id, claim.attempt) in owned]
 
     def _succeeded_before(self, claims: Collection[Claim]) -> set[Claim]:
         """Return of which an earlier commit, whose answer never came, recorded the results."""
         if not claims:
             return set()
         found = select(Result.job_id, Result.attempt)
-        found = found.where(Result.job_id.in_([claim.job_id for claim in claims]))
+        found = found.where(Result.job_id.in_(_ids(claims)))
         with self.database.reading() as session:
             known = set(map(tuple, session.execute(found)))
         return {claim for claim in claims if (claim.job_id, claim.attempt) in known}
@@ -293,7 +299,11 @@ def _mine(claim: Claim) -> tuple[Any, ...]:
 
 
 def _running(claims: Collection[Claim]) -> tuple[Any, ...]:
-    return Job.id.in_([claim.job_id for claim in claims]), Job.state == JobState.RUNNING
+    return Job.id.in_(_ids(claims)), Job.state == JobState.RUNNING
+
+
+def _ids(claims: Iterable[Claim]) -> list[int]:
+    return [claim.job_id for claim in claims]
 
 
 def _find_peers(session: Session, job: Job, most: int, silent_seconds: float) -> Sequence[int]:
@@ -349,36 +359,28 @@ def _claim_of(job: Job) -> Claim:
     )
 
 
-def _add_origins(session: Session, origins: Mapping[Claim, Origin]) -> None:
-    if not origins:
-        return
-    begun = {claim.job_id: origin.epochs_done for claim, origin in origins.items()}
-    lifecycle.forget_progress(session, begun)
-    session.execute(update(Attempt), [_begun(*each) for each in origins.items()])
-    for claim, origin in origins.items():
-        if claim.checkpoint:
-            lifecycle.log_all(session, [claim.job_id], str(origin))
-
-
-def _begun(claim: Claim, origin: Origin) -> dict[str, Any]:
-    return {
-        "job_id": claim.job_id,
-        "number": claim.attempt,
-        "provenance": asdict(origin.provenance),
-        "resumed_epoch": origin.epochs_done,
-    }
-
-
 def _add_progress(session: Session, progress: Mapping[Claim, Progress]) -> None:
-    if epochs := [_row(claim, each) for claim, made in progress.items() for each in made.epochs]:
+    _add_epochs(session, progress)
+    _add_checkpoints(session, progress)
+    reached = [
+        {"id": claim.job_id, "epochs_done": made.epochs[-1].epoch}
+        for claim, made in progress.items()
+        if made.epochs
+    ]
+    if reached:
+        session.execute(update(Job), reached)
+
+
+def _add_epochs(session: Session, progress: Mapping[Claim, Progress]) -> None:
+    rows = [_row(claim, each) for claim, made in progress.items() for each in made.epochs]
+    if rows:
         # An attempt that repeats what it told before, since no answer came, tells the same.
-        session.execute(insert_missing(session, Epoch), epochs)
-    made = [(claim.job_id, each) for claim, each in progress.items()]
-    if done := [
-        {"id": id, "epochs_done": each.epochs[-1].epoch} for id, each in made if each.epochs
-    ]:
-        session.execute(update(Job), done)
-    if saved := [_saved(id, each) for id, each in made if each.checkpoint]:
+        session.execute(insert_missing(session, Epoch), rows)
+
+
+def _add_checkpoints(session: Session, progress: Mapping[Claim, Progress]) -> None:
+    saved = [_saved(claim.job_id, made) for claim, made in progress.items() if made.checkpoint]
+    if saved:
         session.execute(update(Job), saved)
 
 
@@ -397,17 +399,17 @@ def _saved(job_id: int, made: Progress) -> dict[str, Any]:
 _FINAL = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
 
 
-def _add_results(session: Session, claims: Sequence[Claim]) -> None:
+def _add_results(session: Session, job_ids: Collection[int]) -> None:
     """Copy the results from the rows of the epochs, so that the two can never disagree."""
     each = aliased(Epoch)
     seconds = select(func.sum(each.seconds)).where(each.job_id == Job.id).scalar_subquery()
     final = [getattr(Epoch, name) for name in _FINAL]
     is_last = and_(Epoch.job_id == Job.id, Epoch.epoch == Job.spec["epochs"].as_integer())
     measured = select(Job.id, Job.attempt, literal(TRAINER_VERSION), seconds, *final)
-    measured = measured.join(Epoch, is_last).where(Job.id.in_([each.job_id for each in claims]))
+    measured = measured.join(Epoch, is_last).where(Job.id.in_(job_ids))
     names = ["job_id", "attempt", "trainer_version", "seconds", *_FINAL]
     added = session.execute(insert(Result).from_select(names, measured).returning(Result.job_id))
-    if missing := {claim.job_id for claim in claims} - set(added.scalars()):
+    if missing := set(job_ids) - set(added.scalars()):
         raise ValueError(f"the last epochs of jobs {sorted(missing)} are not measured")
 
 

@@ -69,12 +69,12 @@ def _resume(claim: Claim, data: Data, process: WorkerProcess) -> _Member:
 def _begin(
     members: Mapping[Claim, _Member], data: Data, heartbeat: Heartbeat, process: WorkerProcess
 ) -> None:
-    here = provenance(process.device, data.content_hash)
     origins = {
-        claim: Origin(here, member.training.epoch, member.training.batch)
+        claim: Origin(member.training.epoch, member.training.batch)
         for claim, member in members.items()
     }
-    for claim in process.recorder.begin(origins):
+    here = provenance(process.device, data.content_hash)
+    for claim in process.recorder.begin(here, origins):
         _leave(members[claim], LeaseLost(), heartbeat, process.recorder)
 
 
