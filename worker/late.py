@@ -43,7 +43,7 @@ class LateMessages:
         packed = Job.id.between(job_id, job_id + _LOOKED_AT - 1), Job.packed
         passed = select(Job.id, Job.state).where(*packed, Job.state != JobState.QUEUED)
         with self._database.reading() as session:
-            states = {each: state for each, state in session.execute(passed)}
+            states = {row.id: row.state for row in session.execute(passed)}
         self._looked_at = time.monotonic()
         self._succeeded = {each for each, state in states.items() if state == JobState.SUCCEEDED}
         return set(states)

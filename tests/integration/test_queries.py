@@ -268,6 +268,32 @@ def test_progress_of_no_jobs_is_nothing(database: Database):
     assert (progress.epochs_done, progress.epochs, progress.running) == (0, 0, ())
 
 
+def test_jobs_of_one_worker_share_its_time_and_each_runs_on_until_its_last_epoch(
+    database: Database, recorder: Recorder, other_recorder: Recorder
+):
+    packed = rows.submit(database, SPEC, rows.spec(epochs=10), rows.spec(epochs=20))
+    alone, new = rows.submit(database, rows.spec(epochs=7), rows.spec(epochs=5))
+    start(other_recorder, alone, epochs=2)
+    for job_id in packed:
+        start(recorder, job_id, epochs=2)
+    start(recorder, new)
+    running = queries.measure_progress(database, ALL).running
+
+    left = queries.measure_left(running)
+
+    share = running[0].epoch_seconds
+    assert share is not None
+    assert left == pytest.approx(
+        {
+            packed[0]: 3 * share,
+            packed[1]: (1 + 8 + 8) * share,
+            packed[2]: (1 + 8 + 18) * share,
+            alone: 5 * share,
+            new: None,
+        }
+    )
+
+
 def test_ids_are_listed_in_their_order(database: Database):
     job_ids = rows.submit(database, SPEC, SPEC, SPEC)
 
