@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from models.errors import DatabaseUnreachable, SchemaOutdated
 from models.tables import REVISION, VERSION_TABLE, Compatibility, Table
@@ -59,8 +59,11 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """Open a transaction that commits at the end; raise DatabaseUnreachable if it cannot."""
-        sessions = sessionmaker(self.engine, expire_on_commit=False)
-        with self.reachable(), sessions.begin() as session:
+        with (
+            self.reachable(),
+            Session(self.engine, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             yield session
 
     @contextmanager

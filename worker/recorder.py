@@ -329,6 +329,8 @@ def _find_share(session: Session, queued: Select[int], most: int, silent_seconds
     """Return how many of the queued jobs are one worker's share: no worker hogs a short queue."""
     taking = Worker.state == WorkerState.ACTIVE, Worker.heartbeat_at > from_now(-silent_seconds)
     workers = session.scalar(select(func.count()).select_from(Worker).where(*taking)) or 1
+    if workers == 1:
+        return most
     some = queued.limit(most * workers).subquery()
     waiting = session.scalar(select(func.count()).select_from(some)) or 1
     return min(most, -(-waiting // workers))
