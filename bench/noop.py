@@ -1,6 +1,7 @@
 """A worker process of dq whose jobs train nothing: `python -m bench.noop NAME`.
 
-All but the training is dq's own: message, claim, heartbeat, metrics of one epoch, result.
+All but the network and its training is dq's own: message, claim, heartbeat, metrics of one epoch,
+result.
 """
 
 import sys
@@ -11,6 +12,7 @@ from celery import Celery, signals
 
 from models.metrics import EpochMetrics
 from models.settings import Settings
+from models.spec import ExperimentSpec
 from worker import app
 
 if TYPE_CHECKING:
@@ -23,11 +25,18 @@ def _train(runs: "Mapping[Any, Run]", *_: object) -> Iterator[tuple[Any, EpochMe
         yield key, EpochMetrics(1, 0.5, 0.5, 0.5, 0.5, 0.0)
 
 
+def _start(spec: ExperimentSpec, *_: object) -> "Run":
+    from worker.training.randomness import Randomness
+    from worker.training.run import Run
+
+    return Run(spec, [], [], Randomness.of(spec.seed))
+
+
 @signals.worker_process_init.connect  # the child alone: torch comes with it
 def _train_nothing(**_: Any) -> None:
-    from worker.training import engine
+    from worker.training import engine, run
 
-    engine.train = _train
+    engine.train, run.start = _train, _start
 
 
 def consume(name: str) -> int:

@@ -1,17 +1,28 @@
 """Transactions on the SQL database, the same on SQLite and PostgreSQL."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, select, text
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Insert,
+    create_engine,
+    event,
+    inspect,
+    make_url,
+    select,
+    text,
+)
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from models.errors import DatabaseUnreachable, SchemaOutdated
-from models.tables import REVISION, VERSION_TABLE, Compatibility
+from models.tables import REVISION, VERSION_TABLE, Compatibility, Table
 
 _POSTGRES_OPTIONS = " ".join(
     f"-c {name}={value}"
@@ -48,8 +59,11 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """Open a transaction that commits at the end; raise DatabaseUnreachable if it cannot."""
-        sessions = sessionmaker(self.engine, expire_on_commit=False)
-        with self.reachable(), sessions.begin() as session:
+        with (
+            self.reachable(),
+            Session(self.engine, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             yield session
 
     @contextmanager
@@ -101,6 +115,16 @@ class Database:
     def _describe(self, error: DBAPIError) -> str:
         cause = " ".join(str(error.orig).split()).rstrip(".?")
         return f"The database {self.name} does not answer: {cause}. Type: dq doctor"
+
+
+def insert_missing(session: Session, table: type[Table]) -> Insert:
+    """Return the insertion of rows of which some, by their primary key, may be there already."""
+    insert = _INSERTS[session.get_bind().dialect.name]
+    return insert(table).on_conflict_do_nothing()
+
+
+_Insert = Callable[[type[Table]], postgresql.Insert | sqlite.Insert]
+_INSERTS: Mapping[str, _Insert] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
 
 def _is_outage(error: DBAPIError) -> bool:

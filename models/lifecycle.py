@@ -4,31 +4,65 @@ queued -> running -> succeeded | failed | cancelled; running -> queued (given ba
 queued -> cancelled; failed | cancelled -> queued (retry).
 """
 
-from sqlalchemy import delete, update
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import Update, case, delete, func, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from models.clock import from_now, now
 from models.state import JobState, Outcome
 from models.tables import Attempt, Epoch, Job, LogLine
 
+#: Of rows that a statement changes, no copy in the session need be told.
+_UNSEEN = {"synchronize_session": False}
+#: Rows that a statement returns replace what the session had of them.
+_FRESH = {"synchronize_session": False, "populate_existing": True}
+
 
 def start(
-    session: Session, job: Job, worker: str, pid: int, lease_seconds: float, *, others: int = 0
-) -> None:
-    """Give a queued job to a worker: a new attempt, with its number and its lease.
+    session: Session, job_ids: Sequence[int], worker: str, pid: int, lease_seconds: float
+) -> Sequence[Job]:
+    """Give queued jobs, whose rows the transaction holds, to one process of a worker.
 
-    `others` is how many jobs the same process takes together with it.
+    Each gets a new attempt, with its number and its lease. Return the jobs in the order given.
     """
-    job.packed = others > 0
-    job.state, job.reason, job.worker = JobState.RUNNING, None, worker
-    job.attempt += 1
-    job.lease_until = from_now(lease_seconds)
-    job.started_at = job.started_at or now()
-    session.add(
-        Attempt(job_id=job.id, number=job.attempt, worker=worker, pid=pid, started_at=now())
+    others = len(job_ids) - 1
+    started = (
+        update(Job)
+        .where(Job.id.in_(job_ids))
+        .values(
+            state=JobState.RUNNING,
+            reason=None,
+            worker=worker,
+            packed=others > 0,
+            attempt=Job.attempt + 1,
+            lease_until=from_now(lease_seconds),
+            started_at=func.coalesce(Job.started_at, now()),
+        )
     )
+    jobs = session.scalars(started.returning(Job), execution_options=_FRESH).all()
+    begun = select(Job.id, Job.attempt, Job.worker, literal(pid), now()).where(Job.id.in_(job_ids))
+    names = ["job_id", "number", "worker", "pid", "started_at"]
+    session.execute(insert(Attempt).from_select(names, begun))
     company = f" with {others} other{'' if others == 1 else 's'} of its shape" if others else ""
-    log(session, job, f"claimed by {worker}{company}")
+    log_all(session, job_ids, f"claimed by {worker}{company}")
+    return sorted(jobs, key=lambda job: job_ids.index(job.id))
+
+
+def begin(
+    session: Session, job_ids: Collection[int], provenance: dict[str, Any], epochs_done: int
+) -> None:
+    """Record what the newest attempts of running jobs run on, and after how many epochs."""
+    forget_progress(session, job_ids, epochs_done)
+    begun = _newest_attempts(job_ids).values(provenance=provenance, resumed_epoch=epochs_done)
+    session.execute(begun, execution_options=_UNSEEN)
+
+
+def renew(session: Session, job_ids: Collection[int], lease_seconds: float) -> None:
+    """Have the leases of running jobs, whose rows the transaction holds, end that much later."""
+    renewed = update(Job).where(Job.id.in_(job_ids)).values(lease_until=from_now(lease_seconds))
+    session.execute(renewed, execution_options=_UNSEEN)
 
 
 def enqueue(job: Job) -> None:
@@ -59,6 +93,23 @@ def close(
     log(session, job, f"{state}: {reason}" if reason else state)
 
 
+def succeed(session: Session, job_ids: Collection[int]) -> None:
+    """End running jobs, whose rows the transaction holds and whose results are there."""
+    ended = _newest_attempts(job_ids).values(outcome=Outcome.SUCCEEDED, ended_at=now())
+    session.execute(ended, execution_options=_UNSEEN)
+    succeeded = update(Job).values(
+        state=JobState.SUCCEEDED,
+        reason=None,
+        lease_until=None,
+        cancel_requested=False,
+        finished_at=now(),
+        epochs_done=Job.spec["epochs"].as_integer(),
+        checkpoint=case((Job.keep_checkpoint, Job.checkpoint), else_=None),
+    )
+    session.execute(succeeded.where(Job.id.in_(job_ids)), execution_options=_UNSEEN)
+    log_all(session, job_ids, JobState.SUCCEEDED)
+
+
 def lose(session: Session, job: Job, detail: str) -> None:
     """Take a running job from a worker that died or fell silent.
 
@@ -83,15 +134,30 @@ def suspect(session: Session, job: Job, detail: str) -> None:
     give_back(session, job, detail)
 
 
-def forget_progress(session: Session, job: Job, after_epoch: int = 0) -> None:
-    """Delete the epochs an attempt is about to measure again."""
-    session.execute(delete(Epoch).where(Epoch.job_id == job.id, Epoch.epoch > after_epoch))
-    job.epochs_done = after_epoch
+def forget_progress(session: Session, job_ids: Collection[int], after_epoch: int = 0) -> None:
+    """Delete the epochs that attempts are about to measure again."""
+    measured = delete(Epoch).where(Epoch.job_id.in_(job_ids), Epoch.epoch > after_epoch)
+    session.execute(measured, execution_options=_UNSEEN)
+    back = update(Job).where(Job.id.in_(job_ids)).values(epochs_done=after_epoch)
+    session.execute(back, execution_options=_UNSEEN)
 
 
 def log(session: Session, job: Job, text: str) -> None:
     """Write one line into the job's log."""
     session.add(LogLine(job_id=job.id, attempt=job.attempt, at=now(), text=text))
+
+
+def log_all(session: Session, job_ids: Collection[int], text: str) -> None:
+    """Write the same line into the logs of several jobs."""
+    lines = select(Job.id, Job.attempt, now(), literal(text)).where(Job.id.in_(job_ids))
+    session.execute(
+        insert(LogLine).from_select(["job_id", "attempt", "at", "text"], lines.order_by(Job.id))
+    )
+
+
+def _newest_attempts(job_ids: Collection[int]) -> Update:
+    newest = select(Job.attempt).where(Job.id == Attempt.job_id).scalar_subquery()
+    return update(Attempt).where(Attempt.job_id.in_(job_ids), Attempt.number == newest)
 
 
 def _blame(job: Job) -> None:

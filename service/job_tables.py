@@ -13,7 +13,7 @@ from service.estimate import spell_seconds
 from service.jobs import Change, Submitted
 from service.known import Key, KnownJob, key
 from service.moment import FINAL, Moment
-from service.queries import JobDetail, JobRow, LogRow, Progress, WorkerRow
+from service.queries import JobDetail, JobRow, LogRow, Progress, WorkerRow, measure_left
 from service.report import ESSENTIAL, Column, Table, count
 from service.watching import Look
 
@@ -171,6 +171,7 @@ def watch_table(look: Look, most_rows: int, *, ascii: bool = False) -> Table:
     `ascii` draws the bars with ASCII.
     """
     running = look.progress.running[:most_rows]
+    left = measure_left(look.progress.running)
     columns = (
         *(each for each in _drop_empty(_job_columns(), running) if each.name in _WATCHED),
         _find_column("valid_accuracy"),
@@ -183,7 +184,7 @@ def watch_table(look: Look, most_rows: int, *, ascii: bool = False) -> Table:
     notes += [look.obstacle] if look.obstacle else []
     return Table(
         columns=columns if running else (),
-        rows=[_flatten_running(row) for row in running],
+        rows=[{**_flatten_running(row), "seconds_left": left[row.job_id]} for row in running],
         title=(describe_progress(look.progress), *([describe_rest(look)] if look.is_open else [])),
         footnotes=tuple(notes),
         remedy="use a wider terminal",
@@ -193,6 +194,7 @@ def watch_table(look: Look, most_rows: int, *, ascii: bool = False) -> Table:
 def watch_document(look: Look) -> dict[str, Any]:
     """Return a look as an object for JSON; times are in seconds."""
     progress = look.progress
+    left = measure_left(progress.running)
     fields = ("job_id", "sweep_id", "name", "epochs_done", "worker", "epoch_seconds")
     return {
         "at": look.at,
@@ -208,7 +210,7 @@ def watch_document(look: Look) -> dict[str, Any]:
                 **{name: getattr(row, name) for name in fields},
                 "spec": row.spec.model_dump(mode="json"),
                 **{name: row.metrics.get(name) for name in _METRICS},
-                "seconds_left": row.seconds_left,
+                "seconds_left": left[row.job_id],
             }
             for row in progress.running
         ],
@@ -242,7 +244,7 @@ def _bar(share: float, ascii: bool) -> str:
 
 def _flatten_running(row: JobRow) -> dict[str, Any]:
     share = row.epochs_done / row.spec.epochs
-    return {**_flatten(row), "bar": share, "seconds_left": row.seconds_left}
+    return {**_flatten(row), "bar": share}
 
 
 def log_table(lines: Sequence[LogRow]) -> Table:

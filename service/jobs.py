@@ -310,7 +310,7 @@ def _retry(session: Session, job: Job, from_scratch: bool) -> str:
         return f"is {job.state}"
     if from_scratch:
         job.checkpoint, job.checkpoint_epoch, job.progress_mark = None, 0, 0
-        lifecycle.forget_progress(session, job)
+        lifecycle.forget_progress(session, [job.id])
     job.reason, job.finished_at, job.crashes, job.held = None, None, 0, False
     job.suspect = False
     lifecycle.enqueue(job)

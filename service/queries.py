@@ -1,6 +1,6 @@
 """What a person reads: frozen rows out of SQL."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -42,14 +42,13 @@ class JobRow:
     finished_at: datetime | None
     held: bool
     metrics: Mapping[str, float]
-    #: How long the epoch of these metrics took.
+    #: How long the epoch of these metrics took; of a job in a pack, its share of the pack's time.
     epoch_seconds: float | None = None
 
     @property
-    def seconds_left(self) -> float | None:
-        """How long it still runs, if each epoch takes as long; None before the first."""
-        left = self.spec.epochs - self.epochs_done
-        return None if self.epoch_seconds is None else left * self.epoch_seconds
+    def epochs_left(self) -> int:
+        """How many epochs it still has to do."""
+        return self.spec.epochs - self.epochs_done
 
 
 @dataclass(frozen=True)
@@ -290,6 +289,23 @@ def measure_progress(
             epochs=int(epochs_in_all),
             running=tuple(read_rows(session, running.limit(most_running))),
         )
+
+
+def measure_left(running: Sequence[JobRow]) -> dict[int, float | None]:
+    """Return by job for how many seconds it still runs; None before its first epoch.
+
+    Jobs of one worker are a pack: epoch by epoch they train together, each for its share of time.
+    """
+    packs: dict[str | None, list[JobRow]] = {}
+    for job in running:
+        packs.setdefault(job.worker, []).append(job)
+    return {job.job_id: _measure_left(job, packs[job.worker]) for job in running}
+
+
+def _measure_left(job: JobRow, pack: Iterable[JobRow]) -> float | None:
+    if job.epoch_seconds is None:
+        return None
+    return sum(min(each.epochs_left, job.epochs_left) * (each.epoch_seconds or 0) for each in pack)
 
 
 def list_ids(database: Database, which: ColumnElement[bool]) -> list[int]:

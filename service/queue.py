@@ -16,6 +16,7 @@ from service.queries import (
     count_states,
     is_paused,
     list_workers,
+    measure_left,
     select_jobs,
     to_row,
 )
@@ -51,10 +52,11 @@ def read_queue(database: Database, limit: int = 20) -> Queue:
     with database.reading() as session:
         running = [to_row(*row) for row in session.execute(_select_running(limit))]
         queued = [to_row(*row) for row in session.execute(_select_queued(limit))]
+    left = measure_left(running)
     return Queue(
         states=states,
         is_paused=is_paused(database),
-        running=tuple(RunningJob(job, job.seconds_left) for job in running),
+        running=tuple(RunningJob(job, left[job.job_id]) for job in running),
         queued=tuple(queued),
         left=_estimate(database, states[JobState.QUEUED]),
         workers=tuple(list_workers(database)),

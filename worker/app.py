@@ -22,6 +22,7 @@ from models.state import JobState
 from models.tables import Attempt, Job
 from worker import transport
 from worker.doorbell import Doorbell
+from worker.late import LateMessages
 
 _SOCKET_SECONDS = 10.0
 #: Ends a Celery process after its current job; SIGTERM has it give the job back.
@@ -84,6 +85,7 @@ def consume(settings: Settings, name: str) -> int:
     worker = make_app(settings).Worker(
         hostname=name, quiet=True, without_mingle=True, without_gossip=True, loglevel="WARNING"
     )
+    worker.consumer.late = LateMessages(database)
     worker.start()
     return int(worker.exitcode or 0)
 

@@ -8,7 +8,8 @@ from typing import Any
 from celery.worker.consumer import Consumer
 from kombu.message import Message
 
-from models.message import TASK, read
+from models.message import TASK, Bell, read
+from worker.late import LateMessages
 
 logger = logging.getLogger(__name__)
 
@@ -16,14 +17,21 @@ logger = logging.getLogger(__name__)
 class SafeConsumer(Consumer):  # type: ignore[misc] # Celery publishes no types
     """Celery's `worker_consumer`."""
 
+    #: Given before it starts.
+    late: LateMessages
+
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], None]:
         """Wrap Celery's own handler, which lets some messages end the worker."""
         handle = super().create_task_handler(*args, **kwargs)
 
         def handle_safely(message: Message) -> None:
             try:
-                _strip(message)
-                handle(message)
+                bell = _strip(message)
+                if self.late.is_late(bell.job_id):
+                    logger.debug("dropped a late message for job %s", bell.job_id)
+                    message.ack_log_error(logger, self.connection_errors)
+                else:
+                    handle(message)
             except Exception as error:  # noqa: BLE001 - whatever it is, the worker must live
                 _drop(message, repr(error))
 
@@ -34,7 +42,7 @@ class SafeConsumer(Consumer):  # type: ignore[misc] # Celery publishes no types
         _drop(message, repr(exc))
 
 
-def _strip(message: Message) -> None:
+def _strip(message: Message) -> Bell:
     """Leave of a message the job it rings for, and nothing else that Celery would act on.
 
     A time limit would kill our child, a callback send another message, a date occupy the worker.
@@ -45,11 +53,12 @@ def _strip(message: Message) -> None:
     if message.content_type != "application/json":
         raise ValueError(f"its content is {message.content_type}, not JSON")
     _args, kwargs, _embedded = json.loads(message.body)
-    if read(kwargs) is None:
+    if (bell := read(kwargs)) is None:
         raise ValueError(f"its arguments are those of no job: {kwargs!r:.100}")
     message.headers = {"task": TASK, "id": str(headers.get("id")), "lang": "py"}
     message.body = json.dumps([[], kwargs, {}])
     message.content_encoding = "utf-8"
+    return bell
 
 
 def _drop(message: Message, why: str) -> None:

@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
@@ -103,16 +103,21 @@ class Heartbeat:
             return {pulse.recorded, pulse.told, pulse.checkpoint[0]}
 
     @contextmanager
-    def leaving(self, claim: Claim) -> Iterator[Progress]:
-        """Let go of an attempt; give what is not written of it, while its end is recorded.
+    def leaving(self, claims: Collection[Claim]) -> Iterator[Mapping[Claim, Progress]]:
+        """Let go of attempts; give what is not written of them, while their end is recorded.
 
-        That may take as long as the database is away, which is no fault of the others.
+        That may take as long as the database is away, which is no fault of the others. They are
+        present again if it fails.
         """
         self._is_ending = True
+        with self._writing, self._lock:
+            left = {claim: self._pulses.pop(claim) for claim in claims}
         try:
-            with self._writing, self._lock:
-                unwritten = self._pulses.pop(claim).read()
-            yield unwritten
+            yield {claim: pulse.read() for claim, pulse in left.items()}
+        except Exception:
+            with self._lock:
+                self._pulses |= left
+            raise
         finally:
             self._checked_at = time.monotonic()
             self._is_ending = False
@@ -123,10 +128,14 @@ class Heartbeat:
                 with self._writing:
                     self._beat()
             except DatabaseUnreachable as error:
-                for claim in self.present:
-                    told = "%s: training goes on; %s"
-                    logger.warning(told, claim, error, extra=claim.ids)
+                self._tell_outage(error)
             self._watch()
+
+    def _tell_outage(self, error: DatabaseUnreachable) -> None:
+        if present := self.present:
+            company = " and those with it" if len(present) > 1 else ""
+            told = "%s%s: training goes on; %s"
+            logger.warning(told, present[0], company, error, extra=present[0].ids)
 
     def _beat(self) -> None:
         with self._lock:

@@ -28,6 +28,7 @@ def provenance(device: torch.device, dataset_hash: str) -> Provenance:
     )
 
 
+@cache
 def versions() -> dict[str, Any]:
     """Return the versions that may change a figure."""
     return {

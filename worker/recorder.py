@@ -3,25 +3,25 @@
 import logging
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import wraps
 from traceback import format_exc
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Select, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, and_, func, insert, literal, select, update
+from sqlalchemy.orm import Session, aliased
 
 from models import lifecycle
 from models.clock import from_now
-from models.database import Database
+from models.database import Database, insert_missing
 from models.errors import DatabaseUnreachable, DqError
 from models.metrics import EpochMetrics
 from models.provenance import Provenance
 from models.spec import TRAINER_VERSION, ExperimentSpec
 from models.state import JobState, WorkerState
-from models.tables import Attempt, Epoch, Job, Pause, Result, Worker
+from models.tables import Epoch, Job, Pause, Result, Worker
 
 logger = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
@@ -67,6 +67,20 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where in its training an attempt begins."""
+
+    epochs_done: int
+    batches_done: int = 0
+
+    def __str__(self) -> str:
+        if not self.epochs_done and not self.batches_done:
+            return "resumed from scratch: no usable checkpoint"
+        batch = f", batch {self.batches_done}" if self.batches_done else ""
+        return f"resumed from epoch {self.epochs_done}{batch}"
+
+
+@dataclass(frozen=True)
 class Progress:
     """What an attempt has to tell since it last could: epochs, and its newest checkpoint."""
 
@@ -93,17 +107,14 @@ def _until_answered(write: _Write) -> _Write:
 class Recorder:
     """Claims jobs for one worker and records what becomes of them.
 
-    Each write raises LeaseLost if the attempt may not write any more.
+    A write of one attempt raises LeaseLost if it may not write any more; one of several returns
+    those that may not, and the others' part is written.
     """
 
     def __init__(self, database: Database, worker: str, lease_seconds: float) -> None:
         self.database = database
         self.worker = worker
         self.lease_seconds = lease_seconds
-
-    def claim(self, job_id: int, spec: dict[str, Any]) -> Claim | None:
-        """Take a queued job alone; None if this message may not start it."""
-        return next(iter(self.claim_pack(job_id, spec, lambda _: 1)), None)
 
     @_until_answered
     def claim_pack(
@@ -124,25 +135,29 @@ class Recorder:
                 logger.log(level, told, job_id, why, extra={"job_id": job_id})
                 return ()
             limit = most(ExperimentSpec.model_validate(job.spec))
-            jobs = [job, *_find_peers(session, job, limit, self.lease_seconds)]
-            for each in jobs:
-                pid, others = os.getpid(), len(jobs) - 1
-                lifecycle.start(session, each, self.worker, pid, self.lease_seconds, others=others)
-            session.flush()
+            job_ids = [job_id, *_find_peers(session, job, limit, self.lease_seconds)]
+            lease = self.lease_seconds
+            jobs = lifecycle.start(session, job_ids, self.worker, os.getpid(), lease)
             return tuple(map(_claim_of, jobs))
 
     @_until_answered
-    def begin(
-        self, claim: Claim, provenance: Provenance, epochs_done: int, batches_done: int = 0
-    ) -> None:
-        """Record what this attempt runs on and from where, and forget what it measures again."""
-        with self._fenced(claim) as (session, job):
-            lifecycle.forget_progress(session, job, after_epoch=epochs_done)
-            attempt = session.get_one(Attempt, (job.id, job.attempt))
-            attempt.provenance, attempt.resumed_epoch = asdict(provenance), epochs_done
-            if job.checkpoint:
-                lifecycle.log(session, job, _tell_origin(epochs_done, batches_done))
-        logger.info("%s: started at epoch %s", claim, epochs_done, extra=claim.ids)
+    def begin(self, provenance: Provenance, origins: Mapping[Claim, Origin]) -> set[Claim]:
+        """Record what attempts run on and from where, and forget what they measure again.
+
+        Return those that lost their lease.
+        """
+        with self._holding(origins) as (session, held):
+            lifecycle.renew(session, _ids(held), self.lease_seconds)
+            for epochs_done in {origins[claim].epochs_done for claim in held}:
+                alike = [claim for claim in held if origins[claim].epochs_done == epochs_done]
+                lifecycle.begin(session, _ids(alike), asdict(provenance), epochs_done)
+            for claim in held:
+                if claim.checkpoint:
+                    lifecycle.log_all(session, [claim.job_id], str(origins[claim]))
+        for claim in held:
+            begun = origins[claim].epochs_done
+            logger.info("%s: started at epoch %s", claim, begun, extra=claim.ids)
+        return origins.keys() - held
 
     def judge(self, claims: Collection[Claim]) -> dict[Claim, Exception]:
         """Return which attempts are to stop, by LeaseLost or Cancelled; write nothing."""
@@ -162,18 +177,10 @@ class Recorder:
 
     def beat_all(self, progress: Mapping[Claim, Progress]) -> set[Claim]:
         """Renew leases and record progress; return the attempts that lost theirs."""
-        lost = set()
-        with self.database.writing() as session:
-            # In one order everywhere: transactions that lock several rows never wait in a circle.
-            rows = select(Job).where(*_running(progress)).order_by(Job.id).with_for_update()
-            jobs = {(job.id, job.attempt): job for job in session.scalars(rows)}
-            for claim, made in progress.items():
-                if job := jobs.get((claim.job_id, claim.attempt)):
-                    job.lease_until = from_now(self.lease_seconds)
-                    _add_progress(session, job, made)
-                else:
-                    lost.add(claim)
-        return lost
+        with self._holding(progress) as (session, held):
+            lifecycle.renew(session, _ids(held), self.lease_seconds)
+            _add_progress(session, {claim: progress[claim] for claim in held})
+        return progress.keys() - held
 
     @_until_answered
     def insist(self, claim: Claim, progress: Progress) -> None:
@@ -181,19 +188,23 @@ class Recorder:
         self.beat(claim, progress)
 
     @_until_answered
-    def succeed(self, claim: Claim, progress: Progress) -> None:
-        """Record the result, which is the last epoch's metrics, together with the state change."""
-        try:
-            with self._fenced(claim) as (session, job):
-                _add_progress(session, job, progress)
-                session.flush()
-                _add_result(session, job)
-                job.checkpoint = job.checkpoint if claim.keep_checkpoint else None
-                lifecycle.close(session, job, JobState.SUCCEEDED, None)
-        except LeaseLost:
-            if not self._has_succeeded(claim):
-                raise
-        logger.info("%s: succeeded", claim, extra=claim.ids)
+    def succeed(self, progress: Mapping[Claim, Progress]) -> set[Claim]:
+        """Record results, which are the last epochs' metrics, together with the state changes.
+
+        Return the attempts that lost their lease.
+        """
+        with self._holding(progress) as (session, held):
+            if held:
+                made = {claim: progress[claim] for claim in held}
+                _add_epochs(session, made)
+                _add_checkpoints(session, made)
+                _add_results(session, _ids(held))
+                lifecycle.succeed(session, _ids(held))
+        lost = progress.keys() - held
+        lost -= self._succeeded_before(lost)
+        for claim in progress.keys() - lost:
+            logger.info("%s: succeeded", claim, extra=claim.ids)
+        return lost
 
     @_until_answered
     def fail(self, claim: Claim, reason: str, detail: str = "") -> None:
@@ -262,11 +273,24 @@ class Recorder:
             job.lease_until = from_now(self.lease_seconds)
             yield session, job
 
-    def _has_succeeded(self, claim: Claim) -> bool:
-        """Whether an earlier commit, whose answer never came, recorded this attempt's result."""
+    @contextmanager
+    def _holding(self, claims: Collection[Claim]) -> Iterator[tuple[Session, Sequence[Claim]]]:
+        """Open a transaction that holds the rows of those that have their lease."""
+        # In one order everywhere: transactions that lock several rows never wait in a circle.
+        rows = select(Job.id, Job.attempt).where(*_running(claims)).order_by(Job.id)
+        with self.database.writing() as session:
+            owned = set(map(tuple, session.execute(rows.with_for_update())))
+            yield session, [claim for claim in claims if (claim.job_id, claim.attempt) in owned]
+
+    def _succeeded_before(self, claims: Collection[Claim]) -> set[Claim]:
+        """Return of which an earlier commit, whose answer never came, recorded the results."""
+        if not claims:
+            return set()
+        found = select(Result.job_id, Result.attempt)
+        found = found.where(Result.job_id.in_(_ids(claims)))
         with self.database.reading() as session:
-            result = session.get(Result, claim.job_id)
-            return result is not None and result.attempt == claim.attempt
+            known = set(map(tuple, session.execute(found)))
+        return {claim for claim in claims if (claim.job_id, claim.attempt) in known}
 
 
 def _mine(claim: Claim) -> tuple[Any, ...]:
@@ -275,11 +299,15 @@ def _mine(claim: Claim) -> tuple[Any, ...]:
 
 
 def _running(claims: Collection[Claim]) -> tuple[Any, ...]:
-    return Job.id.in_([claim.job_id for claim in claims]), Job.state == JobState.RUNNING
+    return Job.id.in_(_ids(claims)), Job.state == JobState.RUNNING
 
 
-def _find_peers(session: Session, job: Job, most: int, silent_seconds: float) -> Sequence[Job]:
-    """Return, locked, the queued jobs to be trained together with one that is.
+def _ids(claims: Iterable[Claim]) -> list[int]:
+    return [claim.job_id for claim in claims]
+
+
+def _find_peers(session: Session, job: Job, most: int, silent_seconds: float) -> Sequence[int]:
+    """Return, locked, the ids of the queued jobs to be trained together with one that is.
 
     Jobs that were lost in company run alone. No claim waits for another's rows.
     """
@@ -293,7 +321,7 @@ def _find_peers(session: Session, job: Job, most: int, silent_seconds: float) ->
         Job.suspect.is_(False),
     )
     share = _find_share(session, select(Job.id).where(*alike), most, silent_seconds)
-    peers = select(Job).where(*alike, Job.id != job.id).order_by(Job.id).limit(share - 1)
+    peers = select(Job.id).where(*alike, Job.id != job.id).order_by(Job.id).limit(share - 1)
     return session.scalars(peers.with_for_update(skip_locked=True)).all()
 
 
@@ -301,6 +329,8 @@ def _find_share(session: Session, queued: Select[int], most: int, silent_seconds
     """Return how many of the queued jobs are one worker's share: no worker hogs a short queue."""
     taking = Worker.state == WorkerState.ACTIVE, Worker.heartbeat_at > from_now(-silent_seconds)
     workers = session.scalar(select(func.count()).select_from(Worker).where(*taking)) or 1
+    if workers == 1:
+        return most
     some = queued.limit(most * workers).subquery()
     waiting = session.scalar(select(func.count()).select_from(some)) or 1
     return min(most, -(-waiting // workers))
@@ -331,37 +361,58 @@ def _claim_of(job: Job) -> Claim:
     )
 
 
-def _add_progress(session: Session, job: Job, progress: Progress) -> None:
-    for metrics in progress.epochs:
-        session.merge(Epoch(job_id=job.id, attempt=job.attempt, **asdict(metrics)))
-        job.epochs_done = metrics.epoch
-    if progress.checkpoint:
-        job.checkpoint, job.checkpoint_epoch = progress.checkpoint, progress.checkpoint_epoch
+def _add_progress(session: Session, progress: Mapping[Claim, Progress]) -> None:
+    _add_epochs(session, progress)
+    _add_checkpoints(session, progress)
+    reached = [
+        {"id": claim.job_id, "epochs_done": made.epochs[-1].epoch}
+        for claim, made in progress.items()
+        if made.epochs
+    ]
+    if reached:
+        session.execute(update(Job), reached)
+
+
+def _add_epochs(session: Session, progress: Mapping[Claim, Progress]) -> None:
+    rows = [_row(claim, each) for claim, made in progress.items() for each in made.epochs]
+    if rows:
+        # An attempt that repeats what it told before, since no answer came, tells the same.
+        session.execute(insert_missing(session, Epoch), rows)
+
+
+def _add_checkpoints(session: Session, progress: Mapping[Claim, Progress]) -> None:
+    saved = [_saved(claim.job_id, made) for claim, made in progress.items() if made.checkpoint]
+    if saved:
+        session.execute(update(Job), saved)
+
+
+def _row(claim: Claim, metrics: EpochMetrics) -> dict[str, Any]:
+    return {"job_id": claim.job_id, "attempt": claim.attempt, **asdict(metrics)}
+
+
+def _saved(job_id: int, made: Progress) -> dict[str, Any]:
+    return {
+        "id": job_id,
+        "checkpoint": made.checkpoint,
+        "checkpoint_epoch": made.checkpoint_epoch,
+    }
 
 
 _FINAL = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
 
 
-def _add_result(session: Session, job: Job) -> None:
-    """Copy the result from the rows of the epochs, so that the two can never disagree."""
-    last = session.get_one(Epoch, (job.id, job.spec["epochs"]))
-    seconds = session.scalars(select(func.sum(Epoch.seconds)).where(Epoch.job_id == job.id)).one()
-    final = {name: getattr(last, name) for name in _FINAL}
-    session.add(
-        Result(
-            job_id=job.id,
-            attempt=job.attempt,
-            trainer_version=TRAINER_VERSION,
-            seconds=seconds,
-            **final,
-        )
-    )
-
-
-def _tell_origin(epochs_done: int, batches_done: int) -> str:
-    if not epochs_done and not batches_done:
-        return "resumed from scratch: no usable checkpoint"
-    return f"resumed from epoch {epochs_done}" + (f", batch {batches_done}" if batches_done else "")
+def _add_results(session: Session, job_ids: Collection[int]) -> None:
+    """Copy the results from the rows of the epochs, so that the two can never disagree."""
+    each = aliased(Epoch)
+    seconds = select(func.sum(each.seconds)).where(each.job_id == Job.id).scalar_subquery()
+    final = [getattr(Epoch, name) for name in _FINAL]
+    is_last = and_(Epoch.job_id == Job.id, Epoch.epoch == Job.spec["epochs"].as_integer())
+    measured = select(Job.id, Job.attempt, literal(TRAINER_VERSION), seconds, *final)
+    measured = measured.join(Epoch, is_last).where(Job.id.in_(job_ids))
+    names = ["job_id", "attempt", "trainer_version", "seconds", *_FINAL]
+    added = session.execute(insert(Result).from_select(names, measured).returning(Result.job_id))
+    if missing := set(job_ids) - set(added.scalars()):
+        raise ValueError(f"the last epochs of jobs {sorted(missing)} are not measured")
 
 
 def _storable(text: str) -> str:

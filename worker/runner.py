@@ -1,6 +1,6 @@
 """Runs a job, and others of its shape with it: claim, train, record; the steps in order."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from worker.checkpoints import Checkpoints
 from worker.heartbeat import Heartbeat
 from worker.process import WorkerProcess
 from worker.provenance import provenance
-from worker.recorder import Claim, FailedTogether, LeaseLost, Recorder, Released
+from worker.recorder import Claim, FailedTogether, LeaseLost, Origin, Recorder, Released
 from worker.training import engine
 from worker.training.data import Data
 from worker.training.run import Run
@@ -38,17 +38,27 @@ def run(bell: Bell, process: WorkerProcess) -> None:
 
 
 def _run(heartbeat: Heartbeat, process: WorkerProcess) -> None:
-    claims = heartbeat.present
+    claims, recorder = heartbeat.present, process.recorder
     data = process.load(claims[0].spec.dataset)
     members = {claim: _resume(claim, data, process) for claim in claims}
-    for member in members.values():
-        _begin(member, data, heartbeat, process)
+    _begin(members, data, heartbeat, process)
+    # A job is done at once if the worker before was killed between its last checkpoint and the
+    # result.
+    done = [members[claim] for claim in heartbeat.present if members[claim].training.is_done]
+
+    def before_batch() -> Mapping[Claim, Exception]:
+        if done:
+            _succeed(done, heartbeat, recorder)
+        return heartbeat.check()
+
     runs = {claim: members[claim].training for claim in heartbeat.present}
-    for claim, outcome in engine.train(runs, data, heartbeat.check):
-        if isinstance(outcome, EpochMetrics):
-            _go_on(members[claim], outcome, heartbeat, process.recorder)
-        else:
-            _leave(members[claim], outcome, heartbeat, process.recorder)
+    for claim, outcome in engine.train(runs, data, before_batch):
+        if isinstance(outcome, Exception):
+            _leave(members[claim], outcome, heartbeat, recorder)
+        elif _go_on(members[claim], outcome, heartbeat):
+            done.append(members[claim])
+    if done:
+        _succeed(done, heartbeat, recorder)
 
 
 def _resume(claim: Claim, data: Data, process: WorkerProcess) -> _Member:
@@ -56,26 +66,24 @@ def _resume(claim: Claim, data: Data, process: WorkerProcess) -> _Member:
     return _Member(claim, checkpoints, checkpoints.resume(data, process.device))
 
 
-def _begin(member: _Member, data: Data, heartbeat: Heartbeat, process: WorkerProcess) -> None:
-    training, recorder = member.training, process.recorder
-    origin = provenance(process.device, data.content_hash)
-    try:
-        recorder.begin(member.claim, origin, training.epoch, training.batch)
-    except LeaseLost as lost:
-        _leave(member, lost, heartbeat, recorder)
-        return
-    if training.is_done:  # the worker before was killed between its last checkpoint and the result
-        _succeed(member, heartbeat, recorder)
-
-
-def _go_on(
-    member: _Member, metrics: EpochMetrics, heartbeat: Heartbeat, recorder: Recorder
+def _begin(
+    members: Mapping[Claim, _Member], data: Data, heartbeat: Heartbeat, process: WorkerProcess
 ) -> None:
+    origins = {
+        claim: Origin(member.training.epoch, member.training.batch)
+        for claim, member in members.items()
+    }
+    here = provenance(process.device, data.content_hash)
+    for claim in process.recorder.begin(here, origins):
+        _leave(members[claim], LeaseLost(), heartbeat, process.recorder)
+
+
+def _go_on(member: _Member, metrics: EpochMetrics, heartbeat: Heartbeat) -> bool:
+    """Hand over what an epoch came to; return whether it was the last."""
     heartbeat.report(member.claim, metrics)
     if member.checkpoints.is_due(member.training):
         _save(member, heartbeat)
-    if member.training.is_done:
-        _succeed(member, heartbeat, recorder)
+    return member.training.is_done
 
 
 def _save(member: _Member, heartbeat: Heartbeat) -> None:
@@ -84,12 +92,19 @@ def _save(member: _Member, heartbeat: Heartbeat) -> None:
         member.checkpoints.prune(*heartbeat.checkpoints_in_use(member.claim))
 
 
-def _succeed(member: _Member, heartbeat: Heartbeat, recorder: Recorder) -> None:
-    claim, recorded = member.claim, heartbeat.checkpoints_in_use(member.claim)
-    with heartbeat.leaving(claim) as unwritten, recorder.closing(claim):
-        recorder.succeed(claim, unwritten)
-        kept = {unwritten.checkpoint} if unwritten.checkpoint else recorded
-        member.checkpoints.prune(*kept if claim.keep_checkpoint else ())
+def _succeed(done: list[_Member], heartbeat: Heartbeat, recorder: Recorder) -> None:
+    """Record the results of those that are done, in one transaction, and forget them."""
+    recorded = {each.claim: heartbeat.checkpoints_in_use(each.claim) for each in done}
+    with heartbeat.leaving(recorded) as unwritten:
+        lost = recorder.succeed(unwritten)
+    for member in done:
+        with recorder.closing(member.claim):
+            if member.claim in lost:
+                raise LeaseLost
+            newest = unwritten[member.claim].checkpoint
+            kept = {newest} if newest else recorded[member.claim]
+            member.checkpoints.prune(*kept if member.claim.keep_checkpoint else ())
+    done.clear()
 
 
 def _leave(member: _Member, reason: Exception, heartbeat: Heartbeat, recorder: Recorder) -> None:
@@ -100,9 +115,9 @@ def _leave(member: _Member, reason: Exception, heartbeat: Heartbeat, recorder: R
 
 
 def _close(claim: Claim, reason: Exception, heartbeat: Heartbeat, recorder: Recorder) -> None:
-    with heartbeat.leaving(claim) as unwritten, recorder.closing(claim):
+    with heartbeat.leaving([claim]) as unwritten, recorder.closing(claim):
         if not isinstance(reason, LeaseLost):
-            recorder.insist(claim, unwritten)
+            recorder.insist(claim, unwritten[claim])
         raise reason
 
 

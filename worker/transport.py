@@ -32,6 +32,15 @@ class Channel(redis.Channel):
     """A channel that drops what it cannot decode, with one line in the log."""
 
     QoS = QoS
+    _shared: Any = None
+
+    def _create_client(self, asynchronous: bool = False) -> Any:
+        """Return one client for all commands; kombu makes one for each, which takes longer."""
+        if asynchronous:
+            return super()._create_client(asynchronous=True)  # type: ignore[no-untyped-call] # kombu
+        if self._shared is None or self._shared.connection_pool is not self.pool:
+            self._shared = super()._create_client()  # type: ignore[no-untyped-call] # kombu
+        return self._shared
 
     def _brpop_read(self, **options: Any) -> Any:
         try:

@@ -14,7 +14,7 @@ from models.provenance import Provenance
 from models.spec import ExperimentSpec
 from models.tables import Attempt, Epoch, Job, LogLine, Result, Table, Tag, Worker
 from service import jobs
-from worker.recorder import Cancelled, Claim, LeaseLost, Recorder
+from worker.recorder import Cancelled, Claim, LeaseLost, Origin, Progress, Recorder
 
 #: 12 batches an epoch, 3 epochs: a few hundredths of a second.
 SPEC = ExperimentSpec(dataset="digits", hidden=(16,), batch_size=100, epochs=3)
@@ -65,9 +65,26 @@ def bell(database: Database, job_id: int) -> Bell:
 
 
 def claim(recorder: Recorder, job_id: int) -> Claim:
-    claimed = recorder.claim(job_id, job(recorder.database, job_id).spec)
+    claimed = try_claim(recorder, job_id, job(recorder.database, job_id).spec)
     assert claimed, f"job {job_id} was not claimed"
     return claimed
+
+
+def try_claim(recorder: Recorder, job_id: int, spec: dict[str, Any]) -> Claim | None:
+    """Take a job alone; None if a message with this spec may not start it."""
+    return next(iter(recorder.claim_pack(job_id, spec, lambda _: 1)), None)
+
+
+def begin(recorder: Recorder, claim: Claim, provenance: Provenance, epochs_done: int) -> None:
+    """Record where an attempt begins; raise LeaseLost if it lost its lease."""
+    if recorder.begin(provenance, {claim: Origin(epochs_done)}):
+        raise LeaseLost
+
+
+def succeed(recorder: Recorder, claim: Claim, progress: Progress) -> None:
+    """Record a result; raise LeaseLost if the attempt lost its lease."""
+    if recorder.succeed({claim: progress}):
+        raise LeaseLost
 
 
 def is_cancelled(recorder: Recorder, claim: Claim) -> bool:

@@ -17,7 +17,7 @@ recorder.database.revision()
 spec = json.loads(spec)
 job_ids = range(int(first), int(last) + 1)
 at_once()
-claims = [recorder.claim(job_id, spec) for job_id in job_ids]
+claims = [next(iter(recorder.claim_pack(job_id, spec, lambda _: 1)), None) for job_id in job_ids]
 print(json.dumps([claim.job_id for claim in claims if claim]))
 """
 
@@ -53,7 +53,7 @@ at_once()
 numbers = []
 deadline = time.monotonic() + 20
 while len(numbers) < 10 and time.monotonic() < deadline:
-    if claim := recorder.claim(int(job_id), spec):
+    if claim := next(iter(recorder.claim_pack(int(job_id), spec, lambda _: 1)), None):
         numbers.append(claim.attempt)
         recorder.release(claim)
 print(json.dumps(numbers))

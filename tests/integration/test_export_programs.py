@@ -71,14 +71,14 @@ def jobs(database: Database, recorder: Recorder) -> list[int]:
 
 def succeed(recorder: Recorder, job_id: int, spec: ExperimentSpec = SPEC) -> None:
     claim = rows.claim(recorder, job_id)
-    recorder.begin(claim, PROVENANCE, 0)
-    recorder.succeed(claim, Progress(measured_all(spec)))
+    rows.begin(recorder, claim, PROVENANCE, 0)
+    rows.succeed(recorder, claim, Progress(measured_all(spec)))
 
 
 def advance(recorder: Recorder, job_id: int) -> None:
     """Let a job run and record its first epoch."""
     claim = rows.claim(recorder, job_id)
-    recorder.begin(claim, PROVENANCE, 0)
+    rows.begin(recorder, claim, PROVENANCE, 0)
     recorder.beat(claim, Progress(rows.measured_all()[:1]))
 
 

@@ -36,7 +36,7 @@ from worker.recorder import Recorder
 url, job_id, spec = sys.argv[1:]
 worker.heartbeat._GRACE_SECONDS = 0.5
 recorder = Recorder(Database(url), "stuck@here", 30)
-claim = recorder.claim(int(job_id), json.loads(spec))
+claim = next(iter(recorder.claim_pack(int(job_id), json.loads(spec), lambda _: 1)), None)
 print("running", flush=True)
 """
 
@@ -109,10 +109,10 @@ def test_epochs_are_written_while_the_training_goes_on(database: Database, claim
     with Heartbeat(recorder, [claim], threading.Event()) as heartbeat:
         heartbeat.report(claim, rows.measured(1))
         wait_until(lambda: rows.epochs(database, claim.job_id), "the epoch is written")
-        with heartbeat.leaving(claim) as unwritten:
+        with heartbeat.leaving([claim]) as unwritten:
             pass
 
-    assert unwritten == Progress()
+    assert unwritten == {claim: Progress()}
     assert rows.job(database, claim.job_id).epochs_done == 1
 
 
@@ -121,10 +121,10 @@ def test_what_is_not_written_yet_is_handed_back_at_the_end(recorder: Recorder, c
         heartbeat.report(claim, rows.measured(1))
         heartbeat.report_checkpoint(claim, "1/1-1-0", 1)
 
-        with heartbeat.leaving(claim) as unwritten:
+        with heartbeat.leaving([claim]) as unwritten:
             pass
 
-    assert unwritten == Progress((rows.measured(1),), "1/1-1-0", 1)
+    assert unwritten == {claim: Progress((rows.measured(1),), "1/1-1-0", 1)}
 
 
 def test_a_lease_is_renewed_while_the_training_goes_on(database: Database, claim: Claim):

@@ -44,7 +44,7 @@ def run_half(recorder: Recorder, job_id: int) -> None:
 
 
 def finish(recorder: Recorder, job_id: int) -> None:
-    recorder.succeed(rows.claim(recorder, job_id), Progress(rows.measured_all()))
+    rows.succeed(recorder, rows.claim(recorder, job_id), Progress(rows.measured_all()))
 
 
 def test_a_queued_job_is_cancelled_at_once(database: Database):
@@ -208,7 +208,7 @@ def test_a_held_job_that_was_cancelled_and_retried_may_be_started(
     changes = retry(database, job_id)
 
     assert changes == ["queued"]
-    assert recorder.claim(job_id, SPEC.model_dump(mode="json"))
+    assert rows.try_claim(recorder, job_id, SPEC.model_dump(mode="json"))
 
 
 def test_retry_sends_a_message(database: Database, broker: Broker, redis: RedisServer):
@@ -239,9 +239,9 @@ def test_a_held_job_is_not_claimed_until_it_is_released(database: Database, reco
     job_id = rows.submit_one(database)
 
     held = hold(database, job_id)
-    refused = recorder.claim(job_id, SPEC.model_dump(mode="json"))
+    refused = rows.try_claim(recorder, job_id, SPEC.model_dump(mode="json"))
     released = release(database, job_id)
-    claimed = recorder.claim(job_id, SPEC.model_dump(mode="json"))
+    claimed = rows.try_claim(recorder, job_id, SPEC.model_dump(mode="json"))
 
     assert (held, released) == (["held"], ["queued"])
     assert refused is None
@@ -285,9 +285,9 @@ def test_while_the_queue_is_paused_no_job_is_claimed(database: Database, recorde
     job_id = rows.submit_one(database)
 
     jobs.pause(database)
-    paused = recorder.claim(job_id, SPEC.model_dump(mode="json"))
+    paused = rows.try_claim(recorder, job_id, SPEC.model_dump(mode="json"))
     jobs.resume(database, Bells())
-    resumed = recorder.claim(job_id, SPEC.model_dump(mode="json"))
+    resumed = rows.try_claim(recorder, job_id, SPEC.model_dump(mode="json"))
 
     assert paused is None
     assert resumed
@@ -310,7 +310,7 @@ def test_a_pause_lets_running_jobs_go_on(database: Database, recorder: Recorder)
     claim = rows.claim(recorder, job_id)
 
     jobs.pause(database)
-    recorder.succeed(claim, Progress(rows.measured_all()))
+    rows.succeed(recorder, claim, Progress(rows.measured_all()))
 
     assert rows.job(database, job_id).state == "succeeded"
 

@@ -38,7 +38,7 @@ def find_one(database: Database, spec: ExperimentSpec = SPEC) -> KnownJob | None
 
 
 def succeed(recorder: Recorder, job_id: int, version: int = TRAINER_VERSION) -> None:
-    recorder.succeed(rows.claim(recorder, job_id), Progress(rows.measured_all()))
+    rows.succeed(recorder, rows.claim(recorder, job_id), Progress(rows.measured_all()))
     with recorder.database.writing() as session:
         found = update(Result).where(Result.job_id == job_id)
         session.execute(found.values(trainer_version=version))

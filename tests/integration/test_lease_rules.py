@@ -4,7 +4,7 @@ The claimants are processes of their own, which do as they are told; some things
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -88,6 +88,15 @@ class SilentDoorbell:
         """Do nothing."""
 
 
+#: What a recorder does for several attempts, or says of them, asked of one.
+_SINGLY: Mapping[str, Callable[..., Any]] = {
+    "claim": rows.try_claim,
+    "begin": rows.begin,
+    "succeed": rows.succeed,
+    "is_cancelled": rows.is_cancelled,
+}
+
+
 def _serve(url: str, name: str, pipe: Connection) -> None:
     logging.disable()
     database = Database(url)
@@ -97,8 +106,8 @@ def _serve(url: str, name: str, pipe: Connection) -> None:
         deed, arguments = pipe.recv()
         owner = reconciler if deed == "reconcile" else recorder
         try:
-            if deed == "is_cancelled":
-                pipe.send(rows.is_cancelled(recorder, *arguments))
+            if deed in _SINGLY:
+                pipe.send(_SINGLY[deed](recorder, *arguments))
             else:
                 pipe.send(getattr(owner, deed)(*arguments))
         except LeaseLost as refusal:

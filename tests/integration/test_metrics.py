@@ -19,8 +19,8 @@ def read(database):
 
 def finish(database, recorder, seconds):
     claim = rows.claim(recorder, rows.submit_one(database))
-    recorder.begin(claim, rows.PROVENANCE, 0)
-    recorder.succeed(claim, Progress(rows.measured_all()))
+    rows.begin(recorder, claim, rows.PROVENANCE, 0)
+    rows.succeed(recorder, claim, Progress(rows.measured_all()))
     with database.writing() as session:
         done = update(Result).where(Result.job_id == claim.job_id)
         session.execute(done.values(seconds=seconds))

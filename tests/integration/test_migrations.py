@@ -128,8 +128,8 @@ def test_a_worker_goes_on_over_the_tables_of_the_next_release(empty: Database):
     empty.check_schema()
     recorder = Recorder(empty, "cpu0-1@here", 30)
     claim = rows.claim(recorder, job_id)
-    recorder.begin(claim, rows.PROVENANCE, 0)
-    recorder.succeed(claim, Progress(rows.measured_all()))
+    rows.begin(recorder, claim, rows.PROVENANCE, 0)
+    rows.succeed(recorder, claim, Progress(rows.measured_all()))
 
     assert rows.states(empty, [job_id]) == ["succeeded"]
 

@@ -3,22 +3,30 @@
 import itertools
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.orm import Session
 
 from integration import rows
+from integration.conftest import LostAnswer
 from integration.process import StopBefore, make_process, run
 from integration.race import race
+from models import lifecycle
 from models.database import Database
 from models.state import Outcome
+from models.tables import Job
+from servers import Outage, wait_until
 from service import jobs
 from service.selector import ids_condition
 from worker import app
+from worker.heartbeat import Heartbeat
 from worker.process import WorkerProcess
-from worker.recorder import Claim, Recorder
+from worker.recorder import Claim, Origin, Progress, Recorder
 from worker.roster import Roster
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -38,6 +46,16 @@ def submit(database: Database, count: int, **order: Any) -> list[int]:
 def claim(recorder: Recorder, job_id: int, most: int = 16) -> list[Claim]:
     wanted = rows.job(recorder.database, job_id).spec
     return list(recorder.claim_pack(job_id, wanted, lambda _: most))
+
+
+@pytest.fixture
+def commits() -> Iterator[list[Session]]:
+    """All sessions that committed, as they do."""
+    commits: list[Session] = []
+    note = commits.append
+    event.listen(Session, "after_commit", note)
+    yield commits
+    event.remove(Session, "after_commit", note)
 
 
 def ids(claims: list[Claim]) -> list[int]:
@@ -294,6 +312,140 @@ def test_an_error_that_hits_a_pack_is_none_of_its_jobs_until_one_has_it_alone(
 
     assert [(job.state, job.suspect, job.crashes) for job in together] == [("queued", True, 0)] * 3
     assert rows.states(database, job_ids) == ["succeeded", "queued", "queued"]
+
+
+# What is recorded together
+
+
+def succeed(recorder: Recorder, claims: list[Claim]) -> set[Claim]:
+    return recorder.succeed({each: Progress(rows.measured_all()) for each in claims})
+
+
+def test_a_pack_is_claimed_begun_and_ended_in_one_transaction_each(
+    database: Database, recorder: Recorder, commits: list[Session]
+):
+    job_ids = submit(database, 5)
+    commits.clear()
+
+    claims = claim(recorder, job_ids[0])
+    recorder.begin(rows.PROVENANCE, {each: Origin(0) for each in claims})
+    succeed(recorder, claims)
+
+    assert len(commits) == 3
+    assert rows.states(database, job_ids) == ["succeeded"] * 5
+
+
+def test_of_jobs_that_succeed_together_one_that_lost_its_lease_is_left_out(
+    database: Database, recorder: Recorder, other_recorder: Recorder
+):
+    job_ids = submit(database, 3)
+    claims = claim(recorder, job_ids[0])
+    with database.writing() as session:
+        lifecycle.lose(session, session.get_one(Job, job_ids[1]), "it fell silent")
+    claim(other_recorder, job_ids[1])
+
+    lost = succeed(recorder, claims)
+
+    assert lost == {claims[1]}
+    assert rows.states(database, job_ids) == ["succeeded", "running", "succeeded"]
+    assert rows.epochs(database, job_ids[1]) == []
+    assert [bool(rows.result(database, job_id)) for job_id in job_ids] == [True, False, True]
+    outcomes = [[each.outcome for each in rows.attempts(database, job_id)] for job_id in job_ids]
+    assert outcomes == [[Outcome.SUCCEEDED], [Outcome.LOST, None], [Outcome.SUCCEEDED]]
+
+
+def test_of_jobs_that_begin_together_one_that_lost_its_lease_is_left_out(
+    database: Database, recorder: Recorder
+):
+    job_ids = submit(database, 3)
+    claims = claim(recorder, job_ids[0])
+    rows.change(database, job_ids[2], attempt=7)
+
+    lost = recorder.begin(rows.PROVENANCE, {each: Origin(0) for each in claims})
+
+    assert lost == {claims[2]}
+    begun = [bool(rows.attempts(database, job_id)[0].provenance) for job_id in job_ids]
+    assert begun == [True, True, False]
+
+
+def test_each_of_a_pack_begins_where_its_own_checkpoint_is(database: Database, recorder: Recorder):
+    job_ids = submit(database, 3)
+    for done, each in enumerate(claim(recorder, job_ids[0])):
+        recorder.beat(each, Progress(rows.measured_all(), f"{each.job_id}/1-{done}-0", done))
+        recorder.release(each)
+    claims = claim(recorder, job_ids[0])
+
+    recorder.begin(rows.PROVENANCE, {each: Origin(done) for done, each in enumerate(claims)})
+
+    assert [len(rows.epochs(database, job_id)) for job_id in job_ids] == [0, 1, 2]
+    assert [rows.job(database, job_id).epochs_done for job_id in job_ids] == [0, 1, 2]
+    assert [rows.log(database, job_id)[-1] for job_id in job_ids] == [
+        "resumed from scratch: no usable checkpoint",
+        "resumed from epoch 1",
+        "resumed from epoch 2",
+    ]
+    resumed = [rows.attempts(database, job_id)[-1].resumed_epoch for job_id in job_ids]
+    assert resumed == [0, 1, 2]
+
+
+def test_results_of_a_pack_whose_answer_was_lost_are_recorded_once(
+    database: Database, recorder: Recorder, losing_an_answer: LostAnswer
+):
+    job_ids = submit(database, 3)
+    claims = claim(recorder, job_ids[0])
+    rows.change(database, job_ids[1], attempt=7)
+
+    with losing_an_answer():
+        lost = succeed(recorder, claims)
+
+    assert lost == {claims[1]}
+    for job_id in (job_ids[0], job_ids[2]):
+        assert rows.log(database, job_id).count("succeeded") == 1
+        assert rows.result(database, job_id)
+
+
+def test_of_jobs_that_succeed_together_each_has_the_figures_of_its_own_last_epoch(
+    database: Database, recorder: Recorder
+):
+    job_ids = submit(database, 2)
+    first, second = claim(recorder, job_ids[0])
+    worse = tuple(replace(each, valid_loss=9.0, seconds=2.0) for each in rows.measured_all())
+
+    recorder.succeed({first: Progress(rows.measured_all()), second: Progress(worse)})
+
+    results = [rows.result(database, job_id) for job_id in job_ids]
+    assert [each and each.valid_loss for each in results] == [rows.measured(3).valid_loss, 9.0]
+    assert [each and each.seconds for each in results] == pytest.approx([0.75, 6.0])
+
+
+def test_an_error_while_results_are_recorded_sends_each_of_them_back_to_run_alone(
+    database: Database, process: WorkerProcess, monkeypatch: pytest.MonkeyPatch
+):
+    job_ids = submit(database, 3)
+
+    def break_down(*_: object) -> None:
+        raise ValueError("no more")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("worker.recorder._add_results", break_down)
+        run(process, job_ids[0])
+
+    left = [rows.job(database, job_id) for job_id in job_ids]
+    assert [(job.state, job.suspect) for job in left] == [("queued", True)] * 3
+    assert [rows.result(database, job_id) for job_id in job_ids] == [None] * 3
+
+
+def test_an_outage_is_one_line_for_all_of_a_pack(
+    database: Database, recorder: Recorder, outage: Outage, caplog: pytest.LogCaptureFixture
+):
+    claims = claim(recorder, submit(database, 3)[0])
+
+    with outage(database), Heartbeat(recorder, claims, threading.Event()):
+        wait_until(lambda: "training goes on" in caplog.text, "a beat is missed")
+
+    lines = [line for line in caplog.messages if "training goes on" in line]
+    assert lines[0].startswith(f"{claims[0]} and those with it: training goes on")
+    assert not any(str(each) in line for line in lines for each in claims[1:])
 
 
 # Crashes

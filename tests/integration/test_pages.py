@@ -400,7 +400,7 @@ def test_jobs_without_the_metric_are_in_no_order_of_it(database: Database):
 def finish(database: Database, recorder: Recorder, *epochs: EpochMetrics) -> int:
     """Run a job of so many epochs to its end."""
     (job_id,) = rows.submit(database, rows.spec(epochs=len(epochs)))
-    recorder.succeed(rows.claim(recorder, job_id), Progress(epochs))
+    rows.succeed(recorder, rows.claim(recorder, job_id), Progress(epochs))
     return job_id
 
 

@@ -21,8 +21,8 @@ ALL = true()
 
 def succeed(recorder: Recorder, job_id: int) -> None:
     claim = rows.claim(recorder, job_id)
-    recorder.begin(claim, PROVENANCE, 0)
-    recorder.succeed(claim, Progress(rows.measured_all()))
+    rows.begin(recorder, claim, PROVENANCE, 0)
+    rows.succeed(recorder, claim, Progress(rows.measured_all()))
 
 
 def start(recorder: Recorder, job_id: int, epochs: int = 0) -> None:
@@ -139,7 +139,7 @@ def test_the_best_epoch_is_that_of_the_lowest_loss_or_the_highest_accuracy(
     losses = [
         replace(rows.measured(n), valid_loss=loss) for n, loss in ((1, 3.0), (2, 0.5), (3, 1))
     ]
-    recorder.succeed(rows.claim(recorder, job_id), Progress(losses))
+    rows.succeed(recorder, rows.claim(recorder, job_id), Progress(losses))
 
     (by_loss,) = queries.list_runs(database, ALL, Moment(metric="valid_loss"))
     (by_accuracy,) = queries.list_runs(database, ALL, Moment(metric="valid_accuracy"))
@@ -165,12 +165,12 @@ def test_curves_hold_all_epochs_of_the_selected_jobs(database: Database, recorde
 def test_a_job_is_shown_with_its_tags_epochs_and_attempts(database: Database, recorder: Recorder):
     job_id = rows.submit_one(database, tags=("paper", "first"))
     claim = rows.claim(recorder, job_id)
-    recorder.begin(claim, PROVENANCE, 0)
+    rows.begin(recorder, claim, PROVENANCE, 0)
     recorder.beat(claim, Progress((rows.measured(1),), f"{job_id}/1-1-0", 1))
     recorder.release(claim)
     second = rows.claim(recorder, job_id)
-    recorder.begin(second, PROVENANCE, 1)
-    recorder.succeed(second, Progress((rows.measured(2), rows.measured(3))))
+    rows.begin(recorder, second, PROVENANCE, 1)
+    rows.succeed(recorder, second, Progress((rows.measured(2), rows.measured(3))))
 
     detail = queries.show_job(database, job_id)
 
@@ -266,6 +266,32 @@ def test_progress_of_no_jobs_is_nothing(database: Database):
 
     assert (progress.jobs, progress.open_jobs) == (0, 0)
     assert (progress.epochs_done, progress.epochs, progress.running) == (0, 0, ())
+
+
+def test_jobs_of_one_worker_share_its_time_and_each_runs_on_until_its_last_epoch(
+    database: Database, recorder: Recorder, other_recorder: Recorder
+):
+    packed = rows.submit(database, SPEC, rows.spec(epochs=10), rows.spec(epochs=20))
+    alone, new = rows.submit(database, rows.spec(epochs=7), rows.spec(epochs=5))
+    start(other_recorder, alone, epochs=2)
+    for job_id in packed:
+        start(recorder, job_id, epochs=2)
+    start(recorder, new)
+    running = queries.measure_progress(database, ALL).running
+
+    left = queries.measure_left(running)
+
+    share = running[0].epoch_seconds
+    assert share is not None
+    assert left == pytest.approx(
+        {
+            packed[0]: 3 * share,
+            packed[1]: (1 + 8 + 8) * share,
+            packed[2]: (1 + 8 + 18) * share,
+            alone: 5 * share,
+            new: None,
+        }
+    )
 
 
 def test_ids_are_listed_in_their_order(database: Database):

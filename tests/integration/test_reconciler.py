@@ -196,7 +196,7 @@ def test_a_claim_whose_answer_was_lost_costs_a_lease_and_not_the_job(
 ):
     job_id = rows.submit_one(database)
     with losing_an_answer():
-        recorder.claim(job_id, SPEC.model_dump(mode="json"))
+        rows.try_claim(recorder, job_id, SPEC.model_dump(mode="json"))
     rows.expire(database, job_id)
 
     reconciler.reconcile()

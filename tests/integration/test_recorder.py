@@ -54,7 +54,7 @@ def seconds_of_lease(database: Database, job_id: int) -> float:
 def test_a_claim_starts_an_attempt_with_a_number_and_a_lease(
     database: Database, recorder: Recorder, job_id: int
 ):
-    claim = recorder.claim(job_id, SPEC_AS_JSON)
+    claim = rows.try_claim(recorder, job_id, SPEC_AS_JSON)
 
     assert claim == Claim(
         job_id=job_id,
@@ -113,7 +113,7 @@ def test_a_job_that_may_not_start_is_left_alone_with_a_line_in_the_log(
     hinder(database, job_id)
     before = rows.everything(database)
 
-    claim = recorder.claim(job_id, SPEC_AS_JSON)
+    claim = rows.try_claim(recorder, job_id, SPEC_AS_JSON)
 
     assert claim is None
     assert rows.everything(database) == before
@@ -135,7 +135,7 @@ def test_a_message_whose_spec_is_not_the_rows_changes_nothing(
 ):
     before = rows.everything(database)
 
-    claim = recorder.claim(job_id, spec)
+    claim = rows.try_claim(recorder, job_id, spec)
 
     assert claim is None
     assert rows.everything(database) == before
@@ -147,7 +147,7 @@ def test_a_message_for_no_job_changes_nothing(
 ):
     before = rows.everything(database)
 
-    claim = recorder.claim(unknown, SPEC_AS_JSON)
+    claim = rows.try_claim(recorder, unknown, SPEC_AS_JSON)
 
     assert claim is None
     assert rows.everything(database) == before
@@ -159,7 +159,7 @@ def test_a_spec_comes_back_from_its_message_and_its_row_as_it_was(
     spec = rows.spec(keep=(1 / 3,), lr=1e-7, train_size=999, seed=2**63 - 1)
     (job_id,) = rows.submit(database, spec)
 
-    claim = recorder.claim(job_id, spec.model_dump(mode="json"))
+    claim = rows.try_claim(recorder, job_id, spec.model_dump(mode="json"))
 
     assert claim
     assert claim.spec == spec
@@ -211,7 +211,7 @@ def test_a_claim_carries_the_checkpoint_to_go_on_from(
 def test_an_attempt_records_what_it_runs_on_and_where_it_begins(
     database: Database, recorder: Recorder, claim: Claim
 ):
-    recorder.begin(claim, PROVENANCE, epochs_done=0)
+    rows.begin(recorder, claim, PROVENANCE, epochs_done=0)
 
     (attempt,) = rows.attempts(database, claim.job_id)
     assert Provenance(**attempt.provenance) == PROVENANCE
@@ -225,7 +225,7 @@ def test_an_attempt_that_goes_on_forgets_the_epochs_it_will_measure_again(
     recorder.release(claim)
     second = rows.claim(recorder, claim.job_id)
 
-    recorder.begin(second, PROVENANCE, epochs_done=1)
+    rows.begin(recorder, second, PROVENANCE, epochs_done=1)
 
     assert [row.epoch for row in rows.epochs(database, claim.job_id)] == [1]
     assert rows.job(database, claim.job_id).epochs_done == 1
@@ -239,7 +239,7 @@ def test_an_attempt_that_found_no_usable_checkpoint_says_so_and_forgets_all_epoc
     recorder.release(claim)
     second = rows.claim(recorder, claim.job_id)
 
-    recorder.begin(second, PROVENANCE, epochs_done=0)
+    rows.begin(recorder, second, PROVENANCE, epochs_done=0)
 
     assert rows.epochs(database, claim.job_id) == []
     assert rows.job(database, claim.job_id).epochs_done == 0
@@ -292,7 +292,7 @@ def test_a_lease_that_ran_out_may_be_renewed_as_long_as_nobody_took_the_job(
     rows.expire(database, claim.job_id)
 
     recorder.beat(claim, Progress())
-    recorder.succeed(claim, ALL_EPOCHS)
+    rows.succeed(recorder, claim, ALL_EPOCHS)
 
     assert rows.job(database, claim.job_id).state == "succeeded"
 
@@ -314,7 +314,7 @@ def test_asking_whether_a_job_is_cancelled_writes_nothing(
 def test_a_success_is_the_last_epochs_figures_and_the_state_together(
     database: Database, recorder: Recorder, claim: Claim
 ):
-    recorder.succeed(claim, ALL_EPOCHS)
+    rows.succeed(recorder, claim, ALL_EPOCHS)
 
     job, result = rows.job(database, claim.job_id), rows.result(database, claim.job_id)
     last = rows.epochs(database, claim.job_id)[-1]
@@ -340,9 +340,9 @@ def test_a_success_takes_up_the_epochs_that_earlier_attempts_wrote(
     recorder.beat(claim, Progress((rows.measured(1),), f"{claim.job_id}/1-1-0", 1))
     recorder.release(claim)
     second = rows.claim(other_recorder, claim.job_id)
-    other_recorder.begin(second, PROVENANCE, epochs_done=1)
+    rows.begin(other_recorder, second, PROVENANCE, epochs_done=1)
 
-    other_recorder.succeed(second, Progress((rows.measured(2), rows.measured(3))))
+    rows.succeed(other_recorder, second, Progress((rows.measured(2), rows.measured(3))))
 
     result = rows.result(database, claim.job_id)
     assert [row.attempt for row in rows.epochs(database, claim.job_id)] == [1, 2, 2]
@@ -355,8 +355,8 @@ def test_a_success_without_its_last_epoch_is_none(
 ):
     before = rows.everything(database)
 
-    with pytest.raises(Exception, match="No row was found"):
-        recorder.succeed(claim, Progress((rows.measured(1), rows.measured(2))))
+    with pytest.raises(Exception, match="are not measured"):
+        rows.succeed(recorder, claim, Progress((rows.measured(1), rows.measured(2))))
 
     assert rows.everything(database) == before
 
@@ -364,7 +364,7 @@ def test_a_success_without_its_last_epoch_is_none(
 def test_a_success_drops_the_pointer_to_the_checkpoint(
     database: Database, recorder: Recorder, claim: Claim
 ):
-    recorder.succeed(claim, Progress(rows.measured_all(), f"{claim.job_id}/1-2-0", 2))
+    rows.succeed(recorder, claim, Progress(rows.measured_all(), f"{claim.job_id}/1-2-0", 2))
 
     assert rows.job(database, claim.job_id).checkpoint is None
 
@@ -375,7 +375,7 @@ def test_a_success_keeps_the_checkpoint_it_was_asked_to_keep(
     job_id = rows.submit_one(database, keep_checkpoint=True)
     claim = rows.claim(recorder, job_id)
 
-    recorder.succeed(claim, Progress(rows.measured_all(), f"{job_id}/1-3-0", 3))
+    rows.succeed(recorder, claim, Progress(rows.measured_all(), f"{job_id}/1-3-0", 3))
 
     assert rows.job(database, job_id).checkpoint == f"{job_id}/1-3-0"
 
@@ -384,7 +384,7 @@ def test_a_success_whose_answer_was_lost_is_recorded_once(
     database: Database, recorder: Recorder, claim: Claim, losing_an_answer: LostAnswer
 ):
     with losing_an_answer():
-        recorder.succeed(claim, ALL_EPOCHS)
+        rows.succeed(recorder, claim, ALL_EPOCHS)
 
     result = rows.result(database, claim.job_id)
     assert rows.job(database, claim.job_id).state == "succeeded"
@@ -394,10 +394,10 @@ def test_a_success_whose_answer_was_lost_is_recorded_once(
 
 
 def test_a_success_told_twice_is_one(database: Database, recorder: Recorder, claim: Claim):
-    recorder.succeed(claim, ALL_EPOCHS)
+    rows.succeed(recorder, claim, ALL_EPOCHS)
     before = rows.everything(database)
 
-    recorder.succeed(claim, ALL_EPOCHS)
+    rows.succeed(recorder, claim, ALL_EPOCHS)
 
     assert rows.everything(database) == before
 
@@ -415,7 +415,7 @@ def test_a_beginning_whose_answer_was_lost_is_recorded_once(
     database: Database, recorder: Recorder, claim: Claim, losing_an_answer: LostAnswer
 ):
     with losing_an_answer():
-        recorder.begin(claim, PROVENANCE, epochs_done=0)
+        rows.begin(recorder, claim, PROVENANCE, epochs_done=0)
 
     (attempt,) = rows.attempts(database, claim.job_id)
     assert Provenance(**attempt.provenance) == PROVENANCE
@@ -424,7 +424,7 @@ def test_a_beginning_whose_answer_was_lost_is_recorded_once(
 def test_a_job_has_one_result_whoever_writes_it(
     database: Database, recorder: Recorder, claim: Claim
 ):
-    recorder.succeed(claim, ALL_EPOCHS)
+    rows.succeed(recorder, claim, ALL_EPOCHS)
     result = {"job_id": claim.job_id, "attempt": 9, "trainer_version": 1, "seconds": 0.0}
     figures = dict.fromkeys(["train_loss", "train_accuracy", "valid_loss", "valid_accuracy"], 0.0)
 
@@ -478,11 +478,11 @@ def test_a_job_given_back_waits_with_what_it_reached_and_without_a_crash(
 # Writes of an attempt that lost its lease
 
 WRITES: dict[str, Callable[[Recorder, Claim], object]] = {
-    "begin": lambda recorder, claim: recorder.begin(claim, PROVENANCE, 0),
+    "begin": lambda recorder, claim: rows.begin(recorder, claim, PROVENANCE, 0),
     "is_cancelled": rows.is_cancelled,
     "beat": lambda recorder, claim: recorder.beat(claim, ALL_EPOCHS),
     "insist": lambda recorder, claim: recorder.insist(claim, ALL_EPOCHS),
-    "succeed": lambda recorder, claim: recorder.succeed(claim, ALL_EPOCHS),
+    "succeed": lambda recorder, claim: rows.succeed(recorder, claim, ALL_EPOCHS),
     "fail": lambda recorder, claim: recorder.fail(claim, "no"),
     "cancel": lambda recorder, claim: recorder.cancel(claim),
     "release": lambda recorder, claim: recorder.release(claim),
@@ -534,7 +534,7 @@ def test_an_attempt_whose_job_another_finished_writes_nothing(
 ):
     lose(database, claim)
     second = rows.claim(other_recorder, claim.job_id)
-    other_recorder.succeed(second, ALL_EPOCHS)
+    rows.succeed(other_recorder, second, ALL_EPOCHS)
     before = rows.everything(database)
 
     with pytest.raises(LeaseLost):

@@ -71,7 +71,7 @@ def run(recorder: Recorder, job_ids: tuple[int, ...], accuracies: dict[str, floa
     for job_id in job_ids:
         claim = rows.claim(recorder, job_id)
         cell = "dropout" if claim.spec.has_dropout else "plain"
-        recorder.succeed(claim, Progress(measure(claim.spec, accuracies[cell])))
+        rows.succeed(recorder, claim, Progress(measure(claim.spec, accuracies[cell])))
 
 
 def measure(spec: ExperimentSpec, accuracy: float) -> list[EpochMetrics]:

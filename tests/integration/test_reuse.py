@@ -16,7 +16,7 @@ REUSE = Order(reuse=True)
 
 
 def succeed(recorder: Recorder, job_id: int) -> None:
-    recorder.succeed(rows.claim(recorder, job_id), Progress(rows.measured_all()))
+    rows.succeed(recorder, rows.claim(recorder, job_id), Progress(rows.measured_all()))
 
 
 def test_a_finished_job_of_the_same_spec_is_taken_over(database: Database, recorder: Recorder):

@@ -157,6 +157,6 @@ def test_a_child_that_took_another_job_is_no_stray(database: Database):
 def test_a_child_whose_job_ended_well_is_no_stray(database: Database):
     job_id = rows.submit_one(database)
     recorder = Recorder(database, NAMES[0], 30)
-    recorder.succeed(rows.claim(recorder, job_id), Progress(rows.measured_all()))
+    rows.succeed(recorder, rows.claim(recorder, job_id), Progress(rows.measured_all()))
 
     assert Roster(database, PLACES).strays(0) == []

@@ -10,6 +10,7 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import Case, GenerationMode
 from schemathesis.config import SchemathesisConfig
 
+from integration import rows
 from integration.rows import measured_all, spec, submit
 from integration.web import BEARING, TOKEN
 from models.database import Database
@@ -44,9 +45,8 @@ def schema(
 ) -> schemathesis.schemas.BaseSchema:
     """The document of an application that holds some jobs, one with a result."""
     first, *_ = submit(database, spec(), spec(seed=1), spec(keep=(0.5,)), tags=("paper",))
-    claim = recorder.claim(first, spec().model_dump(mode="json"))
-    assert claim
-    recorder.succeed(claim, Progress(measured_all()))
+    claim = rows.claim(recorder, first)
+    rows.succeed(recorder, claim, Progress(measured_all()))
     app = make_app(settings, database, Access(TOKEN), names=["testserver"])
     return schemathesis.openapi.from_asgi("/api/v1/openapi.json", app, config=CONFIG)
 

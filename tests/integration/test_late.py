@@ -1,0 +1,109 @@
+"""Which messages never reach the child: those of jobs that were taken along with others."""
+
+import pytest
+from sqlalchemy import event
+
+from integration import rows
+from models.database import Database
+from servers import Outage
+from service import jobs
+from service.selector import ids_condition
+from worker.late import LateMessages
+from worker.recorder import Claim, Progress, Recorder
+
+
+@pytest.fixture
+def late(database: Database) -> LateMessages:
+    return LateMessages(database)
+
+
+def take(recorder: Recorder, job_ids: list[int]) -> list[Claim]:
+    wanted = rows.job(recorder.database, job_ids[0]).spec
+    return list(recorder.claim_pack(job_ids[0], wanted, lambda _: len(job_ids)))
+
+
+def finish(recorder: Recorder, claims: list[Claim]) -> None:
+    assert not recorder.succeed({each: Progress(rows.measured_all()) for each in claims})
+
+
+def submit(database: Database, count: int) -> list[int]:
+    return rows.submit(database, *[rows.spec(seed=seed) for seed in range(count)])
+
+
+def test_messages_of_jobs_that_were_taken_along_are_late_and_others_are_not(
+    database: Database, recorder: Recorder, late: LateMessages
+):
+    *packed, waiting = submit(database, 4)
+    claims = take(recorder, packed)
+
+    while_they_run = [late.is_late(job_id) for job_id in packed]
+    finish(recorder, claims)
+
+    assert while_they_run == [True] * 3
+    assert [late.is_late(job_id) for job_id in packed] == [True] * 3
+    assert not late.is_late(waiting)
+    assert not late.is_late(waiting + 1)
+
+
+def test_one_look_is_enough_for_jobs_that_succeeded(
+    database: Database, recorder: Recorder, late: LateMessages
+):
+    job_ids = submit(database, 5)
+    finish(recorder, take(recorder, job_ids))
+    looks: list[object] = []
+    event.listen(database.engine, "before_execute", lambda *look: looks.append(look))
+
+    assert all(late.is_late(job_id) for job_id in job_ids)
+
+    assert len(looks) == 1
+
+
+def test_a_success_is_remembered_for_seconds_only(
+    database: Database,
+    recorder: Recorder,
+    late: LateMessages,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Else a database that was put back to an older state would leave its jobs waiting."""
+    job_ids = submit(database, 2)
+    finish(recorder, take(recorder, job_ids))
+    assert late.is_late(job_ids[1])
+    rows.change(database, job_ids[1], state="queued")
+
+    monkeypatch.setattr("worker.late._REMEMBERED_SECONDS", 0.0)
+
+    assert not late.is_late(job_ids[1])
+
+
+def test_a_job_that_waits_again_is_heard_at_once(
+    database: Database, recorder: Recorder, late: LateMessages
+):
+    job_ids = submit(database, 3)
+    _, second, third = take(recorder, job_ids)
+    recorder.fail(second, "no more")
+    assert all(late.is_late(job_id) for job_id in job_ids)
+
+    jobs.retry(database, rows.Bells(), ids_condition([second.job_id]), from_scratch=False)
+    recorder.release(third)
+
+    assert [late.is_late(job_id) for job_id in job_ids] == [True, False, False]
+
+
+def test_a_job_that_was_taken_alone_is_left_to_the_child_which_says_so(
+    database: Database, recorder: Recorder, late: LateMessages
+):
+    job_id = rows.submit_one(database)
+    rows.claim(recorder, job_id)
+
+    assert not late.is_late(job_id)
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_without_the_database_no_message_is_late(
+    database: Database, recorder: Recorder, late: LateMessages, outage: Outage
+):
+    job_ids = submit(database, 2)
+    take(recorder, job_ids)
+
+    with outage(database):
+        assert not late.is_late(job_ids[1])
