@@ -156,7 +156,7 @@ def measure_growth() -> Section:
     rows = [*_grow_pack(), *_grow_queue()]
     about = (
         f"{opening()} A pack: one epoch of MNIST, 3 x 64, batch 64, one thread; memory is what the "
-        "process holds more than before at its highest. Jobs: submitted in one sweep to a SQLite "
+        "process holds at its highest more than before. Jobs: submitted in one sweep to a SQLite "
         "file, then the claim of a pack of 16 among them."
     )
     return Section("Growth", about, columns, rows, [f"Ended {stamp()}."])
@@ -180,15 +180,20 @@ def grow(size: int) -> None:
     """Train a pack of that size; print the seconds and the MiB it took."""
     _prepare()
     _train_pack([(64, 64, seed, 0.1) for seed in range(1)])
+    _forget_peak()
     before = _peak_memory()
     seconds = time_once(lambda: _train_pack([(64, 64, seed, 0.1) for seed in range(size)]))
     print(json.dumps([seconds, _peak_memory() - before]))
 
 
-def _peak_memory() -> float:
-    import resource
+def _forget_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")  # of proc_pid_clear_refs(5): resets VmHWM
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+def _peak_memory() -> float:
+    """Return the MiB that were resident at once since the last `_forget_peak`."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def _grow_queue() -> list[list[str]]:
