@@ -40,8 +40,12 @@ class Program(Protocol):
     def begin_epoch(self) -> None:
         """Draw what the epoch needs."""
 
-    def step(self) -> list[Pass]:
-        """Train the next batch; return what each run's network made of it."""
+    def step(self) -> None:
+        """Train the next batch."""
+
+    @property
+    def passes(self) -> list[Pass]:
+        """What each run's network made of the last batch."""
 
     def keep(self, runs: list[Run]) -> None:
         """Go on with some of its runs only."""
@@ -123,7 +127,6 @@ def _train_epoch(
     before_batch: Callable[[], Mapping[Key, Exception]],
 ) -> Iterator[tuple[Key, EpochMetrics | Exception]]:
     program.begin_epoch()
-    last: list[Pass] = []
     while group and not _is_at_end(group):
         began = time.perf_counter()
         for key, reason in before_batch().items():
@@ -132,9 +135,10 @@ def _train_epoch(
         if group and len(group) < len(program.runs):
             program.keep(list(group.values()))
         if group:
-            last = program.step()
+            program.step()
             _count_batch(group, time.perf_counter() - began)
-    yield from _end_epoch(group, last, data)
+    if group:
+        yield from _end_epoch(group, program.passes, data)
 
 
 def _is_at_end(group: dict[Key, Run]) -> bool:
@@ -152,8 +156,6 @@ def _end_epoch(
     group: dict[Key, Run], last: list[Pass], data: Data
 ) -> Iterator[tuple[Key, EpochMetrics | Exception]]:
     """Evaluate what is left of a group, and yield what its epoch came to."""
-    if not group:
-        return
     began = time.perf_counter()
     figures = _evaluate(list(group.values()), last, data)
     share = (time.perf_counter() - began) / len(group)

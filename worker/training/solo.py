@@ -70,8 +70,8 @@ class Solo:
             draws.skip_sample_masks(spec, run.randomness.masks, run.batch)
 
     @torch.no_grad()
-    def step(self) -> list[Pass]:
-        """Train the next batch; return what the network made of it."""
+    def step(self) -> None:
+        """Train the next batch."""
         spec, batch = self._run.spec, self._run.batch
         indexes = self._order[batch * spec.batch_size :][: spec.batch_size]
         y = self._data.train_y[indexes]
@@ -80,7 +80,7 @@ class Solo:
         self._backward(layers, gradient)
         if spec.max_norm is not None:
             sgd.limit_norms(self._weights[:-1], spec.max_norm)
-        return [Pass(logits, y)]
+        self.passes = [Pass(logits, y)]
 
     def keep(self, runs: list[Run]) -> None:
         """Go on with some of its runs only."""

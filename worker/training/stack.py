@@ -76,16 +76,20 @@ class Stack:
             draws.skip_sample_masks(run.spec, run.randomness.masks, run.batch)
 
     @torch.no_grad()
-    def step(self) -> list[Pass]:
-        """Train the next batch; return what each run's network made of it."""
+    def step(self) -> None:
+        """Train the next batch."""
         batch = self.runs[0].batch
         rows = draws.rows(self._spec, batch)
         begin = batch * self._spec.batch_size
         seen = slice(begin, begin + rows)
         images, labels = self._group_orders[:, seen].flatten(), self._orders[:, seen].flatten()
         masks = self._pick_masks(batch)
-        logits, y = self._run_program(rows, [images, labels, *masks.values()], list(masks))
-        return [Pass(*each) for each in zip(logits, y, strict=True)]
+        self._last = self._run_program(rows, [images, labels, *masks.values()], list(masks))
+
+    @property
+    def passes(self) -> list[Pass]:
+        """What each run's network made of the last batch."""
+        return [Pass(*each) for each in zip(*self._last, strict=True)]
 
     def keep(self, runs: list[Run]) -> None:
         """Go on with some of its runs only: the others' parameters stay as they are."""
@@ -147,14 +151,24 @@ class Stack:
     ) -> tuple[Tensor, list[Tensor]]:
         """Return the logits (runs, images, classes), and what went into each layer."""
         activations = [x.mul_(masks[0]) if 0 in masks else x]
-        layers = zip(self._products, weights, self._biases, strict=True)
-        for layer, (multiplied, weight, bias) in enumerate(layers, start=1):
-            out = multiplied.forward(activations[-1], weight, bias.to(self._dtype))
-            if layer == len(weights):
-                return out.float(), activations
-            out.relu_()
-            activations.append(out.mul_(masks[layer]) if layer in masks else out)
-        raise AssertionError("a network has an output layer")
+        for layer, weight in enumerate(weights[:-1], start=1):
+            activations.append(self._activate(layer, activations[-1], weight, masks.get(layer)))
+        logits = self._multiply(len(weights), activations[-1], weights[-1], self._biases[-1])
+        return logits.float(), activations
+
+    def _activate(self, layer: int, x: Tensor, weight: Tensor, mask: Tensor | None) -> Tensor:
+        """Return what comes out of a hidden layer, past ReLU and mask."""
+        bias = self._biases[layer - 1]
+        if mask is None:
+            return self._multiply(layer, x, weight, bias).relu_()
+        if mask.shape[1] == 1:
+            # ReLU makes 0 of minus infinity: what is dropped from a whole batch costs nothing.
+            silenced = torch.where(mask[:, 0], bias, -torch.inf)
+            return self._multiply(layer, x, weight, silenced).relu_()
+        return self._multiply(layer, x, weight, bias).relu_().mul_(mask)
+
+    def _multiply(self, layer: int, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return self._products[layer - 1].forward(x, weight, bias.to(self._dtype))
 
     def _backward(self, gradient: Tensor, activations: list[Tensor], weights: list[Tensor]) -> None:
         """Descend: `gradient` (runs, images, classes) is scaled by minus the rate already."""
