@@ -23,6 +23,8 @@ Key = TypeVar("Key")
 #: On a CPU, runs of fewer images a batch times units a layer are trained as a stack, also alone;
 #: larger ones gain more by oneDNN and by skipping what is dropped.
 _STACKED_SIZE = 2**15
+#: On a GPU, fp32 products as wide as this take so long that it pays to leave out what is dropped.
+_SKIPPING_WIDTH = 2048
 #: Stacking several gains nothing on a CPU if their layers are wider.
 _PACKED_WIDTH = 256
 #: Only where each matrix of a stack begins at a whole cache line of 16 numbers do all of them come
@@ -56,7 +58,9 @@ def is_stacked(spec: ExperimentSpec, device: torch.device) -> bool:
 
     It depends on the shape and the kind of device alone, so that the figures do, too.
     """
-    return device.type == "cuda" or spec.batch_size * max(spec.hidden) <= _STACKED_SIZE
+    if device.type == "cuda":
+        return spec.precision != "fp32" or max(spec.hidden) < _SKIPPING_WIDTH
+    return spec.batch_size * max(spec.hidden) <= _STACKED_SIZE
 
 
 def is_packable(spec: ExperimentSpec, device: torch.device) -> bool:

@@ -1,4 +1,4 @@
-"""One run on a CPU, batch by batch: dropped units are skipped, and products go through oneDNN.
+"""One run, batch by batch: dropped units are skipped, and on a CPU products go through oneDNN.
 
 A unit that a mask drops from the whole batch takes part in nothing: its row of the weight that
 makes it, and its column of the weight that takes it, are left out of the products, which come out
@@ -28,10 +28,13 @@ class _Kept:
     real: int
 
     @classmethod
-    def of(cls, mask: Tensor) -> "_Kept":
-        kept, dropped = mask.nonzero()[:, 0], mask.logical_not().nonzero()[:, 0]
-        filling = min(-len(kept) % _GRAIN, len(dropped))
-        return cls(torch.cat([kept, dropped[:filling]]), len(kept))
+    def of(cls, masks: Tensor) -> "list[_Kept]":
+        """Return what each batch keeps by masks (batches, units), which waits for the device."""
+        kept_first = masks.logical_not().byte().argsort(dim=1, stable=True)
+        return [
+            cls(units[: real + -real % _GRAIN], real)
+            for units, real in zip(kept_first, masks.sum(1).tolist(), strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Solo:
         self._skips = self._run.spec.mask == "batch" and not self._run.velocities
         self._order = torch.empty(0)
         self._masks: dict[int, Tensor] = {}
+        self._kept: dict[int, list[_Kept]] = {}
 
     def begin_epoch(self) -> None:
         """Draw what the epoch needs."""
@@ -66,6 +70,8 @@ class Solo:
         self._order = draws.draw_order(spec, run.randomness.order)
         if spec.mask == "batch":
             self._masks = draws.draw_batch_masks(spec, run.randomness.masks)
+            if self._skips:
+                self._kept = {layer: _Kept.of(masks) for layer, masks in self._masks.items()}
         else:
             draws.skip_sample_masks(spec, run.randomness.masks, run.batch)
 
@@ -88,7 +94,7 @@ class Solo:
 
     def _forward(self, x: Tensor) -> tuple[Tensor, list[_Layer]]:
         masks = self._pick_masks()
-        kept = {layer: _Kept.of(mask) for layer, mask in masks.items() if self._skips}
+        kept = {layer: batches[self._run.batch] for layer, batches in self._kept.items()}
         x = self._drop(0, x, masks, kept).to(self._dtype)
         layers = []
         last = len(self._weights) - 1
@@ -156,7 +162,7 @@ class Solo:
 def _differentiate(logits: Tensor, y: Tensor) -> Tensor:
     """Return the gradient of the summed cross-entropy: softmax minus one-hot."""
     gradient = torch.softmax(logits, 1)
-    gradient[torch.arange(len(y)), y] -= 1
+    gradient[torch.arange(len(y), device=y.device), y] -= 1
     return gradient
 
 

@@ -32,6 +32,9 @@ class Batched:
 
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """Return x W' + b."""
+        if x.is_cuda and len(x) == 1:
+            # Of one product, cuBLAS adds the bias as it goes.
+            return torch.addmm(bias[0], x[0], weight[0].t()).unsqueeze(0)
         return torch.baddbmm(bias.unsqueeze(1), x, weight.transpose(1, 2))
 
     def into_input(self, gradient: Tensor, weight: Tensor) -> Tensor:
@@ -43,6 +46,8 @@ class Batched:
         left = gradient.transpose(1, 2)
         if left.dtype == target.dtype:
             target.baddbmm_(left, x)
+        elif target.is_cuda:
+            torch.baddbmm(target, left, x, out_dtype=target.dtype, out=target)
         else:
             target.add_(torch.bmm(left, x))
 
