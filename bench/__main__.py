@@ -1,10 +1,10 @@
-"""`python -m bench`: runs the benches and writes RESULTS.md."""
+"""`python -m bench`: runs the benches and writes RESULTS.md, or that of the GPU there is."""
 
 import argparse
 from collections.abc import Callable, Mapping
 
-from bench import machine, overhead, queries, submits, sweeps, training, verdicts, web
-from bench.section import RESULTS, Section, write
+from bench import gpu_sweep, machine, overhead, queries, submits, sweeps, training, verdicts, web
+from bench.section import Section, write
 
 _BENCHES: Mapping[str, Callable[[argparse.Namespace], Section]] = {
     "queries": lambda chosen: queries.measure(chosen.jobs),
@@ -12,6 +12,7 @@ _BENCHES: Mapping[str, Callable[[argparse.Namespace], Section]] = {
     "overhead": lambda chosen: overhead.measure(chosen.tasks),
     "solo": lambda chosen: training.measure(chosen.rounds),
     "sweeps": lambda chosen: sweeps.measure(chosen.rounds, chosen.ray),
+    **({"gpu-sweep": lambda chosen: gpu_sweep.measure(chosen.rounds)} if machine.gpu() else {}),
     "growth": lambda _: sweeps.measure_growth(),
     "accuracy": lambda _: training.compare_accuracy(range(6)),
     "web": lambda chosen: web.measure(chosen.web_jobs),
@@ -33,12 +34,11 @@ def main() -> None:
     chosen = parser.parse_args()
     if unknown := set(chosen.benches) - set(_BENCHES):
         parser.error(f"no bench {', '.join(sorted(unknown))}: give {', '.join(_BENCHES)}")
-    here = machine.describe()
     for name in chosen.benches or _BENCHES:
         section = _BENCHES[name](chosen)
-        write(here, section)
+        write(machine.describe(section.gpu), section)
         print(section)
-    print(f"Wrote {RESULTS}.")
+        print(f"Wrote {section.file}.")
 
 
 if __name__ == "__main__":

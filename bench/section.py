@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-RESULTS = Path(__file__).with_name("RESULTS.md")
 _TITLE = "# What the benches measured\n"
 
 
@@ -23,6 +22,13 @@ class Section:
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     notes: Sequence[str] = ()
+    #: Where it was measured, if that is a GPU.
+    gpu: str = ""
+
+    @property
+    def file(self) -> Path:
+        """Where it is written: what a GPU's machine measured has a file of its own."""
+        return Path(__file__).with_name(f"RESULTS{self.gpu and '-'}{self.gpu.replace(' ', '-')}.md")
 
     def __str__(self) -> str:
         table = [self.columns, ["---"] * len(self.columns), *self.rows]
@@ -59,7 +65,7 @@ def opening() -> str:
     """Say what is measured and when."""
     here = Path(__file__).parent
     commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=here, text=True)
-    listing = ["git", "diff", "HEAD", "--name-only", "--", ".", f":!{RESULTS.name}", ".."]
+    listing = ["git", "diff", "HEAD", "--name-only", "--", ".", ":!RESULTS*.md", ".."]
     changed = subprocess.check_output(listing, cwd=here, text=True)
     files = len(changed.splitlines())
     more = f" with {files} changed file{'' if files == 1 else 's'}" if files else ""
@@ -73,10 +79,10 @@ def stamp() -> str:
 
 
 def write(head: str, section: Section) -> None:
-    """Write RESULTS.md; the other benches' parts stay as they are."""
-    kept = _split(RESULTS.read_text()) if RESULTS.exists() else {}
+    """Write its file; the other benches' parts stay as they are."""
+    kept = _split(section.file.read_text()) if section.file.exists() else {}
     kept[section.title] = str(section)
-    RESULTS.write_text("\n".join([_TITLE, head, *kept.values()]))
+    section.file.write_text("\n".join([_TITLE, head, *kept.values()]))
 
 
 def _split(text: str) -> dict[str, str]:

@@ -33,6 +33,9 @@ _LRS = (0.05, 0.1)
 _TARGETS = {("one after another", 64): 5.0, ("Ray Tune", 64): 10.0}
 _RAY = Path(__file__).with_name("ray_sweep.py")
 
+#: Width, batch, seed, learning rate.
+Trial = tuple[int, int, int, float]
+
 _data: list[Data] = []
 
 
@@ -40,9 +43,9 @@ def measure(rounds: int, ray_python: str | None) -> Section:
     """Run every sweep once in each round; Ray Tune, which takes minutes, in the first one."""
     cores = len(os.sched_getaffinity(0))
     rows, notes = [], []
-    with get_context("spawn").Pool(cores, _prepare) as pool:
-        pool.map(_train_notebook, [(64, 64, 0, 0.1)] * cores, chunksize=1)  # warms up
-        _prepare()
+    with get_context("spawn").Pool(cores, prepare) as pool:
+        pool.map(train_notebook, [(64, 64, 0, 0.1)] * cores, chunksize=1)  # warms up
+        prepare()
         for width, batch in _SHAPES:
             seconds = _time_all(width, batch, rounds, pool, ray_python)
             rows += _describe(width, batch, seconds)
@@ -64,15 +67,15 @@ def _time_all(
     width: int, batch: int, rounds: int, pool: Any, ray_python: str | None
 ) -> dict[str, list[float]]:
     cores = len(os.sched_getaffinity(0))
-    trials = [(width, batch, seed, lr) for seed in range(_RUNS // len(_LRS)) for lr in _LRS]
+    trials = make_trials(width, batch, _RUNS)
     size = min(16, -(-_RUNS // cores))
     packs = [trials[begin : begin + size] for begin in range(0, _RUNS, size)]
     systems: dict[str, Callable[[], object]] = {
-        "packed, a process per core": lambda: pool.map(_train_pack, packs, chunksize=1),
-        "packed, one process": lambda: [_train_pack(pack) for pack in packs],
-        "notebook, one after another, 1 thread": lambda: list(map(_train_notebook, trials)),
+        "packed, a process per core": lambda: pool.map(train_pack, packs, chunksize=1),
+        "packed, one process": lambda: [train_pack(pack) for pack in packs],
+        "notebook, one after another, 1 thread": lambda: list(map(train_notebook, trials)),
         f"notebook, one after another, {cores} threads": lambda: _with_threads(cores, trials),
-        "notebook, a process per core": lambda: pool.map(_train_notebook, trials, chunksize=1),
+        "notebook, a process per core": lambda: pool.map(train_notebook, trials, chunksize=1),
     }
     seconds: dict[str, list[float]] = {name: [] for name in systems}
     for number in range(rounds):
@@ -83,6 +86,11 @@ def _time_all(
             seconds["Ray Tune"] = [_time_ray(ray_python, width, batch)]
             print(width, "Ray Tune", seconds["Ray Tune"], flush=True)
     return seconds
+
+
+def make_trials(width: int, batch: int, number: int) -> list[Trial]:
+    """Return a sweep's runs: half as many seeds, each at two rates."""
+    return [(width, batch, seed, lr) for seed in range(number // len(_LRS)) for lr in _LRS]
 
 
 def _describe(width: int, batch: int, seconds: dict[str, list[float]]) -> list[list[str]]:
@@ -108,35 +116,39 @@ def _describe(width: int, batch: int, seconds: dict[str, list[float]]) -> list[l
     return rows
 
 
-def _prepare() -> None:
+def prepare(device: str = "cpu") -> None:
+    """Load the data onto the device where this process trains."""
     torch.set_num_threads(1)
-    _data.append(load("mnist", Settings.load().data_dir, "cpu"))
+    _data.append(load("mnist", Settings.load().data_dir, device))
 
 
-def _train_pack(trials: Sequence[tuple[int, int, int, float]]) -> None:
+def train_pack(trials: Sequence[Trial]) -> None:
+    """Train runs together, one epoch each."""
     members = {}
     for width, batch, seed, lr in trials:
         spec = ExperimentSpec(
             hidden=(width,) * 3, keep=_KEEP, batch_size=batch, epochs=1, seed=seed, lr=lr
         )
-        members[seed, lr] = runs.start(spec, _data[0], "cpu")
+        members[seed, lr] = runs.start(spec, _data[0], _data[0].device)
     assert len(list(engine.train(members, _data[0]))) == len(trials)
 
 
-def _train_notebook(trial: tuple[int, int, int, float]) -> None:
+def train_notebook(trial: Trial) -> None:
+    """Train one run by the notebook's loop, one epoch."""
     width, batch, seed, lr = trial
     torch.manual_seed(seed)
     dataset, data = DATASETS["mnist"], _data[0]
-    network = notebook.build((dataset.features, *(width,) * 3, dataset.classes), _KEEP)
+    widths = (dataset.features, *(width,) * 3, dataset.classes)
+    network = notebook.build(widths, _KEEP, data.device.type)
     notebook.train_epoch(network, data.train_x, data.train_y, batch, lr)
     notebook.evaluate(network, data.valid_x, data.valid_y)
 
 
-def _with_threads(threads: int, trials: Sequence[tuple[int, int, int, float]]) -> None:
+def _with_threads(threads: int, trials: Sequence[Trial]) -> None:
     torch.set_num_threads(threads)
     try:
         for trial in trials:
-            _train_notebook(trial)
+            train_notebook(trial)
     finally:
         torch.set_num_threads(1)
 
@@ -178,11 +190,11 @@ def _grow_pack() -> list[list[str]]:
 
 def grow(size: int) -> None:
     """Train a pack of that size; print the seconds and the MiB it took."""
-    _prepare()
-    _train_pack([(64, 64, seed, 0.1) for seed in range(1)])
+    prepare()
+    train_pack([(64, 64, seed, 0.1) for seed in range(1)])
     _forget_peak()
     before = _peak_memory()
-    seconds = time_once(lambda: _train_pack([(64, 64, seed, 0.1) for seed in range(size)]))
+    seconds = time_once(lambda: train_pack([(64, 64, seed, 0.1) for seed in range(size)]))
     print(json.dumps([seconds, _peak_memory() - before]))
 
 

@@ -16,7 +16,7 @@ from worker.training.data import Data
 from worker.training.passes import Evaluation, Pass
 from worker.training.run import Run
 from worker.training.solo import Solo
-from worker.training.stack import Stack
+from worker.training.stack import Stack, slots
 
 Key = TypeVar("Key")
 
@@ -24,14 +24,14 @@ Key = TypeVar("Key")
 #: larger ones gain more by oneDNN and by skipping what is dropped.
 _STACKED_SIZE = 2**15
 #: On a GPU, fp32 products as wide as this take so long that it pays to leave out what is dropped.
-_SKIPPING_WIDTH = 2048
+_SKIPPING_WIDTH = 4096
 #: Stacking several gains nothing on a CPU if their layers are wider.
 _PACKED_WIDTH = 256
 #: Only where each matrix of a stack begins at a whole cache line of 16 numbers do all of them come
 #: out of MKL with the bits that each has alone.
 _LINE = 16
-#: More than so many gain nothing: on a CPU they no longer fit its caches.
-_MOST_TOGETHER = {"cpu": 16, "cuda": 128}
+#: More than so many no longer fit a CPU's caches.
+_MOST_TOGETHER = 16
 
 
 class Program(Protocol):
@@ -65,8 +65,10 @@ def is_stacked(spec: ExperimentSpec, device: torch.device) -> bool:
 
 def is_packable(spec: ExperimentSpec, device: torch.device) -> bool:
     """Whether it pays to train several runs of this shape together, and changes no figure."""
+    if device.type == "cuda":
+        return slots(spec) > 1
     fits = all(width <= _PACKED_WIDTH and width % _LINE == 0 for width in spec.hidden)
-    return is_stacked(spec, device) and (device.type == "cuda" or fits)
+    return is_stacked(spec, device) and fits
 
 
 def train(
@@ -84,7 +86,7 @@ def train(
     present = {key: run for key, run in runs.items() if not run.is_done}
     program: Program | None = None
     while present:
-        group = _pick_group(present)
+        group = _pick_group(present, data.device)
         if program is None or program.runs != list(group.values()):
             program = _make_program(list(group.values()), data)
         for key, outcome in _train_epoch(program, group, data, before_batch):
@@ -108,14 +110,16 @@ def train_alone(
         yield outcome
 
 
-def _pick_group(present: Mapping[Key, Run]) -> dict[Key, Run]:
+def _pick_group(present: Mapping[Key, Run], device: torch.device) -> dict[Key, Run]:
     """Return the runs that are furthest into an epoch: those taken up in its middle catch up.
 
-    Those that see the same images come side by side.
+    Those that see the same images come side by side; on a GPU there are no more than slots.
     """
     furthest = max(run.batch for run in present.values())
     chosen = [(key, run) for key, run in present.items() if run.batch == furthest]
-    return dict(sorted(chosen, key=lambda item: (item[1].spec.seed, item[1].epoch)))
+    chosen.sort(key=lambda item: (item[1].spec.seed, item[1].epoch))
+    most = slots(chosen[0][1].spec) if device.type == "cuda" else len(chosen)
+    return dict(chosen[:most])
 
 
 def _make_program(runs: list[Run], data: Data) -> Program:
@@ -184,7 +188,8 @@ def most_together(spec: ExperimentSpec, device: torch.device, free_bytes: float)
     """Return how many runs of this shape are best trained together in so much memory."""
     if not is_packable(spec, device):
         return 1
-    return max(1, min(_MOST_TOGETHER[device.type], int(free_bytes // _bytes_of(spec))))
+    most = slots(spec) if device.type == "cuda" else _MOST_TOGETHER
+    return max(1, min(most, int(free_bytes // _bytes_of(spec))))
 
 
 def _bytes_of(spec: ExperimentSpec) -> int:

@@ -1,12 +1,14 @@
 """Runs of one shape as one batched program: their weights stacked, all else each one's own.
 
 In tensors of a stack the first axis is the run. Each run's images, masks, rates and limits are its
-own, and a slice of a stacked product has the bits of the same product alone: so a run's figures on
-a CPU are the same whoever its neighbours are, and also without any.
+own, and a slice of a stacked product has the bits of the same product alone: so a run's figures are
+the same whoever its neighbours are, and also without any. On a GPU that holds for as many slices
+only: there all stacks of a shape have as many slots, and the last run fills those that are left.
 """
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate, groupby, pairwise
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -22,6 +24,11 @@ from worker.training.stacked_products import Batched, Grouped, StackedProducts
 #: On a CPU in fp32, products of as many multiplications a run go through oneDNN, each by itself:
 #: a smaller one takes less time than it takes to begin it, and is better batched.
 _LARGE = 2**21
+#: How many slots a stack has on a GPU, by how large its layers are at most: units, times units or
+#: images a batch, whichever are more. Of larger ones a lone run keeps a GPU busy.
+_SLOTS = {2**15: 64, 2**18: 8}
+
+T = TypeVar("T")
 
 
 class Stack:
@@ -34,17 +41,18 @@ class Stack:
         self._dtype = products.dtype(self._spec)
         classes = torch.eye(DATASETS[self._spec.dataset].classes, device=self._device)
         self._targets = classes.index_select(0, data.train_y)  # (images, classes), one-hot
+        self._slots = slots(self._spec) if self._device.type == "cuda" else 1
         self._assemble(runs)
 
     def _assemble(self, runs: list[Run]) -> None:
         self.runs = runs
-        self._parameters = _stack([run.parameters for run in runs])
-        self._velocities = _stack([run.velocities for run in runs])
+        self._parameters = _stack(self._fill([run.parameters for run in runs]))
+        self._velocities = _stack(self._fill([run.velocities for run in runs]))
         for index, run in enumerate(runs):
             run.parameters = [stacked[index] for stacked in self._parameters]
             run.velocities = [stacked[index] for stacked in self._velocities]
         self._weights, self._biases = self._parameters[::2], self._parameters[1::2]
-        alone = [slice(index, index + 1) for index in range(len(runs))]
+        alone = [slice(index, index + 1) for index in range(max(len(runs), self._slots))]
         self._groups = _group(runs) if self._is_large[0] else alone
         self._products: list[StackedProducts] = [
             Grouped(alone if layer else self._groups) if is_large else Batched()
@@ -62,7 +70,7 @@ class Stack:
         # In place: a graph that was recorded reads it where it is.
         self._rates.copy_(self._column([-run.lr for run in self.runs]))
         orders = [draws.draw_order(run.spec, run.randomness.order) for run in self.runs]
-        self._orders = torch.stack(orders)  # (runs, images)
+        self._orders = torch.stack(self._fill(orders))  # (runs, images)
         self._group_orders = self._orders[[group.start for group in self._groups]]
         self._masks: dict[int, Tensor] = {}
         if self._spec.mask == "batch":
@@ -89,11 +97,13 @@ class Stack:
     @property
     def passes(self) -> list[Pass]:
         """What each run's network made of the last batch."""
-        return [Pass(*each) for each in zip(*self._last, strict=True)]
+        logits, y = (each[: len(self.runs)] for each in self._last)
+        return [Pass(*each) for each in zip(logits, y, strict=True)]
 
     def keep(self, runs: list[Run]) -> None:
         """Go on with some of its runs only: the others' parameters stay as they are."""
-        kept = torch.tensor([self.runs.index(run) for run in runs], device=self._device)
+        indexes = self._fill([self.runs.index(run) for run in runs])
+        kept = torch.tensor(indexes, device=self._device)
         self._orders = self._orders.index_select(0, kept)
         self._masks = {layer: mask.index_select(1, kept) for layer, mask in self._masks.items()}
         self._assemble(runs)
@@ -117,7 +127,8 @@ class Stack:
         merged = {}
         for layer in sorted({layer for masks in drawn for layer in masks}):
             everything = torch.ones(rows, widths[layer], dtype=torch.bool, device=self._device)
-            merged[layer] = torch.stack([masks.get(layer, everything) for masks in drawn])
+            everyone = self._fill([masks.get(layer, everything) for masks in drawn])
+            merged[layer] = torch.stack(everyone)
         return merged
 
     def _run_program(
@@ -135,7 +146,7 @@ class Stack:
     ) -> tuple[Tensor, Tensor]:
         masks = dict(zip(layers, drawn, strict=True))
         x = self._data.pick(images).to(self._dtype)
-        y = self._data.train_y.index_select(0, labels).view(len(self.runs), -1)
+        y = self._data.train_y.index_select(0, labels).view(-1, len(labels) // len(self._rates))
         targets = self._targets.index_select(0, labels).view(*y.shape, -1)
         weights = [weight.to(self._dtype) for weight in self._weights]
         x = x.view(len(self._groups), y.shape[1], -1)
@@ -194,7 +205,11 @@ class Stack:
 
     def _column(self, values: list[float]) -> Tensor:
         """Return one number a run, (runs, 1, 1)."""
-        return torch.tensor(values, device=self._device).view(-1, 1, 1)
+        return torch.tensor(self._fill(values), device=self._device).view(-1, 1, 1)
+
+    def _fill(self, values: list[T]) -> list[T]:
+        """Repeat the last run's value for the slots that are left."""
+        return values + values[-1:] * (self._slots - len(values))
 
 
 class _Graph:
@@ -222,6 +237,13 @@ class _Graph:
                 self._outputs = self._function(*self._inputs)
         self._graph.replay()
         return self._outputs
+
+
+def slots(spec: ExperimentSpec) -> int:
+    """Return how many runs of this shape a GPU trains as one stack, or as if it had as many."""
+    width = max(spec.hidden)
+    size = max(spec.batch_size, width) * width
+    return next((slots for limit, slots in _SLOTS.items() if size <= limit), 1)
 
 
 def _find_large(spec: ExperimentSpec, device: torch.device) -> list[bool]:

@@ -12,12 +12,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stopping import Stop, stop_before
+from torch import Tensor
 
 from models.errors import Diverged, PrecisionUnavailable
 from models.metrics import EpochMetrics
 from models.spec import ExperimentSpec
-from worker.training import checkpoint, engine, run, stack, trainer
+from worker.training import checkpoint, draws, engine, run, stack, trainer
 from worker.training.data import Data, load
+from worker.training.randomness import Randomness
 
 #: Stacked on a CPU, and not.
 WIDTHS = [32, 400]
@@ -354,6 +356,18 @@ def test_a_pack_takes_no_more_memory_than_there_is() -> None:
     assert engine.most_together(spec, CPU, free_bytes=1) == 1
 
 
+@pytest.mark.parametrize(
+    ("width", "batch", "most"),
+    [(128, 256, 64), (128, 300, 8), (512, 100, 8), (512, 1000, 1), (4096, 64, 1)],
+)
+def test_a_gpu_trains_as_many_together_as_a_lone_run_leaves_room_for(
+    width: int, batch: int, most: int
+) -> None:
+    spec = ExperimentSpec(hidden=(32, width, 32), batch_size=batch)
+
+    assert engine.most_together(spec, torch.device("cuda"), free_bytes=1e12) == most
+
+
 # On a GPU
 
 
@@ -362,6 +376,70 @@ def gpu_digits() -> Data:
     if not torch.cuda.is_available():
         pytest.skip("torch sees no CUDA device here")
     return load("digits", Path("nowhere"), "cuda")
+
+
+@pytest.fixture
+def gpu_mnist(gpu_digits: Data, real_data_dir: Path) -> Data:
+    return load("mnist", real_data_dir, "cuda")
+
+
+@pytest.fixture
+def drawn_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have runs on a GPU draw what the reference draws: a GPU's generators draw other numbers."""
+    order, batch, sample = draws.draw_order, draws.draw_batch_masks, draws.draw_sample_masks
+
+    def sent(masks: dict[int, Tensor]) -> dict[int, Tensor]:
+        return {layer: mask.cuda() for layer, mask in masks.items()}
+
+    monkeypatch.setattr(draws, "draw_order", lambda *given: order(*given).cuda())
+    monkeypatch.setattr(draws, "draw_batch_masks", lambda *given: sent(batch(*given)))
+    monkeypatch.setattr(draws, "draw_sample_masks", lambda *given: sent(sample(*given)))
+
+
+@pytest.fixture
+def skipping_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a GPU skip what is dropped from layers that are tested fast."""
+    monkeypatch.setattr(engine, "_SKIPPING_WIDTH", GPU_WIDTHS[1])
+
+
+#: Stacked on a GPU, and not.
+GPU_WIDTHS = [64, 400]
+
+
+@pytest.mark.gpu
+@pytest.mark.usefixtures("drawn_on_cpu", "skipping_early")
+@pytest.mark.parametrize("width", GPU_WIDTHS)
+@pytest.mark.parametrize("features", FEATURES, ids=str)
+def test_on_a_gpu_the_engine_follows_the_reference(
+    spec: ExperimentSpec, digits: Data, gpu_digits: Data, width: int, features: dict[str, Any]
+) -> None:
+    spec = widen(spec, width, **features)
+    started = run.start(spec, gpu_digits, "cuda")
+    started.randomness = Randomness.of(spec.seed, "cpu")
+
+    ours = engine.train_alone(started, gpu_digits)
+
+    for mine, reference in zip(ours, train_by_reference(spec, digits), strict=True):
+        assert mine.train_loss == pytest.approx(reference.train_loss, abs=1e-4)
+        assert mine.valid_loss == pytest.approx(reference.valid_loss, abs=1e-4)
+        assert mine.valid_accuracy == pytest.approx(reference.valid_accuracy, abs=0.01)
+
+
+@pytest.mark.gpu
+@pytest.mark.usefixtures("drawn_on_cpu")
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_on_a_gpu_a_lower_precision_differs_by_its_rounding_alone(
+    spec: ExperimentSpec, digits: Data, gpu_digits: Data, precision: str
+) -> None:
+    low = widen(spec, 64, precision=precision)
+    started = run.start(low, gpu_digits, "cuda")
+    started.randomness = Randomness.of(spec.seed, "cpu")
+
+    *_, last = engine.train_alone(started, gpu_digits)
+
+    *_, reference = train_by_reference(widen(spec, 64), digits)
+    assert last.valid_loss != reference.valid_loss
+    assert last.valid_loss == pytest.approx(reference.valid_loss, rel=0.05)
 
 
 @pytest.mark.gpu
@@ -377,14 +455,45 @@ def test_on_a_gpu_a_member_has_the_figures_of_its_run_alone(
     for key in (0, 1, 2, 4):
         alone = engine.train_alone(run.start(specs[key], gpu_digits, "cuda"), gpu_digits)
         for mine, solo in zip(came[key], alone, strict=True):
-            tolerance = 1e-4 if precision == "fp32" else 1e-2
-            assert mine.valid_loss == pytest.approx(solo.valid_loss, rel=tolerance)
+            assert mine.train_loss == pytest.approx(solo.train_loss, rel=1e-6)
+            assert mine.valid_loss == pytest.approx(solo.valid_loss, rel=1e-6)
 
 
 @pytest.mark.gpu
-def test_on_a_gpu_a_resumed_run_draws_what_it_would_have_drawn(
-    spec: ExperimentSpec, gpu_digits: Data
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+@pytest.mark.parametrize("width", [128, 512])
+def test_on_a_gpu_a_member_has_the_figures_of_its_run_alone_on_mnist(
+    gpu_mnist: Data, precision: str, width: int
 ) -> None:
+    specs = [
+        ExperimentSpec(
+            hidden=(width,) * 3,
+            keep=(0.9, 0.8, 0.8) if seed % 2 else (1, 1, 1),
+            batch_size=100,
+            epochs=2,
+            seed=seed,
+            precision=precision,
+        )
+        for seed in range(5)
+    ]
+    came = train_together(
+        {key: run.start(each, gpu_mnist, "cuda") for key, each in enumerate(specs)}, gpu_mnist
+    )
+
+    for key in (0, 3):
+        alone = engine.train_alone(run.start(specs[key], gpu_mnist, "cuda"), gpu_mnist)
+        for mine, solo in zip(came[key], alone, strict=True):
+            assert mine.train_loss == pytest.approx(solo.train_loss, rel=1e-6)
+            assert mine.valid_loss == pytest.approx(solo.valid_loss, rel=1e-6)
+
+
+@pytest.mark.gpu
+@pytest.mark.usefixtures("skipping_early")
+@pytest.mark.parametrize("width", GPU_WIDTHS)
+def test_on_a_gpu_a_resumed_run_draws_what_it_would_have_drawn(
+    spec: ExperimentSpec, gpu_digits: Data, width: int
+) -> None:
+    spec = widen(spec, width)
     training = run.start(spec, gpu_digits, "cuda")
     before: list[EpochMetrics] = []
     with pytest.raises(Stop):
