@@ -138,7 +138,8 @@ def forget_progress(session: Session, job_ids: Collection[int], after_epoch: int
     """Delete the epochs that attempts are about to measure again."""
     measured = delete(Epoch).where(Epoch.job_id.in_(job_ids), Epoch.epoch > after_epoch)
     session.execute(measured, execution_options=_UNSEEN)
-    back = update(Job).where(Job.id.in_(job_ids)).values(epochs_done=after_epoch)
+    ahead = Job.id.in_(job_ids), Job.epochs_done != after_epoch
+    back = update(Job).where(*ahead).values(epochs_done=after_epoch)
     session.execute(back, execution_options=_UNSEEN)
 
 

@@ -3,15 +3,18 @@
 import json
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from celery.worker.consumer import Consumer
 from kombu.message import Message
 
-from models.message import TASK, Bell, read
+from models.message import QUEUE, TASK, Bell, read
 from worker.late import LateMessages
 
 logger = logging.getLogger(__name__)
+#: So many messages are looked at together: those of a CPU's pack.
+_LOOKED_AT = 16
 
 
 class SafeConsumer(Consumer):  # type: ignore[misc] # Celery publishes no types
@@ -27,15 +30,29 @@ class SafeConsumer(Consumer):  # type: ignore[misc] # Celery publishes no types
         def handle_safely(message: Message) -> None:
             try:
                 bell = _strip(message)
-                if self.late.is_late(bell.job_id):
+                if self.late.find([bell.job_id]):
                     logger.debug("dropped a late message for job %s", bell.job_id)
                     message.ack_log_error(logger, self.connection_errors)
+                    self._drop_late_ones_behind(message)
                 else:
                     handle(message)
             except Exception as error:  # noqa: BLE001 - whatever it is, the worker must live
                 _drop(message, repr(error))
 
         return handle_safely
+
+    def _drop_late_ones_behind(self, message: Message) -> None:
+        """Drop the late ones among the next messages in Redis: where one is late, more are."""
+        channel, are_all_late = message.channel, True
+        with suppress(*self.connection_errors):  # who asks for the next message notices, too
+            while are_all_late:
+                waiting = channel.look_behind(message, QUEUE, _LOOKED_AT)
+                bells = {item: bell for item in waiting if (bell := _read(channel, item))}
+                late = self.late.find([bell.job_id for bell in bells.values()])
+                items = [item for item, bell in bells.items() if bell.job_id in late]
+                channel.remove_behind(message, QUEUE, items)
+                logger.debug("dropped late messages for jobs %s", sorted(late))
+                are_all_late = len(items) == _LOOKED_AT
 
     def on_decode_error(self, message: Message, exc: Exception) -> None:
         """Drop what cannot be decoded."""
@@ -61,6 +78,15 @@ def _strip(message: Message) -> Bell:
     return bell
 
 
+def _read(channel: Any, item: bytes) -> Bell | None:
+    """Return what a message in Redis rings for; None if whoever takes it will drop it."""
+    try:
+        return _strip(channel.Message(json.loads(item), channel=channel))
+    except Exception:  # noqa: BLE001 - whatever it is, the worker must live
+        return None
+
+
 def _drop(message: Message, why: str) -> None:
     logger.warning("dropped a message: %.200s", why)
-    message.reject()
+    if not message.acknowledged:
+        message.reject()

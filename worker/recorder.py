@@ -68,8 +68,9 @@ class Claim:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where in its training an attempt begins."""
+    """What an attempt runs on, and where in its training it begins."""
 
+    provenance: Provenance
     epochs_done: int
     batches_done: int = 0
 
@@ -82,11 +83,12 @@ class Origin:
 
 @dataclass(frozen=True)
 class Progress:
-    """What an attempt has to tell since it last could: epochs, and its newest checkpoint."""
+    """What an attempt has to tell since it last could: origin, epochs, its newest checkpoint."""
 
     epochs: Sequence[EpochMetrics] = ()
     checkpoint: str | None = None
     checkpoint_epoch: int = 0
+    origin: Origin | None = None
 
 
 def _until_answered(write: _Write) -> _Write:
@@ -140,25 +142,6 @@ class Recorder:
             jobs = lifecycle.start(session, job_ids, self.worker, os.getpid(), lease)
             return tuple(map(_claim_of, jobs))
 
-    @_until_answered
-    def begin(self, provenance: Provenance, origins: Mapping[Claim, Origin]) -> set[Claim]:
-        """Record what attempts run on and from where, and forget what they measure again.
-
-        Return those that lost their lease.
-        """
-        with self._holding(origins) as (session, held):
-            lifecycle.renew(session, _ids(held), self.lease_seconds)
-            for epochs_done in {origins[claim].epochs_done for claim in held}:
-                alike = [claim for claim in held if origins[claim].epochs_done == epochs_done]
-                lifecycle.begin(session, _ids(alike), asdict(provenance), epochs_done)
-            for claim in held:
-                if claim.checkpoint:
-                    lifecycle.log_all(session, [claim.job_id], str(origins[claim]))
-        for claim in held:
-            begun = origins[claim].epochs_done
-            logger.info("%s: started at epoch %s", claim, begun, extra=claim.ids)
-        return origins.keys() - held
-
     def judge(self, claims: Collection[Claim]) -> dict[Claim, Exception]:
         """Return which attempts are to stop, by LeaseLost or Cancelled; write nothing."""
         asked = select(Job.id, Job.attempt, Job.cancel_requested).where(*_running(claims))
@@ -196,6 +179,7 @@ class Recorder:
         with self._holding(progress) as (session, held):
             if held:
                 made = {claim: progress[claim] for claim in held}
+                _add_origins(session, made)
                 _add_epochs(session, made)
                 _add_checkpoints(session, made)
                 _add_results(session, _ids(held))
@@ -362,6 +346,7 @@ def _claim_of(job: Job) -> Claim:
 
 
 def _add_progress(session: Session, progress: Mapping[Claim, Progress]) -> None:
+    _add_origins(session, progress)
     _add_epochs(session, progress)
     _add_checkpoints(session, progress)
     reached = [
@@ -371,6 +356,16 @@ def _add_progress(session: Session, progress: Mapping[Claim, Progress]) -> None:
     ]
     if reached:
         session.execute(update(Job), reached)
+
+
+def _add_origins(session: Session, progress: Mapping[Claim, Progress]) -> None:
+    """Record what attempts run on and from where, and forget what they measure again."""
+    origins = {claim: made.origin for claim, made in progress.items() if made.origin}
+    for origin in set(origins.values()):
+        alike = [claim for claim, each in origins.items() if each == origin]
+        lifecycle.begin(session, _ids(alike), asdict(origin.provenance), origin.epochs_done)
+        if resumed := [claim for claim in alike if claim.checkpoint]:
+            lifecycle.log_all(session, _ids(resumed), str(origin))
 
 
 def _add_epochs(session: Session, progress: Mapping[Claim, Progress]) -> None:
