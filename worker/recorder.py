@@ -10,7 +10,7 @@ from functools import wraps
 from traceback import format_exc
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Select, and_, func, insert, literal, select, update
+from sqlalchemy import Row, Select, and_, func, insert, literal, select, update
 from sqlalchemy.orm import Session, aliased
 
 from models import lifecycle
@@ -333,7 +333,7 @@ def _refuse(session: Session, job: Job, spec: dict[str, Any]) -> str | None:
     return None
 
 
-def _claim_of(job: Job) -> Claim:
+def _claim_of(job: Row[Any]) -> Claim:
     return Claim(
         job_id=job.id,
         attempt=job.attempt,
