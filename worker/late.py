@@ -2,12 +2,16 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from models.database import Database
 from models.errors import DatabaseUnreachable
 from models.state import JobState
 from models.tables import Job
+
+_PASSED = select(Job.id).where(
+    Job.id.in_(bindparam("job_ids", expanding=True)), Job.packed, Job.state != JobState.QUEUED
+)
 
 
 class LateMessages:
@@ -22,9 +26,8 @@ class LateMessages:
         Each may wait again later: this holds of messages that were there before it was asked. None
         is late if the database does not answer: the child then waits for it.
         """
-        passed = Job.id.in_(job_ids), Job.packed, Job.state != JobState.QUEUED
         try:
             with self._database.reading() as session:
-                return set(session.scalars(select(Job.id).where(*passed)))
+                return set(session.scalars(_PASSED, {"job_ids": job_ids}))
         except DatabaseUnreachable:
             return set()
