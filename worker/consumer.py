@@ -15,7 +15,7 @@ from worker.late import LateMessages
 logger = logging.getLogger(__name__)
 #: So many messages are looked at together: those of a CPU's pack.
 _LOOKED_AT = 16
-#: By then the child has claimed what a message rings for, and what it takes along, as a rule.
+#: By then a child has claimed what a message rings for, and what it takes along, as a rule.
 _CLAIMED_SECONDS = 0.02
 
 
@@ -41,35 +41,48 @@ class SafeConsumer(Consumer):  # type: ignore[misc] # Celery publishes no types
                     self._drop_late_ones_behind(message)
                 else:
                     handle(message)
-                    self._drop_late_ones_soon(message)
+                    self._next = None
+                    self._drop_late_ones_in(_CLAIMED_SECONDS, message)
             except Exception as error:  # noqa: BLE001 - whatever it is, the worker must live
                 _drop(message, repr(error))
 
         return handle_safely
 
-    def _drop_late_ones_soon(self, message: Message) -> None:
-        """Drop them while the child is busy, rather than keep it waiting when it is done."""
+    def _drop_late_ones_in(self, seconds: float, message: Message) -> None:
+        """Drop them while the child is busy, rather than keep it waiting when it is done.
+
+        A child that is new takes seconds to claim: look again, ever more seldom.
+        """
+
+        def drop() -> None:
+            if not self._drop_late_ones_behind(message):
+                self._drop_late_ones_in(2 * seconds, message)
+
         if self._timer:
             self._timer.cancel()
-        self._next = None
-        self._timer = self.hub.call_later(_CLAIMED_SECONDS, self._drop_late_ones_behind, message)
+        self._timer = self.hub.call_later(seconds, drop)
 
-    def _drop_late_ones_behind(self, message: Message) -> None:
-        """Drop the late ones among the next messages in Redis."""
-        channel, are_all_late = message.channel, True
+    def _drop_late_ones_behind(self, message: Message) -> int:
+        """Drop the late ones that wait right behind a message in Redis; return how many."""
+        dropped, some = 0, _LOOKED_AT
         with suppress(*self.connection_errors):  # who asks for the next message notices, too
-            while are_all_late:
-                waiting = channel.look_behind(message, QUEUE, _LOOKED_AT)
-                bells = {item: bell for item in waiting if (bell := _read(channel, item))}
-                job_ids = [bell.job_id for bell in bells.values()]
-                late = self.late.find(job_ids)
-                items = [item for item, bell in bells.items() if bell.job_id in late]
-                channel.remove_behind(message, QUEUE, items)
-                logger.debug("dropped late messages for jobs %s", sorted(late))
-                # The last one is the next to be taken. Without late ones it was too early to tell.
-                waits = (job_id for job_id in reversed(job_ids) if job_id not in late)
-                self._next = next(waits, None) if late else None
-                are_all_late = len(items) == _LOOKED_AT
+            while some == _LOOKED_AT:
+                some = self._drop_some_behind(message)
+                dropped += some
+        return dropped
+
+    def _drop_some_behind(self, message: Message) -> int:
+        channel = message.channel
+        waiting = channel.look_behind(message, QUEUE, _LOOKED_AT)
+        bells = {item: bell for item in waiting if (bell := _read(channel, item))}
+        late = self.late.find([bell.job_id for bell in bells.values()])
+        items = [item for item, bell in bells.items() if bell.job_id in late]
+        if items:
+            channel.remove_behind(message, QUEUE, items)
+            logger.debug("dropped late messages for jobs %s", sorted(late))
+            waits = [bell.job_id for bell in bells.values() if bell.job_id not in late]
+            self._next = waits[-1] if waits else None  # in Redis, the last one is the next
+        return len(items)
 
     def on_decode_error(self, message: Message, exc: Exception) -> None:
         """Drop what cannot be decoded."""
