@@ -7,44 +7,105 @@ queued -> cancelled; failed | cancelled -> queued (retry).
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Update, case, delete, func, insert, literal, select, update
+from sqlalchemy import (
+    BindParameter,
+    Integer,
+    Row,
+    Text,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from models.clock import from_now, now
 from models.state import JobState, Outcome
 from models.tables import Attempt, Epoch, Job, LogLine
 
-#: Of rows that a statement changes, no copy in the session need be told.
-_UNSEEN = {"synchronize_session": False}
-#: Rows that a statement returns replace what the session had of them.
-_FRESH = {"synchronize_session": False, "populate_existing": True}
+# The statements about several jobs are made once: making one takes longer than running it.
+
+_jobs, _attempts, _epochs, _log_lines = (
+    table.metadata.tables[table.__tablename__] for table in (Job, Attempt, Epoch, LogLine)
+)
+_JOB_IDS: BindParameter[Any] = bindparam("job_ids", expanding=True)
+_LEASE_SECONDS: BindParameter[Any] = bindparam("lease_seconds")
+_THESE = _jobs.c.id.in_(_JOB_IDS)
+_NEWEST_ATTEMPT = select(_jobs.c.attempt).where(_jobs.c.id == _attempts.c.job_id).scalar_subquery()
+_THEIR_NEWEST = _attempts.c.job_id.in_(_JOB_IDS), _attempts.c.number == _NEWEST_ATTEMPT
+
+_START = (
+    update(_jobs)
+    .where(_THESE)
+    .values(
+        state=JobState.RUNNING,
+        reason=None,
+        worker=bindparam("by"),
+        packed=bindparam("has_company"),
+        attempt=_jobs.c.attempt + 1,
+        lease_until=from_now(_LEASE_SECONDS),
+        started_at=func.coalesce(_jobs.c.started_at, now()),
+    )
+    .returning(_jobs)
+)
+_ADD_ATTEMPTS = insert(_attempts).from_select(
+    ["job_id", "number", "worker", "pid", "started_at"],
+    select(
+        _jobs.c.id, _jobs.c.attempt, _jobs.c.worker, bindparam("process", type_=Integer), now()
+    ).where(_THESE),
+)
+_BEGIN = (
+    update(_attempts)
+    .where(*_THEIR_NEWEST)
+    .values(provenance=bindparam("runs_on"), resumed_epoch=bindparam("after_epoch"))
+)
+_RENEW = update(_jobs).where(_THESE).values(lease_until=from_now(_LEASE_SECONDS))
+_END_ATTEMPTS = (
+    update(_attempts).where(*_THEIR_NEWEST).values(outcome=Outcome.SUCCEEDED, ended_at=now())
+)
+_SUCCEED = (
+    update(_jobs)
+    .where(_THESE)
+    .values(
+        state=JobState.SUCCEEDED,
+        reason=None,
+        lease_until=None,
+        cancel_requested=False,
+        finished_at=now(),
+        epochs_done=_jobs.c.spec["epochs"].as_integer(),
+        checkpoint=case((_jobs.c.keep_checkpoint, _jobs.c.checkpoint), else_=None),
+    )
+)
+_FORGET_EPOCHS = delete(_epochs).where(
+    _epochs.c.job_id.in_(_JOB_IDS), _epochs.c.epoch > bindparam("after_epoch")
+)
+_SET_BACK = (
+    update(_jobs)
+    .where(_THESE, _jobs.c.epochs_done != bindparam("after_epoch"))
+    .values(epochs_done=bindparam("after_epoch"))
+)
+_LOG = insert(_log_lines).from_select(
+    ["job_id", "attempt", "at", "text"],
+    select(_jobs.c.id, _jobs.c.attempt, now(), bindparam("line", type_=Text))
+    .where(_THESE)
+    .order_by(_jobs.c.id),
+)
 
 
 def start(
     session: Session, job_ids: Sequence[int], worker: str, pid: int, lease_seconds: float
-) -> Sequence[Job]:
+) -> Sequence[Row[Any]]:
     """Give queued jobs, whose rows the transaction holds, to one process of a worker.
 
     Each gets a new attempt, with its number and its lease. Return the jobs in the order given.
     """
     others = len(job_ids) - 1
-    started = (
-        update(Job)
-        .where(Job.id.in_(job_ids))
-        .values(
-            state=JobState.RUNNING,
-            reason=None,
-            worker=worker,
-            packed=others > 0,
-            attempt=Job.attempt + 1,
-            lease_until=from_now(lease_seconds),
-            started_at=func.coalesce(Job.started_at, now()),
-        )
-    )
-    jobs = session.scalars(started.returning(Job), execution_options=_FRESH).all()
-    begun = select(Job.id, Job.attempt, Job.worker, literal(pid), now()).where(Job.id.in_(job_ids))
-    names = ["job_id", "number", "worker", "pid", "started_at"]
-    session.execute(insert(Attempt).from_select(names, begun))
+    wanted = {"by": worker, "has_company": others > 0, "lease_seconds": lease_seconds}
+    jobs = session.execute(_START, {"job_ids": job_ids, **wanted}).all()
+    session.execute(_ADD_ATTEMPTS, {"job_ids": job_ids, "process": pid})
     company = f" with {others} other{'' if others == 1 else 's'} of its shape" if others else ""
     log_all(session, job_ids, f"claimed by {worker}{company}")
     return sorted(jobs, key=lambda job: job_ids.index(job.id))
@@ -55,14 +116,13 @@ def begin(
 ) -> None:
     """Record what the newest attempts of running jobs run on, and after how many epochs."""
     forget_progress(session, job_ids, epochs_done)
-    begun = _newest_attempts(job_ids).values(provenance=provenance, resumed_epoch=epochs_done)
-    session.execute(begun, execution_options=_UNSEEN)
+    begun = {"runs_on": provenance, "after_epoch": epochs_done}
+    session.execute(_BEGIN, {"job_ids": job_ids, **begun})
 
 
 def renew(session: Session, job_ids: Collection[int], lease_seconds: float) -> None:
     """Have the leases of running jobs, whose rows the transaction holds, end that much later."""
-    renewed = update(Job).where(Job.id.in_(job_ids)).values(lease_until=from_now(lease_seconds))
-    session.execute(renewed, execution_options=_UNSEEN)
+    session.execute(_RENEW, {"job_ids": job_ids, "lease_seconds": lease_seconds})
 
 
 def enqueue(job: Job) -> None:
@@ -95,18 +155,8 @@ def close(
 
 def succeed(session: Session, job_ids: Collection[int]) -> None:
     """End running jobs, whose rows the transaction holds and whose results are there."""
-    ended = _newest_attempts(job_ids).values(outcome=Outcome.SUCCEEDED, ended_at=now())
-    session.execute(ended, execution_options=_UNSEEN)
-    succeeded = update(Job).values(
-        state=JobState.SUCCEEDED,
-        reason=None,
-        lease_until=None,
-        cancel_requested=False,
-        finished_at=now(),
-        epochs_done=Job.spec["epochs"].as_integer(),
-        checkpoint=case((Job.keep_checkpoint, Job.checkpoint), else_=None),
-    )
-    session.execute(succeeded.where(Job.id.in_(job_ids)), execution_options=_UNSEEN)
+    session.execute(_END_ATTEMPTS, {"job_ids": job_ids})
+    session.execute(_SUCCEED, {"job_ids": job_ids})
     log_all(session, job_ids, JobState.SUCCEEDED)
 
 
@@ -136,10 +186,8 @@ def suspect(session: Session, job: Job, detail: str) -> None:
 
 def forget_progress(session: Session, job_ids: Collection[int], after_epoch: int = 0) -> None:
     """Delete the epochs that attempts are about to measure again."""
-    measured = delete(Epoch).where(Epoch.job_id.in_(job_ids), Epoch.epoch > after_epoch)
-    session.execute(measured, execution_options=_UNSEEN)
-    back = update(Job).where(Job.id.in_(job_ids)).values(epochs_done=after_epoch)
-    session.execute(back, execution_options=_UNSEEN)
+    session.execute(_FORGET_EPOCHS, {"job_ids": job_ids, "after_epoch": after_epoch})
+    session.execute(_SET_BACK, {"job_ids": job_ids, "after_epoch": after_epoch})
 
 
 def log(session: Session, job: Job, text: str) -> None:
@@ -149,15 +197,7 @@ def log(session: Session, job: Job, text: str) -> None:
 
 def log_all(session: Session, job_ids: Collection[int], text: str) -> None:
     """Write the same line into the logs of several jobs."""
-    lines = select(Job.id, Job.attempt, now(), literal(text)).where(Job.id.in_(job_ids))
-    session.execute(
-        insert(LogLine).from_select(["job_id", "attempt", "at", "text"], lines.order_by(Job.id))
-    )
-
-
-def _newest_attempts(job_ids: Collection[int]) -> Update:
-    newest = select(Job.attempt).where(Job.id == Attempt.job_id).scalar_subquery()
-    return update(Attempt).where(Attempt.job_id.in_(job_ids), Attempt.number == newest)
+    session.execute(_LOG, {"job_ids": job_ids, "line": text})
 
 
 def _blame(job: Job) -> None:

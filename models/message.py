@@ -9,6 +9,8 @@ TASK = "dq.run_job"
 QUEUE = "dq"
 #: A queued job's message that is not in Redis so long after it was sent, is lost.
 OVERDUE_SECONDS = 5.0
+#: So many messages travel together: workers take the first ones while the last are still made.
+_AT_ONCE = 100
 _LARGEST_ID = 2**31 - 1  # of SQL's integers
 
 
@@ -56,7 +58,7 @@ def read(kwargs: Mapping[str, Any]) -> Bell | None:
 
 def send(app: Any, bells: Iterable[Bell]) -> None:
     """Ring many bells in few round trips, by the Celery application `app` of either side."""
-    with app.producer_pool.acquire(block=True) as producer, producer.batch():
+    with app.producer_pool.acquire(block=True) as producer, producer.batch(_AT_ONCE):
         for bell in bells:
             app.send_task(**bell.as_task(), producer=producer)
 

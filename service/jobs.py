@@ -255,7 +255,9 @@ def _ring(database: Database, broker: "Broker", bells: Sequence[Bell]) -> str | 
         for start in range(0, len(ids), _BATCH):
             sent = Job.id.in_(ids[start : start + _BATCH])
             due = {"publishes": 1, "publish_due": from_now(OVERDUE_SECONDS)}
-            session.execute(update(Job).where(sent).values(**due))
+            # The first ones may run by now, or be done: their rows are their workers'.
+            waiting = update(Job).where(sent, Job.state == JobState.QUEUED)
+            session.execute(waiting.values(**due), execution_options={"synchronize_session": False})
     return None
 
 

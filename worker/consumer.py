@@ -3,15 +3,20 @@
 import json
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from celery.worker.consumer import Consumer
 from kombu.message import Message
 
-from models.message import TASK, Bell, read
+from models.message import QUEUE, TASK, Bell, read
 from worker.late import LateMessages
 
 logger = logging.getLogger(__name__)
+#: So many messages are looked at together: those of a CPU's pack.
+_LOOKED_AT = 16
+#: By then a child has claimed what a message rings for, and what it takes along, as a rule.
+_CLAIMED_SECONDS = 0.02
 
 
 class SafeConsumer(Consumer):  # type: ignore[misc] # Celery publishes no types
@@ -19,6 +24,9 @@ class SafeConsumer(Consumer):  # type: ignore[misc] # Celery publishes no types
 
     #: Given before it starts.
     late: LateMessages
+    #: The job whose message comes next, if it waited when it was looked at.
+    _next: int | None = None
+    _timer: Any = None
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], None]:
         """Wrap Celery's own handler, which lets some messages end the worker."""
@@ -27,15 +35,54 @@ class SafeConsumer(Consumer):  # type: ignore[misc] # Celery publishes no types
         def handle_safely(message: Message) -> None:
             try:
                 bell = _strip(message)
-                if self.late.is_late(bell.job_id):
+                if bell.job_id != self._next and self.late.find([bell.job_id]):
                     logger.debug("dropped a late message for job %s", bell.job_id)
                     message.ack_log_error(logger, self.connection_errors)
+                    self._drop_late_ones_behind(message)
                 else:
                     handle(message)
+                    self._next = None
+                    self._drop_late_ones_in(_CLAIMED_SECONDS, message)
             except Exception as error:  # noqa: BLE001 - whatever it is, the worker must live
                 _drop(message, repr(error))
 
         return handle_safely
+
+    def _drop_late_ones_in(self, seconds: float, message: Message) -> None:
+        """Drop them while the child is busy, rather than keep it waiting when it is done.
+
+        A child that is new takes seconds to claim: look again, ever more seldom.
+        """
+
+        def drop() -> None:
+            if not self._drop_late_ones_behind(message):
+                self._drop_late_ones_in(2 * seconds, message)
+
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self.hub.call_later(seconds, drop)
+
+    def _drop_late_ones_behind(self, message: Message) -> int:
+        """Drop the late ones that wait right behind a message in Redis; return how many."""
+        dropped, some = 0, _LOOKED_AT
+        with suppress(*self.connection_errors):  # who asks for the next message notices, too
+            while some == _LOOKED_AT:
+                some = self._drop_some_behind(message)
+                dropped += some
+        return dropped
+
+    def _drop_some_behind(self, message: Message) -> int:
+        channel = message.channel
+        waiting = channel.look_behind(message, QUEUE, _LOOKED_AT)
+        bells = {item: bell for item in waiting if (bell := _read(channel, item))}
+        late = self.late.find([bell.job_id for bell in bells.values()])
+        items = [item for item, bell in bells.items() if bell.job_id in late]
+        if items:
+            channel.remove_behind(message, QUEUE, items)
+            logger.debug("dropped late messages for jobs %s", sorted(late))
+            waits = [bell.job_id for bell in bells.values() if bell.job_id not in late]
+            self._next = waits[-1] if waits else None  # in Redis, the last one is the next
+        return len(items)
 
     def on_decode_error(self, message: Message, exc: Exception) -> None:
         """Drop what cannot be decoded."""
@@ -61,6 +108,15 @@ def _strip(message: Message) -> Bell:
     return bell
 
 
+def _read(channel: Any, item: bytes) -> Bell | None:
+    """Return what a message in Redis rings for; None if whoever takes it will drop it."""
+    try:
+        return _strip(channel.Message(json.loads(item), channel=channel))
+    except Exception:  # noqa: BLE001 - whatever it is, the worker must live
+        return None
+
+
 def _drop(message: Message, why: str) -> None:
     logger.warning("dropped a message: %.200s", why)
-    message.reject()
+    if not message.acknowledged:
+        message.reject()

@@ -12,7 +12,7 @@ from typing import Self
 
 from models.errors import DatabaseUnreachable, OutOfTime, Stalled
 from models.metrics import EpochMetrics
-from worker.recorder import Claim, LeaseLost, Progress, Recorder, Released
+from worker.recorder import Claim, LeaseLost, Origin, Progress, Recorder, Released
 
 logger = logging.getLogger(__name__)
 _TICK_SECONDS = 0.5
@@ -27,6 +27,7 @@ class _Pulse:
     #: The checkpoint that SQL points to, and the one it is just being told of.
     recorded: str | None
     told: str | None = None
+    origin: Origin | None = None
     epochs: list[EpochMetrics] = field(default_factory=list)
     checkpoint: tuple[str | None, int] = (None, 0)
     verdict: Exception | None = None
@@ -35,10 +36,12 @@ class _Pulse:
 
     def read(self) -> Progress:
         self.told = self.checkpoint[0]
-        return Progress(tuple(self.epochs), *self.checkpoint)
+        return Progress(tuple(self.epochs), *self.checkpoint, self.origin)
 
     def forget(self, written: Progress) -> None:
         del self.epochs[: len(written.epochs)]
+        if written.origin:
+            self.origin = None
         if self.checkpoint[0] == written.checkpoint:
             self.checkpoint = None, 0
         self.recorded = written.checkpoint or self.recorded
@@ -85,6 +88,12 @@ class Heartbeat:
             if is_stopping:
                 return {claim: Released() for claim in self._pulses}
             return {c: pulse.verdict for c, pulse in self._pulses.items() if pulse.verdict}
+
+    def begin(self, origins: Mapping[Claim, Origin]) -> None:
+        """Hand over where attempts begin, before the first of their epochs."""
+        with self._lock:
+            for claim, origin in origins.items():
+                self._pulses[claim].origin = origin
 
     def report(self, claim: Claim, metrics: EpochMetrics) -> None:
         """Hand over an epoch's metrics."""
@@ -141,7 +150,8 @@ class Heartbeat:
         with self._lock:
             progress = {claim: pulse.read() for claim, pulse in self._pulses.items()}
         beats_due = time.monotonic() - self._beaten_at > self._recorder.lease_seconds / 4
-        if progress and (beats_due or any(each.epochs for each in progress.values())):
+        has_news = any(each.origin or each.epochs for each in progress.values())
+        if progress and (beats_due or has_news):
             lost = self._recorder.beat_all(progress)
             self._beaten_at = time.monotonic()
             self._forget(progress, lost)

@@ -1,18 +1,17 @@
 """Messages that come late: their jobs were taken along with another, and need nobody any more."""
 
-import time
+from collections.abc import Collection
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from models.database import Database
 from models.errors import DatabaseUnreachable
 from models.state import JobState
 from models.tables import Job
 
-#: One look tells of so many jobs: as a rule they were submitted, and are rung for, in a row.
-_LOOKED_AT = 128
-#: A success is for ever, but not for whoever restores a backup under our eyes.
-_REMEMBERED_SECONDS = 3.0
+_PASSED = select(Job.id).where(
+    Job.id.in_(bindparam("job_ids", expanding=True)), Job.packed, Job.state != JobState.QUEUED
+)
 
 
 class LateMessages:
@@ -20,30 +19,15 @@ class LateMessages:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._succeeded: set[int] = set()
-        self._looked_at = 0.0
 
-    def is_late(self, job_id: int) -> bool:
-        """Whether a job that was taken along with others runs or has ended.
+    def find(self, job_ids: Collection[int]) -> set[int]:
+        """Return which jobs were taken along with others and run or have ended.
 
-        False also if the database does not answer: the child then waits for it.
+        Each may wait again later: this holds of messages that were there before it was asked. None
+        is late if the database does not answer: the child then waits for it.
         """
-        if job_id in self._succeeded and time.monotonic() < self._looked_at + _REMEMBERED_SECONDS:
-            return True
         try:
-            return job_id in self._look(job_id)
+            with self._database.reading() as session:
+                return set(session.scalars(_PASSED, {"job_ids": job_ids}))
         except DatabaseUnreachable:
-            return False
-
-    def _look(self, job_id: int) -> set[int]:
-        """Return the packed jobs from this one on that do not wait; remember those that succeeded.
-
-        Any other may wait again, and its next message must be heard.
-        """
-        packed = Job.id.between(job_id, job_id + _LOOKED_AT - 1), Job.packed
-        passed = select(Job.id, Job.state).where(*packed, Job.state != JobState.QUEUED)
-        with self._database.reading() as session:
-            states = {row.id: row.state for row in session.execute(passed)}
-        self._looked_at = time.monotonic()
-        self._succeeded = {each for each, state in states.items() if state == JobState.SUCCEEDED}
-        return set(states)
+            return set()

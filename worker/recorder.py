@@ -10,8 +10,21 @@ from functools import wraps
 from traceback import format_exc
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Select, and_, func, insert, literal, select, update
+from sqlalchemy import (
+    BindParameter,
+    Integer,
+    Row,
+    and_,
+    bindparam,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session, aliased
+from sqlalchemy.sql.dml import ReturningInsert
 
 from models import lifecycle
 from models.clock import from_now
@@ -26,6 +39,57 @@ from models.tables import Epoch, Job, Pause, Result, Worker
 logger = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
 _Write = TypeVar("_Write", bound=Callable[..., Any])
+
+# What every job needs is made once: making a statement takes longer than running it.
+
+#: Locks the job that a message rings for.
+_TAKE = (
+    select(Job, exists(select(Pause.id)))
+    .where(Job.id == bindparam("job_id"))
+    .with_for_update(of=Job)
+)
+_ALIKE = (
+    Job.shape == bindparam("shape"),
+    Job.priority == bindparam("priority"),
+    Job.state == JobState.QUEUED,
+    Job.held.is_(False),
+    Job.suspect.is_(False),
+)
+_COUNT: BindParameter[int] = bindparam("count", type_=Integer)
+_COUNT_ALIKE = select(func.count()).select_from(
+    select(Job.id).where(*_ALIKE).limit(_COUNT).subquery()
+)
+_TAKE_PEERS = (
+    select(Job.id)
+    .where(*_ALIKE, Job.id != bindparam("job_id"))
+    .order_by(Job.id)
+    .limit(_COUNT)
+    .with_for_update(skip_locked=True)
+)
+_COUNT_WORKERS = (
+    select(func.count())
+    .select_from(Worker)
+    .where(Worker.state == WorkerState.ACTIVE, Worker.heartbeat_at > from_now(bindparam("since")))
+)
+_RUNNING = Job.id.in_(bindparam("job_ids", expanding=True)), Job.state == JobState.RUNNING
+_ASK = select(Job.id, Job.attempt, Job.cancel_requested).where(*_RUNNING)
+# In one order everywhere: transactions that lock several rows never wait in a circle.
+_HOLD = select(Job.id, Job.attempt).where(*_RUNNING).order_by(Job.id).with_for_update()
+_FINAL = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
+
+
+def _make_add_results() -> ReturningInsert[int]:
+    each, results = aliased(Epoch), Result.metadata.tables[Result.__tablename__]
+    seconds = select(func.sum(each.seconds)).where(each.job_id == Job.id).scalar_subquery()
+    final = [getattr(Epoch, name) for name in _FINAL]
+    is_last = and_(Epoch.job_id == Job.id, Epoch.epoch == Job.spec["epochs"].as_integer())
+    measured = select(Job.id, Job.attempt, literal(TRAINER_VERSION), seconds, *final)
+    measured = measured.join(Epoch, is_last).where(*_RUNNING)
+    names = ["job_id", "attempt", "trainer_version", "seconds", *_FINAL]
+    return insert(results).from_select(names, measured).returning(results.c.job_id)
+
+
+_ADD_RESULTS = _make_add_results()
 
 
 class LeaseLost(Exception):
@@ -68,8 +132,9 @@ class Claim:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where in its training an attempt begins."""
+    """What an attempt runs on, and where in its training it begins."""
 
+    provenance: Provenance
     epochs_done: int
     batches_done: int = 0
 
@@ -82,11 +147,12 @@ class Origin:
 
 @dataclass(frozen=True)
 class Progress:
-    """What an attempt has to tell since it last could: epochs, and its newest checkpoint."""
+    """What an attempt has to tell since it last could: origin, epochs, its newest checkpoint."""
 
     epochs: Sequence[EpochMetrics] = ()
     checkpoint: str | None = None
     checkpoint_epoch: int = 0
+    origin: Origin | None = None
 
 
 def _until_answered(write: _Write) -> _Write:
@@ -126,8 +192,9 @@ class Recorder:
         line in the log, if this message may not start its job.
         """
         with self.database.writing() as session:
-            job = session.get(Job, job_id, with_for_update=True)
-            if job is None or (refusal := _refuse(session, job, spec)):
+            found = session.execute(_TAKE, {"job_id": job_id}).one_or_none()
+            job, is_paused = found or (None, False)
+            if job is None or (refusal := _refuse(job, spec, is_paused=is_paused)):
                 why = refusal if job else "there is no such job"
                 # Of a job that was taken along with another, the message comes late as a rule.
                 level = logging.DEBUG if job and job.packed else logging.WARNING
@@ -140,30 +207,11 @@ class Recorder:
             jobs = lifecycle.start(session, job_ids, self.worker, os.getpid(), lease)
             return tuple(map(_claim_of, jobs))
 
-    @_until_answered
-    def begin(self, provenance: Provenance, origins: Mapping[Claim, Origin]) -> set[Claim]:
-        """Record what attempts run on and from where, and forget what they measure again.
-
-        Return those that lost their lease.
-        """
-        with self._holding(origins) as (session, held):
-            lifecycle.renew(session, _ids(held), self.lease_seconds)
-            for epochs_done in {origins[claim].epochs_done for claim in held}:
-                alike = [claim for claim in held if origins[claim].epochs_done == epochs_done]
-                lifecycle.begin(session, _ids(alike), asdict(provenance), epochs_done)
-            for claim in held:
-                if claim.checkpoint:
-                    lifecycle.log_all(session, [claim.job_id], str(origins[claim]))
-        for claim in held:
-            begun = origins[claim].epochs_done
-            logger.info("%s: started at epoch %s", claim, begun, extra=claim.ids)
-        return origins.keys() - held
-
     def judge(self, claims: Collection[Claim]) -> dict[Claim, Exception]:
         """Return which attempts are to stop, by LeaseLost or Cancelled; write nothing."""
-        asked = select(Job.id, Job.attempt, Job.cancel_requested).where(*_running(claims))
         with self.database.reading() as session:
-            cancelled = {(job_id, number): flag for job_id, number, flag in session.execute(asked)}
+            asked = session.execute(_ASK, {"job_ids": _ids(claims)})
+            cancelled = {(job_id, number): flag for job_id, number, flag in asked}
         flags = {claim: cancelled.get((claim.job_id, claim.attempt)) for claim in claims}
         verdicts: dict[Claim, Exception] = {
             claim: LeaseLost() for claim, flag in flags.items() if flag is None
@@ -196,6 +244,7 @@ class Recorder:
         with self._holding(progress) as (session, held):
             if held:
                 made = {claim: progress[claim] for claim in held}
+                _add_origins(session, made)
                 _add_epochs(session, made)
                 _add_checkpoints(session, made)
                 _add_results(session, _ids(held))
@@ -276,10 +325,8 @@ class Recorder:
     @contextmanager
     def _holding(self, claims: Collection[Claim]) -> Iterator[tuple[Session, Sequence[Claim]]]:
         """Open a transaction that holds the rows of those that have their lease."""
-        # In one order everywhere: transactions that lock several rows never wait in a circle.
-        rows = select(Job.id, Job.attempt).where(*_running(claims)).order_by(Job.id)
         with self.database.writing() as session:
-            owned = set(map(tuple, session.execute(rows.with_for_update())))
+            owned = set(map(tuple, session.execute(_HOLD, {"job_ids": _ids(claims)})))
             yield session, [claim for claim in claims if (claim.job_id, claim.attempt) in owned]
 
     def _succeeded_before(self, claims: Collection[Claim]) -> set[Claim]:
@@ -298,10 +345,6 @@ def _mine(claim: Claim) -> tuple[Any, ...]:
     return Job.id == claim.job_id, Job.attempt == claim.attempt, Job.state == JobState.RUNNING
 
 
-def _running(claims: Collection[Claim]) -> tuple[Any, ...]:
-    return Job.id.in_(_ids(claims)), Job.state == JobState.RUNNING
-
-
 def _ids(claims: Iterable[Claim]) -> list[int]:
     return [claim.job_id for claim in claims]
 
@@ -313,30 +356,22 @@ def _find_peers(session: Session, job: Job, most: int, silent_seconds: float) ->
     """
     if job.suspect or most == 1:
         return ()
-    alike = (
-        Job.shape == job.shape,
-        Job.priority == job.priority,
-        Job.state == JobState.QUEUED,
-        Job.held.is_(False),
-        Job.suspect.is_(False),
-    )
-    share = _find_share(session, select(Job.id).where(*alike), most, silent_seconds)
-    peers = select(Job.id).where(*alike, Job.id != job.id).order_by(Job.id).limit(share - 1)
-    return session.scalars(peers.with_for_update(skip_locked=True)).all()
+    share = _find_share(session, job, most, silent_seconds)
+    like = {"shape": job.shape, "priority": job.priority}
+    return session.scalars(_TAKE_PEERS, {**like, "job_id": job.id, "count": share - 1}).all()
 
 
-def _find_share(session: Session, queued: Select[int], most: int, silent_seconds: float) -> int:
+def _find_share(session: Session, job: Job, most: int, silent_seconds: float) -> int:
     """Return how many of the queued jobs are one worker's share: no worker hogs a short queue."""
-    taking = Worker.state == WorkerState.ACTIVE, Worker.heartbeat_at > from_now(-silent_seconds)
-    workers = session.scalar(select(func.count()).select_from(Worker).where(*taking)) or 1
+    workers = session.scalar(_COUNT_WORKERS, {"since": -silent_seconds}) or 1
     if workers == 1:
         return most
-    some = queued.limit(most * workers).subquery()
-    waiting = session.scalar(select(func.count()).select_from(some)) or 1
+    like = {"shape": job.shape, "priority": job.priority}
+    waiting = session.scalar(_COUNT_ALIKE, {**like, "count": most * workers}) or 1
     return min(most, -(-waiting // workers))
 
 
-def _refuse(session: Session, job: Job, spec: dict[str, Any]) -> str | None:
+def _refuse(job: Job, spec: dict[str, Any], *, is_paused: bool) -> str | None:
     """Say why a message may not start this job; None if it may."""
     if job.state != JobState.QUEUED:
         return f"it is {job.state}"
@@ -344,12 +379,12 @@ def _refuse(session: Session, job: Job, spec: dict[str, Any]) -> str | None:
         return "it is held"
     if job.spec != spec:
         return "the message's spec is not the row's"
-    if session.get(Pause, 1):
+    if is_paused:
         return "the queue is paused"
     return None
 
 
-def _claim_of(job: Job) -> Claim:
+def _claim_of(job: Row[Any]) -> Claim:
     return Claim(
         job_id=job.id,
         attempt=job.attempt,
@@ -362,6 +397,7 @@ def _claim_of(job: Job) -> Claim:
 
 
 def _add_progress(session: Session, progress: Mapping[Claim, Progress]) -> None:
+    _add_origins(session, progress)
     _add_epochs(session, progress)
     _add_checkpoints(session, progress)
     reached = [
@@ -371,6 +407,16 @@ def _add_progress(session: Session, progress: Mapping[Claim, Progress]) -> None:
     ]
     if reached:
         session.execute(update(Job), reached)
+
+
+def _add_origins(session: Session, progress: Mapping[Claim, Progress]) -> None:
+    """Record what attempts run on and from where, and forget what they measure again."""
+    origins = {claim: made.origin for claim, made in progress.items() if made.origin}
+    for origin in set(origins.values()):
+        alike = [claim for claim, each in origins.items() if each == origin]
+        lifecycle.begin(session, _ids(alike), asdict(origin.provenance), origin.epochs_done)
+        if resumed := [claim for claim in alike if claim.checkpoint]:
+            lifecycle.log_all(session, _ids(resumed), str(origin))
 
 
 def _add_epochs(session: Session, progress: Mapping[Claim, Progress]) -> None:
@@ -398,20 +444,10 @@ def _saved(job_id: int, made: Progress) -> dict[str, Any]:
     }
 
 
-_FINAL = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
-
-
 def _add_results(session: Session, job_ids: Collection[int]) -> None:
     """Copy the results from the rows of the epochs, so that the two can never disagree."""
-    each = aliased(Epoch)
-    seconds = select(func.sum(each.seconds)).where(each.job_id == Job.id).scalar_subquery()
-    final = [getattr(Epoch, name) for name in _FINAL]
-    is_last = and_(Epoch.job_id == Job.id, Epoch.epoch == Job.spec["epochs"].as_integer())
-    measured = select(Job.id, Job.attempt, literal(TRAINER_VERSION), seconds, *final)
-    measured = measured.join(Epoch, is_last).where(Job.id.in_(job_ids))
-    names = ["job_id", "attempt", "trainer_version", "seconds", *_FINAL]
-    added = session.execute(insert(Result).from_select(names, measured).returning(Result.job_id))
-    if missing := set(job_ids) - set(added.scalars()):
+    added = session.execute(_ADD_RESULTS, {"job_ids": job_ids}).scalars()
+    if missing := set(job_ids) - set(added):
         raise ValueError(f"the last epochs of jobs {sorted(missing)} are not measured")
 
 

@@ -1,5 +1,6 @@
 """Runs a job, and others of its shape with it: claim, train, record; the steps in order."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from worker.recorder import Claim, FailedTogether, LeaseLost, Origin, Recorder, 
 from worker.training import engine
 from worker.training.data import Data
 from worker.training.run import Run
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,13 +72,16 @@ def _resume(claim: Claim, data: Data, process: WorkerProcess) -> _Member:
 def _begin(
     members: Mapping[Claim, _Member], data: Data, heartbeat: Heartbeat, process: WorkerProcess
 ) -> None:
-    origins = {
-        claim: Origin(member.training.epoch, member.training.batch)
-        for claim, member in members.items()
-    }
     here = provenance(process.device, data.content_hash)
-    for claim in process.recorder.begin(here, origins):
-        _leave(members[claim], LeaseLost(), heartbeat, process.recorder)
+    heartbeat.begin(
+        {
+            claim: Origin(here, member.training.epoch, member.training.batch)
+            for claim, member in members.items()
+        }
+    )
+    for claim, member in members.items():
+        told = "%s: started at epoch %s"
+        logger.info(told, claim, member.training.epoch, extra=claim.ids)
 
 
 def _go_on(member: _Member, metrics: EpochMetrics, heartbeat: Heartbeat) -> bool:

@@ -5,9 +5,11 @@ make it take no further message if Redis dies between a message's arrival and it
 """
 
 import logging
+from collections.abc import Sequence
 from queue import Empty
 from typing import Any
 
+from kombu.message import Message
 from kombu.transport import TRANSPORT_ALIASES, redis, virtual
 
 logger = logging.getLogger(__name__)
@@ -41,6 +43,28 @@ class Channel(redis.Channel):
         if self._shared is None or self._shared.connection_pool is not self.pool:
             self._shared = super()._create_client()  # type: ignore[no-untyped-call] # kombu
         return self._shared
+
+    def look_behind(self, message: Message, queue: str, count: int) -> list[bytes]:
+        """Return the messages that come next after one that was taken; leave them there."""
+        with self.conn_or_acquire() as client:
+            return list(client.lrange(self._key(queue, message), -count, -1))
+
+    def remove_behind(self, message: Message, queue: str, items: Sequence[bytes]) -> None:
+        """Remove such messages, but for those that somebody took meanwhile."""
+        key = self._key(queue, message)
+        with self.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
+            for item in items:
+                pipe.lrem(key, -1, item)
+            pipe.execute()
+
+    def _key(self, queue: str, message: Message) -> str:
+        """Return the whole key of the list that a message was in: there is one a priority.
+
+        kombu puts its prefix before the keys of some commands only, which those here are not.
+        """
+        headers = {"properties": message.properties}
+        priority = self._get_message_priority(headers, reverse=False)  # type: ignore[no-untyped-call] # kombu
+        return f"{self.global_keyprefix}{self._q_for_pri(queue, priority)}"  # type: ignore[no-untyped-call] # kombu
 
     def _brpop_read(self, **options: Any) -> Any:
         try:

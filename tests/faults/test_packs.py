@@ -3,6 +3,8 @@
 import pytest
 from stage import LONG, open_stage
 
+from integration.messages import waiting_jobs
+
 PACK = [LONG.model_copy(update={"seed": seed, "epochs": 200}) for seed in range(3)]
 
 
@@ -21,6 +23,16 @@ def start_together(stage) -> list[int]:
     assert len({stage.attempts(job_id)[0].pid for job_id in job_ids}) == 1
     assert all(stage.job(job_id).packed for job_id in job_ids)
     return job_ids
+
+
+def test_messages_of_those_taken_along_are_dropped_while_they_run_and_no_others(stage):
+    *packed, other = stage.submit(*PACK, LONG.model_copy(update={"epochs": 100}))
+
+    stage.wait_until(lambda: set(waiting_jobs(stage.redis)) == {other}, "they are gone")
+    states = [stage.job(job_id).state for job_id in (*packed, other)]
+    stage.cancel(*packed, other)
+
+    assert states == ["running"] * 3 + ["queued"]
 
 
 def test_each_goes_on_from_its_checkpoint_after_their_process_was_killed(stage, undisturbed):

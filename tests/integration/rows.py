@@ -77,8 +77,7 @@ def try_claim(recorder: Recorder, job_id: int, spec: dict[str, Any]) -> Claim | 
 
 def begin(recorder: Recorder, claim: Claim, provenance: Provenance, epochs_done: int) -> None:
     """Record where an attempt begins; raise LeaseLost if it lost its lease."""
-    if recorder.begin(provenance, {claim: Origin(epochs_done)}):
-        raise LeaseLost
+    recorder.insist(claim, Progress(origin=Origin(provenance, epochs_done)))
 
 
 def succeed(recorder: Recorder, claim: Claim, progress: Progress) -> None:

@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+
 import pytest
 
 from integration.messages import waiting_jobs
@@ -23,6 +25,22 @@ def test_a_bell_is_a_message_in_the_queue(doorbell: Doorbell, redis: RedisServer
     doorbell.ring([Bell(1, {"lr": 0.1}), Bell(2, {"lr": 0.2})])
 
     assert waiting_jobs(redis) == [1, 2]
+
+
+def test_the_first_of_many_messages_are_there_while_the_last_are_made(
+    doorbell: Doorbell, redis: RedisServer
+):
+    seen = []
+
+    def make() -> Iterator[Bell]:
+        for number in range(1, 202):
+            yield Bell(number, {})
+        seen.extend(waiting_jobs(redis))
+
+    doorbell.ring(make())
+
+    assert seen == list(range(1, 201))
+    assert waiting_jobs(redis) == list(range(1, 202))
 
 
 def test_a_queue_that_nobody_used_yet_is_empty(doorbell: Doorbell):

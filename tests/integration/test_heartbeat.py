@@ -18,7 +18,7 @@ from service.selector import ids_condition
 from worker import runner
 from worker.checkpoints import Checkpoints
 from worker.heartbeat import Heartbeat
-from worker.recorder import Claim, Progress, Recorder
+from worker.recorder import Claim, Origin, Progress, Recorder
 from worker.training import data
 from worker.training import run as runs
 
@@ -116,15 +116,32 @@ def test_epochs_are_written_while_the_training_goes_on(database: Database, claim
     assert rows.job(database, claim.job_id).epochs_done == 1
 
 
-def test_what_is_not_written_yet_is_handed_back_at_the_end(recorder: Recorder, claim: Claim):
+def test_where_an_attempt_begins_is_written_before_its_first_epoch_is_over(
+    database: Database, claim: Claim
+):
+    recorder = Recorder(database, "w", lease_seconds=3600)  # which need not be renewed
+
     with Heartbeat(recorder, [claim], threading.Event()) as heartbeat:
+        heartbeat.begin({claim: Origin(rows.PROVENANCE, 0)})
+        wait_until(lambda: rows.attempts(database, claim.job_id)[0].provenance, "it is written")
+        with heartbeat.leaving([claim]) as unwritten:
+            pass
+
+    assert unwritten == {claim: Progress()}
+
+
+def test_what_is_not_written_yet_is_handed_back_at_the_end(recorder: Recorder, claim: Claim):
+    origin = Origin(rows.PROVENANCE, 0)
+
+    with Heartbeat(recorder, [claim], threading.Event()) as heartbeat:
+        heartbeat.begin({claim: origin})
         heartbeat.report(claim, rows.measured(1))
         heartbeat.report_checkpoint(claim, "1/1-1-0", 1)
 
         with heartbeat.leaving([claim]) as unwritten:
             pass
 
-    assert unwritten == {claim: Progress((rows.measured(1),), "1/1-1-0", 1)}
+    assert unwritten == {claim: Progress((rows.measured(1),), "1/1-1-0", 1, origin)}
 
 
 def test_a_lease_is_renewed_while_the_training_goes_on(database: Database, claim: Claim):

@@ -1,7 +1,6 @@
 """Which messages never reach the child: those of jobs that were taken along with others."""
 
 import pytest
-from sqlalchemy import event
 
 from integration import rows
 from models.database import Database
@@ -35,44 +34,13 @@ def test_messages_of_jobs_that_were_taken_along_are_late_and_others_are_not(
 ):
     *packed, waiting = submit(database, 4)
     claims = take(recorder, packed)
+    asked = [*packed, waiting, waiting + 1]
 
-    while_they_run = [late.is_late(job_id) for job_id in packed]
+    while_they_run = late.find(asked)
     finish(recorder, claims)
 
-    assert while_they_run == [True] * 3
-    assert [late.is_late(job_id) for job_id in packed] == [True] * 3
-    assert not late.is_late(waiting)
-    assert not late.is_late(waiting + 1)
-
-
-def test_one_look_is_enough_for_jobs_that_succeeded(
-    database: Database, recorder: Recorder, late: LateMessages
-):
-    job_ids = submit(database, 5)
-    finish(recorder, take(recorder, job_ids))
-    looks: list[object] = []
-    event.listen(database.engine, "before_execute", lambda *look: looks.append(look))
-
-    assert all(late.is_late(job_id) for job_id in job_ids)
-
-    assert len(looks) == 1
-
-
-def test_a_success_is_remembered_for_seconds_only(
-    database: Database,
-    recorder: Recorder,
-    late: LateMessages,
-    monkeypatch: pytest.MonkeyPatch,
-):
-    """Else a database that was put back to an older state would leave its jobs waiting."""
-    job_ids = submit(database, 2)
-    finish(recorder, take(recorder, job_ids))
-    assert late.is_late(job_ids[1])
-    rows.change(database, job_ids[1], state="queued")
-
-    monkeypatch.setattr("worker.late._REMEMBERED_SECONDS", 0.0)
-
-    assert not late.is_late(job_ids[1])
+    assert while_they_run == set(packed)
+    assert late.find(asked) == set(packed)
 
 
 def test_a_job_that_waits_again_is_heard_at_once(
@@ -81,12 +49,12 @@ def test_a_job_that_waits_again_is_heard_at_once(
     job_ids = submit(database, 3)
     _, second, third = take(recorder, job_ids)
     recorder.fail(second, "no more")
-    assert all(late.is_late(job_id) for job_id in job_ids)
+    assert late.find(job_ids) == set(job_ids)
 
     jobs.retry(database, rows.Bells(), ids_condition([second.job_id]), from_scratch=False)
     recorder.release(third)
 
-    assert [late.is_late(job_id) for job_id in job_ids] == [True, False, False]
+    assert late.find(job_ids) == {job_ids[0]}
 
 
 def test_a_job_that_was_taken_alone_is_left_to_the_child_which_says_so(
@@ -95,7 +63,7 @@ def test_a_job_that_was_taken_alone_is_left_to_the_child_which_says_so(
     job_id = rows.submit_one(database)
     rows.claim(recorder, job_id)
 
-    assert not late.is_late(job_id)
+    assert not late.find([job_id])
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
@@ -106,4 +74,4 @@ def test_without_the_database_no_message_is_late(
     take(recorder, job_ids)
 
     with outage(database):
-        assert not late.is_late(job_ids[1])
+        assert not late.find(job_ids)

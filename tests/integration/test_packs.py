@@ -18,6 +18,7 @@ from integration.process import StopBefore, make_process, run
 from integration.race import race
 from models import lifecycle
 from models.database import Database
+from models.provenance import Provenance
 from models.state import Outcome
 from models.tables import Job
 from servers import Outage, wait_until
@@ -316,23 +317,44 @@ def test_an_error_that_hits_a_pack_is_none_of_its_jobs_until_one_has_it_alone(
 
 # What is recorded together
 
+ORIGIN = Origin(rows.PROVENANCE, 0)
+
 
 def succeed(recorder: Recorder, claims: list[Claim]) -> set[Claim]:
     return recorder.succeed({each: Progress(rows.measured_all()) for each in claims})
 
 
-def test_a_pack_is_claimed_begun_and_ended_in_one_transaction_each(
+def test_a_pack_is_claimed_and_ended_in_one_transaction_each_with_where_it_began(
     database: Database, recorder: Recorder, commits: list[Session]
 ):
     job_ids = submit(database, 5)
     commits.clear()
 
     claims = claim(recorder, job_ids[0])
-    recorder.begin(rows.PROVENANCE, {each: Origin(0) for each in claims})
-    succeed(recorder, claims)
+    recorder.succeed({each: Progress(rows.measured_all(), origin=ORIGIN) for each in claims})
 
-    assert len(commits) == 3
+    assert len(commits) == 2
     assert rows.states(database, job_ids) == ["succeeded"] * 5
+    begun = [rows.attempts(database, job_id)[0] for job_id in job_ids]
+    assert [each.resumed_epoch for each in begun] == [0] * 5
+    assert all(Provenance(**each.provenance or {}) == rows.PROVENANCE for each in begun)
+
+
+def test_a_success_that_tells_where_it_began_forgets_what_it_measured_again(
+    database: Database, recorder: Recorder
+):
+    job_ids = submit(database, 2)
+    worse = tuple(replace(each, valid_loss=9.0) for each in rows.measured_all())
+    for each in claim(recorder, job_ids[0]):
+        recorder.beat(each, Progress(worse[:2]))
+        recorder.release(each)
+    claims = claim(recorder, job_ids[0])
+
+    recorder.succeed({each: Progress(rows.measured_all(), origin=ORIGIN) for each in claims})
+
+    for job_id in job_ids:
+        measured = [(each.attempt, each.valid_loss) for each in rows.epochs(database, job_id)]
+        assert measured == [(2, each.valid_loss) for each in rows.measured_all()]
 
 
 def test_of_jobs_that_succeed_together_one_that_lost_its_lease_is_left_out(
@@ -361,7 +383,7 @@ def test_of_jobs_that_begin_together_one_that_lost_its_lease_is_left_out(
     claims = claim(recorder, job_ids[0])
     rows.change(database, job_ids[2], attempt=7)
 
-    lost = recorder.begin(rows.PROVENANCE, {each: Origin(0) for each in claims})
+    lost = recorder.beat_all({each: Progress(origin=ORIGIN) for each in claims})
 
     assert lost == {claims[2]}
     begun = [bool(rows.attempts(database, job_id)[0].provenance) for job_id in job_ids]
@@ -375,7 +397,8 @@ def test_each_of_a_pack_begins_where_its_own_checkpoint_is(database: Database, r
         recorder.release(each)
     claims = claim(recorder, job_ids[0])
 
-    recorder.begin(rows.PROVENANCE, {each: Origin(done) for done, each in enumerate(claims)})
+    origins = [Origin(rows.PROVENANCE, done) for done in range(len(claims))]
+    recorder.beat_all({each: Progress(origin=origins[done]) for done, each in enumerate(claims)})
 
     assert [len(rows.epochs(database, job_id)) for job_id in job_ids] == [0, 1, 2]
     assert [rows.job(database, job_id).epochs_done for job_id in job_ids] == [0, 1, 2]

@@ -2,6 +2,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -21,6 +22,7 @@ from service.broker import Broker
 from service.jobs import Order
 from worker.doorbell import Doorbell
 from worker.reconciler import Reconciler, Repairs
+from worker.recorder import Recorder
 
 ORDER = Order()
 
@@ -80,6 +82,20 @@ def test_a_message_that_was_sent_is_noted_on_its_row(database: Database, broker:
     assert submitted.unsent is None
     assert job.publishes == 1
     assert (job.publish_due - job.created_at).total_seconds() > OVERDUE_SECONDS
+
+
+def test_a_job_that_a_worker_took_before_the_last_message_was_sent_is_left_to_it(
+    database: Database, recorder: Recorder
+):
+    class Quick(Bells):
+        def ring(self, bells: Sequence[Bell]) -> None:
+            rows.claim(recorder, bells[0].job_id)
+
+    submitted = jobs.submit(database, Quick(), [SPEC, SPEC], ORDER, "token")
+
+    taken, waits = (rows.job(database, job_id) for job_id in submitted.job_ids)
+    assert (taken.state, taken.publishes) == ("running", 0)
+    assert (waits.state, waits.publishes) == ("queued", 1)
 
 
 def test_without_redis_the_jobs_stand_and_submit_says_so_soon(
