@@ -90,6 +90,7 @@ def dtype(spec: ExperimentSpec) -> torch.dtype:
 
 
 def cut(gradient: Tensor, activation: Tensor) -> Tensor:
-    """Return the gradient where the activation is above 0, and 0 elsewhere: ReLU's backward."""
-    kept: Tensor = torch.ops.aten.threshold_backward(gradient, activation, 0)
+    """Put 0 into the gradient, in place, where the activation isn't above 0: ReLU's backward."""
+    put = torch.ops.aten.threshold_backward.grad_input
+    kept: Tensor = put(gradient, activation, 0, grad_input=gradient)
     return kept

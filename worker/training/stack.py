@@ -75,17 +75,16 @@ class Stack:
         for run in self.runs:
             draws.skip_sample_masks(run.spec, run.randomness.masks, run.batch)
 
-    @torch.no_grad()
-    def step(self) -> list[Pass]:
-        """Train the next batch; return what each run's network made of it."""
+    @torch.inference_mode()
+    def step(self) -> Pass:
+        """Train the next batch; return what the runs' networks made of it."""
         batch = self.runs[0].batch
         rows = draws.rows(self._spec, batch)
         begin = batch * self._spec.batch_size
         seen = slice(begin, begin + rows)
         images, labels = self._group_orders[:, seen].flatten(), self._orders[:, seen].flatten()
         masks = self._pick_masks(batch)
-        logits, y = self._run_program(rows, [images, labels, *masks.values()], list(masks))
-        return [Pass(*each) for each in zip(logits, y, strict=True)]
+        return Pass(*self._run_program(rows, [images, labels, *masks.values()], list(masks)))
 
     def keep(self, runs: list[Run]) -> None:
         """Go on with some of its runs only: the others' parameters stay as they are."""
