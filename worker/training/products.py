@@ -27,7 +27,7 @@ class Products(Protocol):
 
 
 class OneDnn:
-    """fp32 through oneDNN, which is 2.2 times as fast as MKL where the processor is no Intel's.
+    """fp32 through oneDNN, 2.2 times as fast as MKL on AMD processors that have AVX-512.
 
     Torch's own fp32 products go to MKL; the operator is the one that `torch.compile` makes of
     `nn.Linear` on a CPU, and only builds with oneDNN have it.

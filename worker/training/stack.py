@@ -5,6 +5,7 @@ own, and a slice of a stacked product has the bits of the same product alone: so
 a CPU are the same whoever its neighbours are, and also without any.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import accumulate, groupby, pairwise
 
@@ -17,11 +18,12 @@ from worker.training import draws, products, sgd
 from worker.training.data import Data
 from worker.training.passes import Pass
 from worker.training.run import Run
-from worker.training.stacked_products import Batched, Grouped, StackedProducts
+from worker.training.stacked_products import Batched, Grouped, Shared, StackedProducts
 
 #: On a CPU in fp32, products of as many multiplications a run go through oneDNN, each by itself:
-#: a smaller one takes less time than it takes to begin it, and is better batched.
-_LARGE = 2**21
+#: a smaller one takes less time than it takes to begin it, and is better batched. With AVX2 and no
+#: more, which MKL uses on every processor, all are.
+_LARGE = math.inf if torch.backends.cpu.get_cpu_capability() == "AVX2" else 2**21
 
 
 class Stack:
@@ -45,15 +47,18 @@ class Stack:
             run.velocities = [stacked[index] for stacked in self._velocities]
         self._weights, self._biases = self._parameters[::2], self._parameters[1::2]
         alone = [slice(index, index + 1) for index in range(len(runs))]
-        self._groups = _group(runs) if self._is_large[0] else alone
-        self._products: list[StackedProducts] = [
-            Grouped(alone if layer else self._groups) if is_large else Batched()
-            for layer, is_large in enumerate(self._is_large)
-        ]
+        self._groups = _group(runs) if self._device.type == "cpu" else alone
+        self._products = [self._choose_products(layer, alone) for layer in range(len(self._biases))]
         self._rates = self._column([-run.lr for run in runs])
         self._momenta = self._column([run.spec.momentum for run in runs])
         self._limits = self._column([run.spec.max_norm or 0 for run in runs])
         self._replay: _Graph | None = None
+
+    def _choose_products(self, layer: int, alone: list[slice]) -> StackedProducts:
+        if self._is_large[layer]:
+            return Grouped(alone if layer else self._groups)
+        is_shared = not layer and len(self._groups) < len(alone)
+        return Shared(self._groups) if is_shared else Batched()
 
     def begin_epoch(self) -> None:
         """Draw what the epoch needs."""
