@@ -17,7 +17,7 @@ Precision = Literal["fp32", "tf32", "bf16"]
 
 
 #: Raised whenever the same spec gives other figures than before; results of two never mix.
-TRAINER_VERSION = 3
+TRAINER_VERSION = 4
 
 #: The fields that are told of every spec; the others, where they are not at their default.
 _ALWAYS_TOLD = {"dataset", "hidden", "keep", "lr", "batch_size", "epochs", "seed"}

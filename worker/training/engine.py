@@ -42,12 +42,8 @@ class Program(Protocol):
     def begin_epoch(self) -> None:
         """Draw what the epoch needs."""
 
-    def step(self) -> None:
-        """Train the next batch."""
-
-    @property
-    def passes(self) -> list[Pass]:
-        """What each run's network made of the last batch."""
+    def step(self) -> Pass:
+        """Train the next batch; return what the runs' networks made of it."""
 
     def keep(self, runs: list[Run]) -> None:
         """Go on with some of its runs only."""
@@ -135,6 +131,7 @@ def _train_epoch(
     before_batch: Callable[[], Mapping[Key, Exception]],
 ) -> Iterator[tuple[Key, EpochMetrics | Exception]]:
     program.begin_epoch()
+    last: Pass | None = None
     while group and not _is_at_end(group):
         began = time.perf_counter()
         for key, reason in before_batch().items():
@@ -143,10 +140,10 @@ def _train_epoch(
         if group and len(group) < len(program.runs):
             program.keep(list(group.values()))
         if group:
-            program.step()
+            last = program.step()
             _count_batch(group, time.perf_counter() - began)
-    if group:
-        yield from _end_epoch(group, program.passes, data)
+    if group and last is not None:
+        yield from _end_epoch(group, last, data)
 
 
 def _is_at_end(group: dict[Key, Run]) -> bool:
@@ -161,7 +158,7 @@ def _count_batch(group: dict[Key, Run], seconds: float) -> None:
 
 
 def _end_epoch(
-    group: dict[Key, Run], last: list[Pass], data: Data
+    group: dict[Key, Run], last: Pass, data: Data
 ) -> Iterator[tuple[Key, EpochMetrics | Exception]]:
     """Evaluate what is left of a group, and yield what its epoch came to."""
     began = time.perf_counter()
@@ -174,13 +171,11 @@ def _end_epoch(
         yield key, metrics if is_sound else Diverged(f"diverged at epoch {metrics.epoch}")
 
 
-@torch.no_grad()
-def _evaluate(
-    runs: list[Run], last: list[Pass], data: Data
-) -> list[tuple[float, float, float, float]]:
+@torch.inference_mode()
+def _evaluate(runs: list[Run], last: Pass, data: Data) -> list[tuple[float, float, float, float]]:
     evaluation = Evaluation(runs, data)
     return passes.fetch(
-        [(train, evaluation.evaluate(run)) for train, run in zip(last, runs, strict=True)]
+        [(train, evaluation.evaluate(run)) for train, run in zip(last.split(), runs, strict=True)]
     )
 
 

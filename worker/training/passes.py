@@ -13,10 +13,17 @@ from worker.training.run import Run
 
 @dataclass(frozen=True)
 class Pass:
-    """What a network made of some images; still on the device."""
+    """What a network made of some images; still on the device.
+
+    Of several networks it has the run as a first axis, up to `split`.
+    """
 
     logits: Tensor  # (images, classes)
     y: Tensor  # (images,)
+
+    def split(self) -> list["Pass"]:
+        """Return each run's."""
+        return [Pass(*each) for each in zip(self.logits, self.y, strict=True)]
 
     @property
     def figures(self) -> list[Tensor]:

@@ -75,9 +75,9 @@ class Solo:
         else:
             draws.skip_sample_masks(spec, run.randomness.masks, run.batch)
 
-    @torch.no_grad()
-    def step(self) -> None:
-        """Train the next batch."""
+    @torch.inference_mode()
+    def step(self) -> Pass:
+        """Train the next batch; return what the network made of it."""
         spec, batch = self._run.spec, self._run.batch
         indexes = self._order[batch * spec.batch_size :][: spec.batch_size]
         y = self._data.train_y[indexes]
@@ -86,7 +86,7 @@ class Solo:
         self._backward(layers, gradient)
         if spec.max_norm is not None:
             sgd.limit_norms(self._weights[:-1], spec.max_norm)
-        self.passes = [Pass(logits, y)]
+        return Pass(logits[None], y[None])
 
     def keep(self, runs: list[Run]) -> None:
         """Go on with some of its runs only."""

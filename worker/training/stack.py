@@ -6,6 +6,7 @@ the same whoever its neighbours are, and also without any. On a GPU that holds f
 only: there all stacks of a shape have as many slots, and the last run fills those that are left.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import accumulate, groupby, pairwise
 from typing import TypeVar
@@ -19,11 +20,12 @@ from worker.training import draws, products, sgd
 from worker.training.data import Data
 from worker.training.passes import Pass
 from worker.training.run import Run
-from worker.training.stacked_products import Batched, Grouped, StackedProducts
+from worker.training.stacked_products import Batched, Grouped, Shared, StackedProducts
 
 #: On a CPU in fp32, products of as many multiplications a run go through oneDNN, each by itself:
-#: a smaller one takes less time than it takes to begin it, and is better batched.
-_LARGE = 2**21
+#: a smaller one takes less time than it takes to begin it, and is better batched. With AVX2 and no
+#: more, which MKL uses on every processor, all are.
+_LARGE = math.inf if torch.backends.cpu.get_cpu_capability() == "AVX2" else 2**21
 #: How many slots a stack has on a GPU, by how large its layers are at most: units, times units or
 #: images a batch, whichever are more. Of larger ones a lone run keeps a GPU busy.
 _SLOTS = {2**15: 64, 2**18: 8}
@@ -53,15 +55,18 @@ class Stack:
             run.velocities = [stacked[index] for stacked in self._velocities]
         self._weights, self._biases = self._parameters[::2], self._parameters[1::2]
         alone = [slice(index, index + 1) for index in range(max(len(runs), self._slots))]
-        self._groups = _group(runs) if self._is_large[0] else alone
-        self._products: list[StackedProducts] = [
-            Grouped(alone if layer else self._groups) if is_large else Batched()
-            for layer, is_large in enumerate(self._is_large)
-        ]
+        self._groups = _group(runs) if self._device.type == "cpu" else alone
+        self._products = [self._choose_products(layer, alone) for layer in range(len(self._biases))]
         self._rates = self._column([-run.lr for run in runs])
         self._momenta = self._column([run.spec.momentum for run in runs])
         self._limits = self._column([run.spec.max_norm or 0 for run in runs])
         self._replay: _Graph | None = None
+
+    def _choose_products(self, layer: int, alone: list[slice]) -> StackedProducts:
+        if self._is_large[layer]:
+            return Grouped(alone if layer else self._groups)
+        is_shared = not layer and len(self._groups) < len(alone)
+        return Shared(self._groups) if is_shared else Batched()
 
     def begin_epoch(self) -> None:
         """Draw what the epoch needs."""
@@ -83,22 +88,17 @@ class Stack:
         for run in self.runs:
             draws.skip_sample_masks(run.spec, run.randomness.masks, run.batch)
 
-    @torch.no_grad()
-    def step(self) -> None:
-        """Train the next batch."""
+    @torch.inference_mode()
+    def step(self) -> Pass:
+        """Train the next batch; return what the runs' networks made of it."""
         batch = self.runs[0].batch
         rows = draws.rows(self._spec, batch)
         begin = batch * self._spec.batch_size
         seen = slice(begin, begin + rows)
         images, labels = self._group_orders[:, seen].flatten(), self._orders[:, seen].flatten()
         masks = self._pick_masks(batch)
-        self._last = self._run_program(rows, [images, labels, *masks.values()], list(masks))
-
-    @property
-    def passes(self) -> list[Pass]:
-        """What each run's network made of the last batch."""
-        logits, y = (each[: len(self.runs)] for each in self._last)
-        return [Pass(*each) for each in zip(logits, y, strict=True)]
+        logits, y = self._run_program(rows, [images, labels, *masks.values()], list(masks))
+        return Pass(logits[: len(self.runs)], y[: len(self.runs)])
 
     def keep(self, runs: list[Run]) -> None:
         """Go on with some of its runs only: the others' parameters stay as they are."""

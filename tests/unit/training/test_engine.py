@@ -1,6 +1,7 @@
 """The engine against the reference, and members of a pack against themselves alone."""
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -289,8 +290,16 @@ def compare_after_leaving(digits: Data, specs: list[ExperimentSpec], data: st.Da
         assert first[key][:-1] + second[key] == train_alone(specs[key], digits)
 
 
-def test_runs_of_one_seed_on_mnist_have_the_figures_of_each_alone(real_data_dir: Path) -> None:
-    """At the size at which their first layers are one product, and the others batched."""
+@pytest.mark.parametrize("large", [2**21, math.inf])
+def test_runs_of_one_seed_on_mnist_have_the_figures_of_each_alone(
+    real_data_dir: Path, large: float
+) -> None:
+    """At the size at which their first layers are one product, or share what comes in."""
+    with mock.patch.object(stack, "_LARGE", large):
+        compare_runs_of_one_seed(real_data_dir)
+
+
+def compare_runs_of_one_seed(real_data_dir: Path) -> None:
     data = load("mnist", real_data_dir, "cpu")
     specs = [
         ExperimentSpec(
