@@ -60,7 +60,8 @@ def measure(rounds: int, ray_python: str | None) -> Section:
         "by the notebook's loop, a core a trial, from `Tuner.fit` on."
     )
     columns = ["runs", "by", "sweep", "packed is ahead by", "target", ""]
-    return Section("Sweeps", about, columns, rows, [*notes, f"Ended {stamp()}."])
+    title = f"Sweeps, {torch.backends.cpu.get_cpu_capability()}"
+    return Section(title, about, columns, rows, [*notes, f"Ended {stamp()}."])
 
 
 def _time_all(
