@@ -55,7 +55,8 @@ def measure(rounds: int) -> Section:
         f"of {_PEAK_SIZES[device.type]} reaches here by the same way."
     )
     columns = ["width", "trainer", "epoch", "of the notebook's", "target", "GFLOP/s", "of peak", ""]
-    title = f"Solo training, {device.type}"
+    instructions = torch.backends.cpu.get_cpu_capability()
+    title = f"Solo training, {'cuda' if device.type == 'cuda' else instructions}"
     return Section(title, about, columns, rows, [f"Ended {stamp()}."], machine.gpu())
 
 
@@ -74,7 +75,10 @@ def _measure_width(width: int, data: Data, device: torch.device, rounds: int) ->
 
 
 def _precisions(device: torch.device) -> list[Precision]:
-    return ["fp32", "tf32", "bf16"] if device.type == "cuda" else ["fp32", "bf16"]
+    """Return those that the device has: elsewhere bf16 is emulated, at a tenth of the speed."""
+    if device.type == "cuda":
+        return ["fp32", "tf32", "bf16"]
+    return ["fp32", "bf16"] if torch.ops.mkldnn._is_mkldnn_bf16_supported() else ["fp32"]
 
 
 def _notebook(width: int, data: Data, device: torch.device) -> Callable[[], object]:
