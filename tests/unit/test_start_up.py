@@ -1,6 +1,7 @@
 """How much a command imports and how long that takes: a person waits for it each time."""
 
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -14,6 +15,9 @@ SUBMIT = ["submit", "--dataset", "digits", "--hidden", "8", "--batch-size", "100
 RUNS = 10
 HELP_SECONDS = 0.15
 SUBMIT_SECONDS = 0.6
+#: On a machine where its libraries alone take longer to import: so many times as long.
+SUBMIT_TIMES = 1.6
+LIBRARIES = "import celery, kombu.transport.redis, pydantic_settings, sqlalchemy.orm"
 
 
 def imports(words: list[str]) -> set[str]:
@@ -30,20 +34,20 @@ def imports(words: list[str]) -> set[str]:
     return {module.partition(".")[0] for module in modules}
 
 
-def best_seconds(words: list[str], enough: float) -> float:
+def best_seconds(command: list[str], enough: float) -> float:
     """Return the time of the fastest of some runs, or of the first that was fast enough."""
     best = float("inf")
     for _ in range(RUNS):
-        best = min(best, seconds(words))
+        best = min(best, seconds(command))
         if best < enough:
             break
     return best
 
 
-def seconds(words: list[str]) -> float:
-    """Return the wall time of one `dq`, less the time it stood in the queue for a core."""
+def seconds(command: list[str]) -> float:
+    """Return the wall time of a command, less the time it stood in the queue for a core."""
     started_at = time.perf_counter()
-    process = subprocess.Popen([DQ, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     wall = time.perf_counter() - started_at
     queued = queued_seconds(process.pid)
@@ -80,10 +84,12 @@ def test_a_dry_run_imports_no_celery():
 
 
 def test_help_is_there_before_a_person_notices():
-    assert best_seconds(["--help"], HELP_SECONDS) < HELP_SECONDS
+    assert best_seconds([DQ, "--help"], HELP_SECONDS) < HELP_SECONDS
 
 
 def test_a_submit_is_done_soon():
     subprocess.run([DQ, *SUBMIT], capture_output=True, check=True)
 
-    assert best_seconds(SUBMIT, SUBMIT_SECONDS) < SUBMIT_SECONDS
+    importing = [seconds([sys.executable, "-c", LIBRARIES]) for _ in range(RUNS // 2)]
+    enough = max(SUBMIT_SECONDS, SUBMIT_TIMES * statistics.median(importing))
+    assert best_seconds([DQ, *SUBMIT], enough) < enough
