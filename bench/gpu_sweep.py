@@ -1,4 +1,4 @@
-"""Times a sweep of 64 small runs on a GPU, packed and by the notebook's loop; and larger packs."""
+"""Times a sweep of 64 small runs on a GPU, packed and by the notebook's loop, and smaller packs."""
 
 import statistics
 

@@ -51,8 +51,8 @@ def measure(rounds: int) -> Section:
         f"{opening()} One epoch of MNIST (50,000 images, batch {_BATCH}, 3 hidden layers, keep "
         f"0.9,0.8,0.8, and the evaluation on 10,000), on {_name(device)}, one thread each, as a "
         f"dq worker has; the median of {rounds} epochs that alternate. FLOP/s counts the products, "
-        "of kept units only where the others are skipped, over what one product of square matrices "
-        f"of {_PEAK_SIZES[device.type]} reaches here by the same way."
+        "of kept units only where the others are skipped, over what products of square matrices of "
+        f"{_PEAK_SIZES[device.type]}, one behind the other, reach here by the same way."
     )
     columns = ["width", "trainer", "epoch", "of the notebook's", "target", "GFLOP/s", "of peak", ""]
     instructions = torch.backends.cpu.get_cpu_capability()
@@ -162,9 +162,7 @@ def _wait(device: torch.device) -> None:
 
 
 def _name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name()
-    return f"the CPU (of {os.cpu_count()} cores)"
+    return machine.gpu() if device.type == "cuda" else f"the CPU (of {os.cpu_count()} cores)"
 
 
 def compare_accuracy(seeds: Sequence[int]) -> Section:

@@ -35,57 +35,45 @@ _JOB_IDS: BindParameter[Any] = bindparam("job_ids", expanding=True)
 _LEASE_SECONDS: BindParameter[Any] = bindparam("lease_seconds")
 _THESE = _jobs.c.id.in_(_JOB_IDS)
 _NEWEST_ATTEMPT = select(_jobs.c.attempt).where(_jobs.c.id == _attempts.c.job_id).scalar_subquery()
-_THEIR_NEWEST = _attempts.c.job_id.in_(_JOB_IDS), _attempts.c.number == _NEWEST_ATTEMPT
-
-_START = (
-    update(_jobs)
-    .where(_THESE)
-    .values(
-        state=JobState.RUNNING,
-        reason=None,
-        worker=bindparam("by"),
-        packed=bindparam("has_company"),
-        attempt=_jobs.c.attempt + 1,
-        lease_until=from_now(_LEASE_SECONDS),
-        started_at=func.coalesce(_jobs.c.started_at, now()),
-    )
-    .returning(_jobs)
+_CHANGE = update(_jobs).where(_THESE)
+_CHANGE_ATTEMPTS = update(_attempts).where(
+    _attempts.c.job_id.in_(_JOB_IDS), _attempts.c.number == _NEWEST_ATTEMPT
 )
+
+_START = _CHANGE.values(
+    state=JobState.RUNNING,
+    reason=None,
+    worker=bindparam("by"),
+    packed=bindparam("has_company"),
+    attempt=_jobs.c.attempt + 1,
+    lease_until=from_now(_LEASE_SECONDS),
+    started_at=func.coalesce(_jobs.c.started_at, now()),
+).returning(_jobs)
 _ADD_ATTEMPTS = insert(_attempts).from_select(
     ["job_id", "number", "worker", "pid", "started_at"],
     select(
         _jobs.c.id, _jobs.c.attempt, _jobs.c.worker, bindparam("process", type_=Integer), now()
     ).where(_THESE),
 )
-_BEGIN = (
-    update(_attempts)
-    .where(*_THEIR_NEWEST)
-    .values(provenance=bindparam("runs_on"), resumed_epoch=bindparam("after_epoch"))
+_BEGIN = _CHANGE_ATTEMPTS.values(
+    provenance=bindparam("runs_on"), resumed_epoch=bindparam("after_epoch")
 )
-_RENEW = update(_jobs).where(_THESE).values(lease_until=from_now(_LEASE_SECONDS))
-_END_ATTEMPTS = (
-    update(_attempts).where(*_THEIR_NEWEST).values(outcome=Outcome.SUCCEEDED, ended_at=now())
-)
-_SUCCEED = (
-    update(_jobs)
-    .where(_THESE)
-    .values(
-        state=JobState.SUCCEEDED,
-        reason=None,
-        lease_until=None,
-        cancel_requested=False,
-        finished_at=now(),
-        epochs_done=_jobs.c.spec["epochs"].as_integer(),
-        checkpoint=case((_jobs.c.keep_checkpoint, _jobs.c.checkpoint), else_=None),
-    )
+_RENEW = _CHANGE.values(lease_until=from_now(_LEASE_SECONDS))
+_END_ATTEMPTS = _CHANGE_ATTEMPTS.values(outcome=Outcome.SUCCEEDED, ended_at=now())
+_SUCCEED = _CHANGE.values(
+    state=JobState.SUCCEEDED,
+    reason=None,
+    lease_until=None,
+    cancel_requested=False,
+    finished_at=now(),
+    epochs_done=_jobs.c.spec["epochs"].as_integer(),
+    checkpoint=case((_jobs.c.keep_checkpoint, _jobs.c.checkpoint), else_=None),
 )
 _FORGET_EPOCHS = delete(_epochs).where(
     _epochs.c.job_id.in_(_JOB_IDS), _epochs.c.epoch > bindparam("after_epoch")
 )
-_SET_BACK = (
-    update(_jobs)
-    .where(_THESE, _jobs.c.epochs_done != bindparam("after_epoch"))
-    .values(epochs_done=bindparam("after_epoch"))
+_SET_BACK = _CHANGE.where(_jobs.c.epochs_done != bindparam("after_epoch")).values(
+    epochs_done=bindparam("after_epoch")
 )
 _LOG = insert(_log_lines).from_select(
     ["job_id", "attempt", "at", "text"],

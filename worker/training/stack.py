@@ -146,7 +146,7 @@ class Stack:
     ) -> tuple[Tensor, Tensor]:
         masks = dict(zip(layers, drawn, strict=True))
         x = self._data.pick(images).to(self._dtype)
-        y = self._data.train_y.index_select(0, labels).view(-1, len(labels) // len(self._rates))
+        y = self._data.train_y.index_select(0, labels).view(len(self._rates), -1)
         targets = self._targets.index_select(0, labels).view(*y.shape, -1)
         weights = [weight.to(self._dtype) for weight in self._weights]
         x = x.view(len(self._groups), y.shape[1], -1)
