@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from models.errors import OutputFailed
-from service.cli.streams import colors, is_plain
+from service.cli.streams import colors, end_line, is_plain
 from service.report import Column, Format, Table, clean, render
 
 _FORMATS = ("table", "json", "csv", "md")
@@ -73,7 +73,8 @@ def on_ctrl_c(text: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        say(f"\n{text}" if sys.stderr.isatty() else text)  # the terminal wrote ^C
+        end_line()
+        say(text)
         raise SystemExit(130) from None
 
 
