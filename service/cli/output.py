@@ -5,7 +5,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -61,10 +61,9 @@ def write(text: str, *, newline: bool = True) -> None:
 
 
 def say(text: str) -> None:
-    """Print words for a person, on standard error; where that is full or closed, go on."""
-    with suppress(OSError):
-        for line in text.splitlines():
-            click.echo(clean(line, ascii=is_plain(sys.stderr)), err=True)
+    """Print words for a person, on standard error."""
+    for line in text.splitlines():
+        click.echo(clean(line, ascii=is_plain(sys.stderr)), err=True)
 
 
 @contextmanager

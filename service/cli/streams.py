@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from io import BufferedWriter, FileIO, TextIOWrapper
 from typing import Any
 
@@ -23,12 +23,8 @@ def prepare() -> None:
     for number in range(3):
         _open_if_closed(number)
     sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - open to the end
-    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - the same
-    encoding, errors = getattr(sys.stdout, "encoding", "utf-8"), getattr(sys.stdout, "errors", None)
-    sys.stdout = TextIOWrapper(BufferedWriter(_Output(1, "w", closefd=False)), encoding, errors)
-    for stream in (sys.stdout, sys.stderr):
-        if stream.isatty() and _locale() in {"C", "POSIX"} and isinstance(stream, TextIOWrapper):
-            stream.reconfigure(encoding="ascii", errors="backslashreplace")
+    sys.stdout = _wrap(_Output(1, "w", closefd=False), sys.stdout, "strict")
+    sys.stderr = _wrap(_Words(2, "w", closefd=False), sys.stderr, "backslashreplace")
 
 
 def draws(stream: Any) -> bool:
@@ -49,9 +45,7 @@ def is_plain(stream: Any) -> bool:
 def end_line() -> None:
     """End the line of a terminal on which somebody typed Ctrl-C, and which shows that."""
     if sys.stderr.isatty():
-        with suppress(OSError):
-            sys.stderr.write("\n")
-            sys.stderr.flush()
+        sys.stderr.write("\n")
 
 
 @contextmanager
@@ -76,6 +70,24 @@ class _Output(FileIO):
             # What the buffers still hold would fail once more at exit, with a traceback.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise OutputFailed(f"Standard output cannot be written: {error.strerror}.") from error
+
+
+class _Words(FileIO):
+    """Standard error, without which a command goes on."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
+def _wrap(raw: FileIO, was: Any, errors: str) -> TextIOWrapper:
+    """Write text to a stream as Python did, unless a terminal's locale is C."""
+    encoding, errors = getattr(was, "encoding", "utf-8"), getattr(was, "errors", errors)
+    if raw.isatty() and _locale() in {"C", "POSIX"}:
+        encoding, errors = "ascii", "backslashreplace"
+    return TextIOWrapper(BufferedWriter(raw), encoding, errors, line_buffering=True)
 
 
 def _open_if_closed(number: int) -> None:

@@ -15,9 +15,9 @@ NOT_TEXT = r"is not valid UTF-8"
 NO_URL = r"give one like http://127\.0\.0\.1:5000"
 #: What is typed into a shell, the exit code, and what is then on standard output and error.
 LINES = [
-    (f"{SUBMIT} --seed 2 2>&-", 0, r"s\d+ +1", ""),
+    (f"{SUBMIT} --seed 2 2>&-", 0, r"s\d+ +\d+", ""),
     (f"{SUBMIT} --seed 3 >&-", 0, "", "1 job"),
-    (f"{SUBMIT} --seed 4 2>/dev/full", 0, r"s\d+ +1", ""),
+    (f"{SUBMIT} --seed 4 2>/dev/full", 0, r"s\d+ +\d+", ""),
     (f"{SUBMIT} --seed 5 >/dev/full", 1, "", rf"saved as sweep s\d+\.\nError: {FULL}"),
     (f"{SUBMIT} --seed 6 >/dev/full 2>&1", 1, "", ""),
     (f"{SUBMIT} --seed 7 >&- 2>&- <&-", 0, "", ""),
@@ -25,7 +25,7 @@ LINES = [
     ("dq results >&-", 0, "", ""),
     ("dq results --format csv >/dev/full", 1, "", FULL),
     ("dq show 1 >/dev/full", 1, "", FULL),
-    ("dq show 77 2>/dev/full", 1, "", ""),
+    ("dq show 77 2>/dev/full", 2, "", ""),
     ("dq hold 1 >/dev/full", 1, "", rf"The jobs are changed\.\nError: {FULL}"),
     ("dq export --to jsonl >/dev/full", 1, "", FULL),
     ("dq logs 1 >/dev/full", 1, "", FULL),
@@ -101,8 +101,8 @@ def test_what_a_submit_saved_is_there_whatever_became_of_its_streams(used):
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become a user who does not exist")
 def test_a_user_without_a_home_is_told_what_to_set(used):
-    code = "import os, service.cli.results, service.store, sys; from service.cli import main; "
-    code += "os.setuid(54321); sys.argv = ['dq', 'results']; main()"
+    code = "import os, service.cli.pause, service.store, sys; from service.cli import main; "
+    code += "import service.jobs; os.setuid(54321); sys.argv = ['dq', 'pause']; main()"
     environment = used.environment()
     for name in ("HOME", "DQ_HOME", "DQ_DATA_DIR"):
         del environment[name]
