@@ -24,7 +24,7 @@ def command(*, workers: int | None, pack: str | None) -> None:
     from service.local_service import LocalService
 
     settings = Settings.load()
-    end = "dq is down, and what is queued is kept. Type: dq up"
+    end = "dq is down. What is queued is kept. Type: dq up"
     with (
         on_ctrl_c(end),
         LocalService(settings, worker_arguments("auto", workers, pack), stops_redis=True) as local,
