@@ -45,6 +45,10 @@ class DatasetCorrupt(DqError):
     """A data file is not what its checksum says."""
 
 
+class DatasetUnreadable(DqError):
+    """A data file, or its folder, does not let this user in."""
+
+
 class Diverged(DqError):
     """A loss became NaN or infinite."""
 

@@ -8,9 +8,9 @@ from typing import Literal
 
 import pooch
 
-from models.errors import DatasetCorrupt, DatasetUnavailable
+from models.errors import DatasetCorrupt, DatasetUnavailable, DatasetUnreadable
 from worker.training import durable
-from worker.training.files import FILES, DataFile, check, read
+from worker.training.files import FILES, DataFile, check, read, unusable
 
 #: Called with a file's name, the bytes received so far, and all its bytes (0 if unknown).
 Progress = Callable[[str, int, int], None]
@@ -27,6 +27,8 @@ MIRRORS: Mapping[str, Sequence[str]] = {
     ),
 }
 
+State = Literal["ok", "missing", "corrupt", "unreadable"]
+
 _TIMEOUT = (5, 30)  # seconds: to connect, and between two pieces received
 _CHUNK_BYTES = 64 * 1024
 
@@ -36,7 +38,7 @@ class FileState:
     """Whether one file of a data set is there and right."""
 
     name: str
-    state: Literal["ok", "missing", "corrupt"]
+    state: State
 
 
 def verify(dataset: str, data_dir: Path) -> list[FileState]:
@@ -53,24 +55,32 @@ def fetch(
     """Download those of the data set's files that are missing or damaged.
 
     A file appears under its name only when it is whole and its checksum right. Raises
-    DatasetUnavailable, naming every mirror tried, if none gave a file; OSError if the disk did
-    not take it.
+    DatasetUnavailable, naming every mirror tried, if none gave a file; DatasetUnreadable if it
+    cannot be written.
     """
     for file in FILES[dataset]:
         if _state(dataset, file, data_dir) != "ok":
             content = _download(dataset, file, data_dir, progress, mirrors[dataset])
-            path = data_dir / dataset / file.archive
-            path.parent.mkdir(parents=True, exist_ok=True)
-            durable.replace(path, [content])
+            _save(data_dir / dataset / file.archive, content)
 
 
-def _state(dataset: str, file: DataFile, data_dir: Path) -> Literal["ok", "missing", "corrupt"]:
+def _save(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        durable.replace(path, [content])
+    except OSError as error:
+        raise unusable(path, error) from error
+
+
+def _state(dataset: str, file: DataFile, data_dir: Path) -> State:
     try:
         read(dataset, file, data_dir)
     except DatasetUnavailable:
         return "missing"
     except DatasetCorrupt:
         return "corrupt"
+    except DatasetUnreadable:
+        return "unreadable"
     return "ok"
 
 

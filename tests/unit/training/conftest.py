@@ -43,7 +43,16 @@ def paper_spec(spec: ExperimentSpec) -> ExperimentSpec:
 
 @pytest.fixture(scope="session")
 def real_data_dir() -> Path:
+    return find_real("mnist")
+
+
+@pytest.fixture(scope="session")
+def real_fashion_dir() -> Path:
+    return find_real("fashion-mnist")
+
+
+def find_real(dataset: str) -> Path:
     folder = os.environ.get("DQ_DATA_DIR")
-    if not folder or not (Path(folder) / "mnist").is_dir():
-        pytest.skip("set DQ_DATA_DIR to a folder whose mnist/ holds the four files of MNIST")
+    if not folder or not (Path(folder) / dataset).is_dir():
+        pytest.skip(f"set DQ_DATA_DIR to a folder whose {dataset}/ holds its four files")
     return Path(folder)

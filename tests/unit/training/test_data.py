@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,8 +8,9 @@ import pytest
 import torch
 
 from models.datasets import DATASETS, Dataset
-from models.errors import DatasetCorrupt, DatasetUnavailable
+from models.errors import DatasetCorrupt, DatasetUnavailable, DatasetUnreadable
 from worker.training.data import Data, load
+from worker.training.download import verify
 from worker.training.files import FILES, DataFile
 
 CONTENTS = {
@@ -36,8 +38,7 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def expect(contents: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     files = tuple(
-        DataFile(name, f"sha256:{hashlib.sha256(content).hexdigest()}")
-        for name, content in contents.items()
+        DataFile(name, hashlib.sha256(content).hexdigest()) for name, content in contents.items()
     )
     monkeypatch.setitem(FILES, "mnist", files)
 
@@ -63,6 +64,23 @@ def test_files_may_lie_there_unzipped(data_dir: Path) -> None:
     assert load("mnist", data_dir, "cpu").content_hash == zipped.content_hash
 
 
+def test_a_right_file_is_used_though_a_damaged_one_lies_beside_it(data_dir: Path) -> None:
+    intact = load("mnist", data_dir, "cpu")
+    for name, content in CONTENTS.items():
+        (data_dir / "mnist" / name).write_bytes(content)
+        (data_dir / "mnist" / f"{name}.gz").write_bytes(b"<html>")
+
+    assert load("mnist", data_dir, "cpu").content_hash == intact.content_hash
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_file_that_may_not_be_read_is_not_called_damaged(data_dir: Path) -> None:
+    (data_dir / "mnist" / "t10k-labels-idx1-ubyte.gz").chmod(0)
+
+    with pytest.raises(DatasetUnreadable, match=r"t10k-labels-idx1-ubyte\.gz: Permission denied"):
+        load("mnist", data_dir, "cpu")
+
+
 def test_a_missing_file_is_named_with_what_to_type(data_dir: Path) -> None:
     (data_dir / "mnist" / "t10k-labels-idx1-ubyte.gz").unlink()
 
@@ -75,11 +93,11 @@ def test_a_missing_file_is_named_with_what_to_type(data_dir: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (lambda content: b"", "its sha256 is"),
-        (lambda content: b"<html>" + content, "no whole gzip file"),
-        (lambda content: content[:-9], "no whole gzip file"),
-        (lambda content: content[:12] + b"\xff\xff" + content[14:], "no whole gzip file"),
-        (lambda content: gzip.compress(b"another"), "its sha256 is"),
+        (lambda content: b"", "sha256 of its content is"),
+        (lambda content: b"<html>" + content, "not a whole gzip file"),
+        (lambda content: content[:-9], "not a whole gzip file"),
+        (lambda content: content[:12] + b"\xff\xff" + content[14:], "not a whole gzip file"),
+        (lambda content: gzip.compress(b"another"), "sha256 of its content is"),
     ],
 )
 def test_a_damaged_file_is_named_with_what_to_type(
@@ -154,3 +172,20 @@ def test_mnist_is_the_real_one(real_data_dir: Path) -> None:
     mean = torch.cat([data.train_x, data.valid_x]).double().mean() * 256 / 255
     assert mean.item() == pytest.approx(0.1307, abs=5e-5)
     assert data.content_hash == "215c290c2666b55a9fdeec0c7823f21a3806109dc56d9cd2e23ae1f9f82849eb"
+
+
+def test_fashion_mnist_is_the_real_one_whoever_gzipped_it(real_fashion_dir: Path) -> None:
+    data = load("fashion-mnist", real_fashion_dir, "cpu")
+
+    assert data.train_x.shape == (50_000, 784)
+    assert data.test_y[:5].tolist() == [9, 2, 1, 1, 6]
+
+
+def test_fashion_mnist_is_the_real_one_unzipped_too(real_fashion_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "fashion-mnist").mkdir()
+    for path in (real_fashion_dir / "fashion-mnist").glob("*.gz"):
+        unzipped = tmp_path / "fashion-mnist" / path.stem
+        unzipped.write_bytes(gzip.decompress(path.read_bytes()))
+
+    assert {file.state for file in verify("fashion-mnist", tmp_path)} == {"ok"}
+    assert {file.state for file in verify("fashion-mnist", real_fashion_dir)} == {"ok"}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from models.errors import DatasetUnavailable
+from models.errors import DatasetUnavailable, DatasetUnreadable
 from worker.training.data import load
 from worker.training.download import MIRRORS, FileState, fetch, verify
 from worker.training.files import FILES, DataFile
@@ -41,8 +41,7 @@ def direct(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def files(monkeypatch: pytest.MonkeyPatch) -> None:
     known = [
-        DataFile(name, f"sha256:{hashlib.sha256(content).hexdigest()}")
-        for name, content in CONTENTS.items()
+        DataFile(name, hashlib.sha256(content).hexdigest()) for name, content in CONTENTS.items()
     ]
     monkeypatch.setitem(FILES, "mnist", tuple(known))
 
@@ -152,19 +151,23 @@ def test_progress_ends_with_all_the_bytes_of_each_file(mirror: Mirror, data_dir:
         assert own[-1] == size
 
 
-def test_a_checksum_of_the_archive_is_held_against_the_archive(
-    mirror: Mirror, data_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    md5 = hashlib.md5((mirror.folder / "labels.gz").read_bytes()).hexdigest()
-    file = DataFile("labels", f"md5:{md5}", of_archive=True)
-    monkeypatch.setitem(FILES, "fashion-mnist", (file,))
+def test_files_that_anyone_gzipped_again_are_right(mirror: Mirror, data_dir: Path) -> None:
+    fetch("mnist", data_dir, mirrors={"mnist": [mirror.url]})
 
-    fetch("fashion-mnist", data_dir, mirrors={"fashion-mnist": [mirror.url]})
+    repacked = gzip.compress(CONTENTS["labels"], compresslevel=1, mtime=1)
+    (data_dir / "mnist" / "labels.gz").write_bytes(repacked)
+    (data_dir / "mnist" / "images.gz").unlink()
+    (data_dir / "mnist" / "images").write_bytes(CONTENTS["images"])
 
-    assert verify("fashion-mnist", data_dir) == [FileState("labels", "ok")]
-    repacked = gzip.compress(CONTENTS["labels"], mtime=1)
-    (data_dir / "fashion-mnist" / "labels.gz").write_bytes(repacked)
-    assert verify("fashion-mnist", data_dir) == [FileState("labels", "corrupt")]
+    assert verify("mnist", data_dir) == [FileState("images", "ok"), FileState("labels", "ok")]
+
+
+def test_a_folder_that_cannot_be_written_is_named(mirror: Mirror, data_dir: Path) -> None:
+    data_dir.mkdir()
+    (data_dir / "mnist").write_text("a file where the folder should be")
+
+    with pytest.raises(DatasetUnreadable, match=r"mnist.*set DQ_DATA_DIR to another folder"):
+        fetch("mnist", data_dir, mirrors={"mnist": [mirror.url]})
 
 
 def test_the_digits_need_no_download(data_dir: Path) -> None:
