@@ -1,8 +1,8 @@
 """One run, batch by batch: dropped units are skipped, and on a CPU products go through oneDNN.
 
-A unit that a mask drops from the whole batch takes part in nothing: its row of the weight that
-makes it, and its column of the weight that takes it, are left out of the products, which come out
-the same and smaller.
+A unit that a mask drops from the whole batch contributes nothing: its row of its own layer's
+weight, and its column of the next layer's, are left out of the products, which are smaller with the
+same result.
 """
 
 from dataclasses import dataclass
@@ -10,19 +10,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from worker.training import draws, products, sgd
-from worker.training.data import Data
-from worker.training.passes import Pass
-from worker.training.run import Run
+from worker.training.data.tensors import Data
+from worker.training.engine import draws, products
+from worker.training.engine.evaluation import Outputs
+from worker.training.engine.run import Run
+from worker.training.reference import sgd
 
-#: Kept units are filled up to a multiple of this with dropped ones, whose weights count as 0:
+#: The number of kept units is rounded up to a multiple of this by dropped ones, whose weights count
+#: as 0:
 #: oneDNN prepares itself once for each size of a product, which takes longer than the product.
 _GRAIN = 16
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """The units that take part: the kept ones, and after them some that fill up the number."""
+    """The units that take part: the kept ones, then some that round up their number."""
 
     units: Tensor
     real: int
@@ -43,12 +45,12 @@ class _Layer:
 
     x: Tensor  # (images, kept inputs), of the operands' type
     weight: Tensor  # (kept units, kept inputs), fp32
-    low: Tensor  # the same in the operands' type
+    operand: Tensor  # the same in the operands' type
     rows: _Kept | None  # the kept units; None is all of them
     columns: _Kept | None  # the kept inputs
 
 
-class Solo:
+class SingleRun:
     """Trains one run."""
 
     def __init__(self, runs: list[Run], data: Data) -> None:
@@ -57,14 +59,14 @@ class Solo:
         self._products = products.choose(self._run.spec.precision, data.device)
         self._dtype = products.dtype(self._run.spec)
         self._weights, self._biases = self._run.parameters[::2], self._run.parameters[1::2]
-        # With momentum a dropped unit's weights move on, too: they are masked, and not skipped.
+        # With momentum a dropped unit's weights change, too: units are masked, and not skipped.
         self._skips = self._run.spec.mask == "batch" and not self._run.velocities
         self._order = torch.empty(0)
         self._masks: dict[int, Tensor] = {}
         self._kept: dict[int, list[_Kept]] = {}
 
     def begin_epoch(self) -> None:
-        """Draw what the epoch needs."""
+        """Draw the epoch's random numbers."""
         run, spec = self._run, self._run.spec
         run.begin_epoch()
         self._order = draws.draw_order(spec, run.randomness.order)
@@ -76,8 +78,8 @@ class Solo:
             draws.skip_sample_masks(spec, run.randomness.masks, run.batch)
 
     @torch.inference_mode()
-    def step(self) -> Pass:
-        """Train the next batch; return what the network made of it."""
+    def step(self) -> Outputs:
+        """Train the next batch; return the network's outputs for it."""
         spec, batch = self._run.spec, self._run.batch
         indexes = self._order[batch * spec.batch_size :][: spec.batch_size]
         y = self._data.train_y[indexes]
@@ -86,11 +88,11 @@ class Solo:
         self._backward(layers, gradient)
         if spec.max_norm is not None:
             sgd.limit_norms(self._weights[:-1], spec.max_norm)
-        return Pass(logits[None], y[None])
+        return Outputs(logits[None], y[None])
 
-    def keep(self, runs: list[Run]) -> None:
-        """Go on with some of its runs only."""
-        raise NotImplementedError("a solo run has no neighbours")
+    def retain(self, runs: list[Run]) -> None:
+        """Continue with these of its runs only."""
+        raise NotImplementedError("a single run has no neighbours")
 
     def _forward(self, x: Tensor) -> tuple[Tensor, list[_Layer]]:
         masks = self._pick_masks()
@@ -99,10 +101,10 @@ class Solo:
         layers = []
         last = len(self._weights) - 1
         for number, (weight, bias) in enumerate(zip(self._weights, self._biases, strict=True)):
-            layer = self._lay(x, weight, kept.get(number + 1), kept.get(number))
+            layer = self._prepare(x, weight, kept.get(number + 1), kept.get(number))
             layers.append(layer)
             units = bias if layer.rows is None else _select(bias, layer.rows)
-            x = self._products.forward(layer.x, layer.low, units.to(self._dtype))
+            x = self._products.forward(layer.x, layer.operand, units.to(self._dtype))
             if number < last:
                 x = self._mask(number + 1, torch.relu_(x), masks)
         return x.float(), layers
@@ -126,7 +128,9 @@ class Solo:
         """Drop activations that were not skipped."""
         return x if self._skips or layer not in masks else x.mul_(masks[layer])
 
-    def _lay(self, x: Tensor, weight: Tensor, rows: _Kept | None, columns: _Kept | None) -> _Layer:
+    def _prepare(
+        self, x: Tensor, weight: Tensor, rows: _Kept | None, columns: _Kept | None
+    ) -> _Layer:
         kept = weight if rows is None else _select(weight, rows)
         kept = kept if columns is None else kept.index_select(1, columns.units)
         return _Layer(x, kept, kept.to(self._dtype), rows, columns)
@@ -135,13 +139,15 @@ class Solo:
         gradient = gradient.to(self._dtype)
         for number in reversed(range(len(layers))):
             layer = layers[number]
-            step = self._products.into_weight(gradient, layer.x).float()
+            step = self._products.weight_gradient(gradient, layer.x).float()
             bias_step = gradient.sum(0, dtype=torch.float32)
             if number:
-                gradient = products.cut(self._products.into_input(gradient, layer.low), layer.x)
-            self._move(number, layer, step, bias_step)
+                gradient = products.relu_backward(
+                    self._products.input_gradient(gradient, layer.operand), layer.x
+                )
+            self._update(number, layer, step, bias_step)
 
-    def _move(self, number: int, layer: _Layer, step: Tensor, bias_step: Tensor) -> None:
+    def _update(self, number: int, layer: _Layer, step: Tensor, bias_step: Tensor) -> None:
         """Add what `gradient` was scaled for: minus the rate times the gradient."""
         weight, bias = self._weights[number], self._biases[number]
         if self._run.velocities:
@@ -167,7 +173,7 @@ def _differentiate(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def _select(parameter: Tensor, kept: _Kept) -> Tensor:
-    """Return the kept rows of a parameter, and zeros for those that fill up."""
+    """Return the kept rows of a parameter, and zeros for those that round up their number."""
     selected = parameter.index_select(0, kept.units)
     selected[kept.real :] = 0
     return selected

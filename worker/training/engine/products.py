@@ -1,7 +1,7 @@
 """The matrix products of a layer and of its gradients, each by the fastest way the device has.
 
-Activations and gradients are (images, units), weights (units, inputs). All of one product are of
-one type: the operands'.
+Activations and gradients are (images, units), weights (units, inputs). All operands of
+a product have one type.
 """
 
 from typing import Protocol
@@ -19,10 +19,10 @@ class Products(Protocol):
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """Return x W' + b."""
 
-    def into_input(self, gradient: Tensor, weight: Tensor) -> Tensor:
-        """Return the gradient by what came in, g W."""
+    def input_gradient(self, gradient: Tensor, weight: Tensor) -> Tensor:
+        """Return the gradient by the input, g W."""
 
-    def into_weight(self, gradient: Tensor, x: Tensor) -> Tensor:
+    def weight_gradient(self, gradient: Tensor, x: Tensor) -> Tensor:
         """Return the gradient by the weight, g' x."""
 
 
@@ -37,11 +37,11 @@ class OneDnn:
         """Return x W' + b."""
         return _multiply(x, weight, bias)
 
-    def into_input(self, gradient: Tensor, weight: Tensor) -> Tensor:
+    def input_gradient(self, gradient: Tensor, weight: Tensor) -> Tensor:
         """Return g W."""
         return _multiply(gradient, weight.t())
 
-    def into_weight(self, gradient: Tensor, x: Tensor) -> Tensor:
+    def weight_gradient(self, gradient: Tensor, x: Tensor) -> Tensor:
         """Return g' x."""
         return _multiply(gradient.t(), x.t())
 
@@ -58,19 +58,19 @@ class Plain:
         """Return x W' + b."""
         return torch.addmm(bias, x, weight.t())
 
-    def into_input(self, gradient: Tensor, weight: Tensor) -> Tensor:
+    def input_gradient(self, gradient: Tensor, weight: Tensor) -> Tensor:
         """Return g W."""
         return torch.mm(gradient, weight)
 
-    def into_weight(self, gradient: Tensor, x: Tensor) -> Tensor:
+    def weight_gradient(self, gradient: Tensor, x: Tensor) -> Tensor:
         """Return g' x."""
         return torch.mm(gradient.t(), x)
 
 
 def choose(precision: Precision, device: torch.device) -> Products:
-    """Return the products of one run; on a GPU, have torch take tf32 or leave it, too.
+    """Return the products of one run; on a GPU, also set torch's use of tf32.
 
-    Raises PrecisionUnavailable for tf32 on a CPU, which has no such numbers.
+    Raises PrecisionUnavailable for tf32 on a CPU, which has no tf32.
     """
     if device.type == "cuda":
         torch.backends.cuda.matmul.fp32_precision = "tf32" if precision == "tf32" else "ieee"
@@ -89,8 +89,8 @@ def dtype(spec: ExperimentSpec) -> torch.dtype:
     return torch.bfloat16 if spec.precision == "bf16" else torch.float32
 
 
-def cut(gradient: Tensor, activation: Tensor) -> Tensor:
-    """Put 0 into the gradient, in place, where the activation isn't above 0: ReLU's backward."""
-    put = torch.ops.aten.threshold_backward.grad_input
-    kept: Tensor = put(gradient, activation, 0, grad_input=gradient)
-    return kept
+def relu_backward(gradient: Tensor, activation: Tensor) -> Tensor:
+    """Set the gradient to 0, in place, where the activation isn't above 0."""
+    backward = torch.ops.aten.threshold_backward.grad_input
+    cut: Tensor = backward(gradient, activation, 0, grad_input=gradient)
+    return cut

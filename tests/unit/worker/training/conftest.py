@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from models.spec import ExperimentSpec
-from worker.training.data import Data, load
+from worker.training.data.tensors import Data, load
 
 
 @pytest.fixture(scope="session")

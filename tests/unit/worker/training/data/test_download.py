@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from models.errors import DatasetUnavailable, DatasetUnreadable
-from worker.training.data import load
-from worker.training.download import MIRRORS, FileState, fetch, verify
-from worker.training.files import FILES, DataFile
+from worker.training.data.download import MIRRORS, FileState, fetch, verify
+from worker.training.data.files import FILES, DataFile
+from worker.training.data.tensors import load
 
 CONTENTS = {"images": b"pixels" * 50_000, "labels": b"labels"}
 

@@ -1,4 +1,4 @@
-"""One training as the engine holds it: its parameters, its random numbers, where it stands."""
+"""One training in the engine: its parameters, its random numbers, its position."""
 
 from dataclasses import dataclass, field
 
@@ -6,13 +6,10 @@ import torch
 from torch import Tensor
 
 from models.spec import ExperimentSpec
-from worker.training import network
-from worker.training.checkpoint import CheckpointUnreadable
-from worker.training.data import Data
+from worker.training.checkpoint import CheckpointUnreadable, Snapshot
+from worker.training.data.tensors import Data
 from worker.training.randomness import Randomness
-from worker.training.trainer import Snapshot, check_images
-
-_NO_ORDER = torch.empty(0, dtype=torch.int64)
+from worker.training.reference import network
 
 
 @dataclass(eq=False)
@@ -27,12 +24,12 @@ class Run:
     randomness: Randomness
     #: How many epochs are done.
     epoch: int = 0
-    #: How many batches of the epoch under way are done.
+    #: How many batches of the current epoch are done.
     batch: int = 0
-    #: Time the epoch under way has taken so far; of a pack, this run's share of it.
+    #: Time the current epoch has taken so far; in a pack, this run's share of it.
     seconds: float = 0.0
-    #: Where the generators stood when the epoch under way began: it is drawn again from there.
-    #: Empty before that.
+    #: The generators' state when the current epoch began: it is drawn again from there. Empty
+    #: before that.
     drawn_from: dict[str, Tensor] = field(default_factory=dict)
 
     @property
@@ -47,25 +44,25 @@ class Run:
 
     @property
     def lr(self) -> float:
-        """The learning rate of the epoch under way."""
+        """The learning rate of the current epoch."""
         return self.spec.lr * self.spec.lr_decay**self.epoch
 
     def begin_epoch(self) -> None:
-        """Put the generators to where the epoch's draws start, also if it was begun before."""
+        """Set the generators to where the epoch's draws start, also if it was begun before."""
         if self.drawn_from:
             self.randomness.restore(self.drawn_from)
         else:
             self.drawn_from = self.randomness.state
 
     def end_epoch(self) -> None:
-        """Count the epoch under way as done."""
+        """Count the current epoch as done."""
         self.epoch, self.batch, self.seconds = self.epoch + 1, 0, 0.0
         self.drawn_from = {}
 
 
 def start(spec: ExperimentSpec, data: Data, device: torch.device | str) -> Run:
     """Return a run of the spec before its first batch, on the device where `data` lies."""
-    check_images(spec, data)
+    data.require(spec.images)
     randomness = Randomness.of(spec.seed, device)
     built = network.build(spec, randomness.masks)
     network.initialise(built, randomness.init)
@@ -77,11 +74,11 @@ def start(spec: ExperimentSpec, data: Data, device: torch.device | str) -> Run:
 def restore(
     spec: ExperimentSpec, data: Data, device: torch.device | str, snapshot: Snapshot
 ) -> Run:
-    """Return a run that goes on where `snapshot` was taken, on a CPU with the same bits.
+    """Return a run that continues where `snapshot` was taken, on a CPU with the same bits.
 
-    Raises CheckpointUnreadable if it was taken on another kind of device, which draws others.
+    Raises CheckpointUnreadable if it was taken on another kind of device: its numbers differ.
     """
-    check_images(spec, data)
+    data.require(spec.images)
     randomness = Randomness.of(spec.seed, device)
     _check_device(randomness, snapshot)
     randomness.restore(snapshot.randomness)
@@ -107,7 +104,6 @@ def snapshot(run: Run) -> Snapshot:
         randomness=run.drawn_from or run.randomness.state,
         epoch=run.epoch,
         batch=run.batch,
-        order=_NO_ORDER,
         seconds=run.seconds,
         velocities=[v.to("cpu", copy=True).contiguous() for v in run.velocities],
     )

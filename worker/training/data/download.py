@@ -10,7 +10,7 @@ import pooch
 
 from models.errors import DatasetCorrupt, DatasetUnavailable, DatasetUnreadable
 from worker.training import durable
-from worker.training.files import FILES, DataFile, check, read, unusable
+from worker.training.data.files import FILES, DataFile, check, read, unusable
 
 #: Called with a file's name, the bytes received so far, and all its bytes (0 if unknown).
 Progress = Callable[[str, int, int], None]

@@ -2,8 +2,8 @@ import torch
 from torch import nn
 
 from models.spec import ExperimentSpec
-from worker.training import network
-from worker.training.dropout import Dropout1D
+from worker.training.reference import network
+from worker.training.reference.dropout import Dropout1D
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -12,46 +12,33 @@ from torch.nn.functional import cross_entropy
 from models.errors import Diverged
 from models.metrics import EpochMetrics
 from models.spec import ExperimentSpec
-from worker.training import network, sgd
-from worker.training.data import Data
+from worker.training.checkpoint import Snapshot
+from worker.training.data.tensors import Data
 from worker.training.randomness import Randomness
+from worker.training.reference import network, sgd
 
 
 @dataclass
 class Run:
-    """Where one training stands; `train` moves it on."""
+    """The position of one training; `train` advances it."""
 
     network: nn.Sequential
     randomness: Randomness
     #: How many epochs are done.
     epoch: int = 0
-    #: How many batches of the epoch under way are done.
+    #: How many batches of the current epoch are done.
     batch: int = 0
     #: The epoch's permutation of the images, on the CPU; empty between epochs.
     order: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
-    #: Wall time the epoch under way has taken so far, its earlier attempts included.
+    #: Wall time the current epoch has taken so far, its earlier attempts included.
     seconds: float = 0.0
     #: One for each of the network's parameters, on its device; none without momentum.
     velocities: list[Tensor] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Snapshot:
-    """A copy, on the CPU, of all that a run needs to go on bit-identically."""
-
-    weights: dict[str, Tensor]
-    randomness: dict[str, Tensor]
-    epoch: int
-    batch: int
-    order: Tensor
-    seconds: float
-    #: Left out by the checkpoints of earlier releases, which had no momentum.
-    velocities: list[Tensor] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Pass:
-    """What the network made of some images; still on the device."""
+class _Outputs:
+    """The loss and accuracy of the network on some images, still on the device."""
 
     loss: Tensor  # (), mean cross-entropy in nats
     accuracy: Tensor  # (), fraction
@@ -70,7 +57,7 @@ def start(spec: ExperimentSpec, data: Data, device: torch.device | str) -> Run:
 def restore(
     spec: ExperimentSpec, data: Data, device: torch.device | str, snapshot: Snapshot
 ) -> Run:
-    """Return a run that goes on where `snapshot` was taken, with the same figures to the bit.
+    """Return a run that continues where `snapshot` was taken, with the same figures to the bit.
 
     That holds on the same kind of device; elsewhere the arithmetic rounds differently.
     """
@@ -113,14 +100,8 @@ def train(
         yield metrics
 
 
-def check_images(spec: ExperimentSpec, data: Data) -> None:
-    """Raise ValueError if there are fewer training images than the spec is of."""
-    if len(data.train_y) < spec.images:
-        raise ValueError(f"{len(data.train_y)} training images for a spec of {spec.images}")
-
-
 def _make_run(spec: ExperimentSpec, data: Data) -> Run:
-    check_images(spec, data)
+    data.require(spec.images)
     randomness = Randomness.of(spec.seed)
     return Run(network.build(spec, randomness.masks), randomness)
 
@@ -144,13 +125,13 @@ def _train_epoch(
     return EpochMetrics(run.epoch + 1, *figures, time.perf_counter() - began)
 
 
-def _train_batch(spec: ExperimentSpec, run: Run, x: Tensor, y: Tensor) -> _Pass:
+def _train_batch(spec: ExperimentSpec, run: Run, x: Tensor, y: Tensor) -> _Outputs:
     # x: (batch, features), y: (batch,)
     logits = run.network(x)
     loss = cross_entropy(logits, y)
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     _update(spec, run)
-    return _Pass(loss.detach(), _accuracy(logits, y))
+    return _Outputs(loss.detach(), _accuracy(logits, y))
 
 
 def _update(spec: ExperimentSpec, run: Run) -> None:
@@ -169,18 +150,18 @@ def _pick_images(spec: ExperimentSpec, data: Data) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def _evaluate(network: nn.Sequential, x: Tensor, y: Tensor) -> _Pass:
+def _evaluate(network: nn.Sequential, x: Tensor, y: Tensor) -> _Outputs:
     # In one pass: in parts, the mean loss would be summed in another order and round differently.
     network.eval()
     logits = network(x)
-    return _Pass(cross_entropy(logits, y), _accuracy(logits, y))
+    return _Outputs(cross_entropy(logits, y), _accuracy(logits, y))
 
 
 def _accuracy(logits: Tensor, y: Tensor) -> Tensor:
     return (logits.argmax(1) == y).double().mean()
 
 
-def _fetch(train: _Pass, valid: _Pass) -> tuple[float, float, float, float]:
+def _fetch(train: _Outputs, valid: _Outputs) -> tuple[float, float, float, float]:
     """Return both passes' losses and accuracies: the epoch's one wait for the device."""
     figures = (train.loss.double(), train.accuracy, valid.loss.double(), valid.accuracy)
     train_loss, train_accuracy, valid_loss, valid_accuracy = torch.stack(figures).tolist()

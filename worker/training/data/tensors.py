@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.datasets import DATASETS
-from worker.training import idx
-from worker.training.files import FILES, DataFile, corrupt, read
+from worker.training.data import idx
+from worker.training.data.files import FILES, DataFile, corrupt, read
 
 _Bytes = NDArray[np.uint8]
 _Split = tuple[_Bytes, _Bytes]  # images, labels
@@ -48,6 +48,11 @@ class Data:
     def train_x(self) -> Tensor:
         """All training images."""
         return self.train_pixels / self.white
+
+    def require(self, images: int) -> None:
+        """Raise ValueError if there are fewer training images than that."""
+        if len(self.train_y) < images:
+            raise ValueError(f"{len(self.train_y)} training images for a spec of {images}")
 
     def pick(self, indexes: Tensor) -> Tensor:
         """Return some training images."""

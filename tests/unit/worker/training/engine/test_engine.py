@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +19,11 @@ from torch import Tensor
 from models.errors import Diverged, PrecisionUnavailable
 from models.metrics import EpochMetrics
 from models.spec import ExperimentSpec
-from worker.training import checkpoint, draws, engine, run, stack, trainer
-from worker.training.data import Data, load
+from worker.training import checkpoint, engine
+from worker.training.data.tensors import Data, load
+from worker.training.engine import batched_runs, capacity, draws
 from worker.training.randomness import Randomness
+from worker.training.reference import trainer
 
 #: Stacked on a CPU, and not.
 WIDTHS = [32, 400]
@@ -38,7 +41,7 @@ def untimed(metrics: list[EpochMetrics]) -> list[EpochMetrics]:
 
 
 def train_alone(spec: ExperimentSpec, data: Data) -> list[EpochMetrics]:
-    return untimed(list(engine.train_alone(run.start(spec, data, "cpu"), data)))
+    return untimed(list(engine.train_alone(engine.start(spec, data, "cpu"), data)))
 
 
 def train_by_reference(spec: ExperimentSpec, data: Data) -> list[EpochMetrics]:
@@ -46,7 +49,7 @@ def train_by_reference(spec: ExperimentSpec, data: Data) -> list[EpochMetrics]:
 
 
 def train_together(
-    runs: Mapping[int, run.Run], data: Data, leaving: Mapping[int, int] | None = None
+    runs: Mapping[int, engine.Run], data: Data, leaving: Mapping[int, int] | None = None
 ) -> dict[int, list[Any]]:
     """Train a pack, some leaving before a batch counted from 0; return what each came to."""
     came: dict[int, list[Any]] = {key: [] for key in runs}
@@ -156,13 +159,13 @@ def test_a_run_resumed_from_disk_at_any_batch_gives_the_figures_of_an_undisturbe
     features: dict[str, Any],
 ) -> None:
     spec = widen(spec, width, **features)
-    training = run.start(spec, digits, "cpu")
+    training = engine.start(spec, digits, "cpu")
     before: list[EpochMetrics] = []
     with pytest.raises(Stop):
         before.extend(engine.train_alone(training, digits, stop_before(batch)))
-    checkpoint.save(tmp_path / "c", spec, run.snapshot(training))
+    checkpoint.save(tmp_path / "c", spec, engine.snapshot(training))
 
-    resumed = run.restore(spec, digits, "cpu", checkpoint.load(tmp_path / "c", spec))
+    resumed = engine.restore(spec, digits, "cpu", checkpoint.load(tmp_path / "c", spec))
     after = list(engine.train_alone(resumed, digits))
 
     assert untimed(before + after) == train_alone(spec, digits)
@@ -173,11 +176,11 @@ def test_a_snapshot_holds_the_network_as_the_reference_names_it(
     spec: ExperimentSpec, digits: Data, width: int
 ) -> None:
     spec = widen(spec, width)
-    training = run.start(spec, digits, "cpu")
+    training = engine.start(spec, digits, "cpu")
     metrics = list(engine.train_alone(training, digits))
 
     network = trainer.start(spec, digits, "cpu").network
-    network.load_state_dict(run.snapshot(training).weights)
+    network.load_state_dict(engine.snapshot(training).weights)
 
     logits = network.eval()(digits.valid_x)
     loss = torch.nn.functional.cross_entropy(logits, digits.valid_y).item()
@@ -234,7 +237,7 @@ def packs(draw: st.DrawFn) -> list[ExperimentSpec]:
 
 
 #: From how many multiplications on a product goes through oneDNN by itself: none here, and all.
-LARGE = [stack._LARGE, 1]
+LARGE = [batched_runs._LARGE, 1]
 
 
 @pytest.mark.parametrize("large", LARGE)
@@ -244,7 +247,7 @@ def test_a_member_of_a_pack_has_the_figures_of_its_run_alone_whoever_its_neighbo
     digits: Data, large: int, specs: list[ExperimentSpec], data: st.DataObject
 ) -> None:
     """Whatever their order, and whoever leaves at whatever batch."""
-    with mock.patch.object(stack, "_LARGE", large):
+    with mock.patch.object(batched_runs, "_LARGE", large):
         compare_with_solo(digits, specs, data)
 
 
@@ -254,7 +257,7 @@ def compare_with_solo(digits: Data, specs: list[ExperimentSpec], data: st.DataOb
     leaving = data.draw(st.dictionaries(st.sampled_from(order), st.integers(0, batches - 1)))
 
     came = train_together(
-        {key: run.start(specs[key], digits, "cpu") for key in order}, digits, leaving
+        {key: engine.start(specs[key], digits, "cpu") for key in order}, digits, leaving
     )
 
     assert len({spec.shape for spec in specs}) == 1
@@ -272,18 +275,20 @@ def compare_with_solo(digits: Data, specs: list[ExperimentSpec], data: st.DataOb
 def test_a_member_that_left_goes_on_alone_or_in_another_pack_to_the_same_figures(
     digits: Data, large: int, specs: list[ExperimentSpec], data: st.DataObject
 ) -> None:
-    with mock.patch.object(stack, "_LARGE", large):
+    with mock.patch.object(batched_runs, "_LARGE", large):
         compare_after_leaving(digits, specs, data)
 
 
 def compare_after_leaving(digits: Data, specs: list[ExperimentSpec], data: st.DataObject) -> None:
     batches = specs[0].batches * specs[0].epochs
-    runs = {key: run.start(spec, digits, "cpu") for key, spec in enumerate(specs)}
+    runs = {key: engine.start(spec, digits, "cpu") for key, spec in enumerate(specs)}
     left_at = data.draw(st.integers(0, batches - 1))
     first = train_together(runs, digits, {0: left_at, 1: left_at // 2})
 
-    again = {key: run.restore(specs[key], digits, "cpu", run.snapshot(runs[key])) for key in (0, 1)}
-    again[2] = run.start(specs[0].model_copy(update={"seed": 99}), digits, "cpu")
+    again = {
+        key: engine.restore(specs[key], digits, "cpu", engine.snapshot(runs[key])) for key in (0, 1)
+    }
+    again[2] = engine.start(specs[0].model_copy(update={"seed": 99}), digits, "cpu")
     second = train_together(again, digits)
 
     for key in (0, 1):
@@ -295,7 +300,7 @@ def test_runs_of_one_seed_on_mnist_have_the_figures_of_each_alone(
     real_data_dir: Path, large: float
 ) -> None:
     """At the size at which their first layers are one product, or share what comes in."""
-    with mock.patch.object(stack, "_LARGE", large):
+    with mock.patch.object(batched_runs, "_LARGE", large):
         compare_runs_of_one_seed(real_data_dir)
 
 
@@ -311,7 +316,7 @@ def compare_runs_of_one_seed(real_data_dir: Path) -> None:
     ]
 
     came = train_together(
-        {key: run.start(spec, data, "cpu") for key, spec in enumerate(specs)}, data
+        {key: engine.start(spec, data, "cpu") for key, spec in enumerate(specs)}, data
     )
 
     for key, spec in enumerate(specs):
@@ -324,7 +329,7 @@ def test_a_member_that_diverges_leaves_and_the_others_go_on(
     specs = [widen(spec, 32), widen(spec, 32, lr=1e6), widen(spec, 32, seed=3)]
 
     came = train_together(
-        {key: run.start(each, digits, "cpu") for key, each in enumerate(specs)}, digits
+        {key: engine.start(each, digits, "cpu") for key, each in enumerate(specs)}, digits
     )
 
     assert [str(each) for each in came[1]] == ["diverged at epoch 1"]
@@ -336,8 +341,8 @@ def test_the_time_of_a_pack_is_shared_among_its_members(
     spec: ExperimentSpec, digits: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = itertools.count()
-    monkeypatch.setattr(engine.time, "perf_counter", lambda: float(next(seconds)))
-    runs = {seed: run.start(widen(spec, 32, seed=seed), digits, "cpu") for seed in range(4)}
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(seconds)))
+    runs = {seed: engine.start(widen(spec, 32, seed=seed), digits, "cpu") for seed in range(4)}
 
     ends = [outcome for _, outcome in engine.train(runs, digits)]
 
@@ -408,7 +413,7 @@ def drawn_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def skipping_early(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a GPU skip what is dropped from layers that are tested fast."""
-    monkeypatch.setattr(engine, "_SKIPPING_WIDTH", GPU_WIDTHS[1])
+    monkeypatch.setattr(capacity, "_SKIPPING_WIDTH", GPU_WIDTHS[1])
 
 
 #: Stacked on a GPU, and not.
@@ -423,7 +428,7 @@ def test_on_a_gpu_the_engine_follows_the_reference(
     spec: ExperimentSpec, digits: Data, gpu_digits: Data, width: int, features: dict[str, Any]
 ) -> None:
     spec = widen(spec, width, **features)
-    started = run.start(spec, gpu_digits, "cuda")
+    started = engine.start(spec, gpu_digits, "cuda")
     started.randomness = Randomness.of(spec.seed, "cpu")
 
     ours = engine.train_alone(started, gpu_digits)
@@ -441,7 +446,7 @@ def test_on_a_gpu_a_lower_precision_differs_by_its_rounding_alone(
     spec: ExperimentSpec, digits: Data, gpu_digits: Data, precision: str
 ) -> None:
     low = widen(spec, 64, precision=precision)
-    started = run.start(low, gpu_digits, "cuda")
+    started = engine.start(low, gpu_digits, "cuda")
     started.randomness = Randomness.of(spec.seed, "cpu")
 
     *_, last = engine.train_alone(started, gpu_digits)
@@ -457,12 +462,12 @@ def test_on_a_gpu_a_member_has_the_figures_of_its_run_alone(
     spec: ExperimentSpec, gpu_digits: Data, precision: str
 ) -> None:
     specs = [widen(spec, 64, seed=seed, precision=precision) for seed in range(5)]
-    runs = {key: run.start(each, gpu_digits, "cuda") for key, each in enumerate(specs)}
+    runs = {key: engine.start(each, gpu_digits, "cuda") for key, each in enumerate(specs)}
 
     came = train_together(runs, gpu_digits, {3: 17})
 
     for key in (0, 1, 2, 4):
-        alone = engine.train_alone(run.start(specs[key], gpu_digits, "cuda"), gpu_digits)
+        alone = engine.train_alone(engine.start(specs[key], gpu_digits, "cuda"), gpu_digits)
         for mine, solo in zip(came[key], alone, strict=True):
             assert mine.train_loss == pytest.approx(solo.train_loss, rel=1e-6)
             assert mine.valid_loss == pytest.approx(solo.valid_loss, rel=1e-6)
@@ -486,11 +491,11 @@ def test_on_a_gpu_a_member_has_the_figures_of_its_run_alone_on_mnist(
         for seed in range(5)
     ]
     came = train_together(
-        {key: run.start(each, gpu_mnist, "cuda") for key, each in enumerate(specs)}, gpu_mnist
+        {key: engine.start(each, gpu_mnist, "cuda") for key, each in enumerate(specs)}, gpu_mnist
     )
 
     for key in (0, 3):
-        alone = engine.train_alone(run.start(specs[key], gpu_mnist, "cuda"), gpu_mnist)
+        alone = engine.train_alone(engine.start(specs[key], gpu_mnist, "cuda"), gpu_mnist)
         for mine, solo in zip(came[key], alone, strict=True):
             assert mine.train_loss == pytest.approx(solo.train_loss, rel=1e-6)
             assert mine.valid_loss == pytest.approx(solo.valid_loss, rel=1e-6)
@@ -503,14 +508,14 @@ def test_on_a_gpu_a_resumed_run_draws_what_it_would_have_drawn(
     spec: ExperimentSpec, gpu_digits: Data, width: int
 ) -> None:
     spec = widen(spec, width)
-    training = run.start(spec, gpu_digits, "cuda")
+    training = engine.start(spec, gpu_digits, "cuda")
     before: list[EpochMetrics] = []
     with pytest.raises(Stop):
         before.extend(engine.train_alone(training, gpu_digits, stop_before(18)))
 
-    resumed = run.restore(spec, gpu_digits, "cuda", run.snapshot(training))
+    resumed = engine.restore(spec, gpu_digits, "cuda", engine.snapshot(training))
     after = list(engine.train_alone(resumed, gpu_digits))
 
-    whole = engine.train_alone(run.start(spec, gpu_digits, "cuda"), gpu_digits)
+    whole = engine.train_alone(engine.start(spec, gpu_digits, "cuda"), gpu_digits)
     for mine, undisturbed in zip(before + after, whole, strict=True):
         assert mine.valid_loss == pytest.approx(undisturbed.valid_loss, rel=1e-4)

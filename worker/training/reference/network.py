@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from models.datasets import DATASETS
 from models.spec import ExperimentSpec
-from worker.training.dropout import Dropout1D
+from worker.training.reference.dropout import Dropout1D
 
 
 def build(spec: ExperimentSpec, masks: torch.Generator) -> nn.Sequential:

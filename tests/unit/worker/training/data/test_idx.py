@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from worker.training import idx
+from worker.training.data import idx
 
 IMAGES = bytes([0, 0, 8, 3]) + b"".join(n.to_bytes(4) for n in (2, 3, 4)) + bytes(range(24))
 LABELS = bytes([0, 0, 8, 1]) + (3).to_bytes(4) + bytes([7, 0, 9])

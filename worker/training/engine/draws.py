@@ -1,6 +1,6 @@
 """What a run draws: the order of the images for an epoch, and what dropout drops.
 
-The random numbers are those of the reference (`trainer.py`), drawn an epoch at a time: a stream
+The random numbers are those of `reference/trainer.py`, drawn an epoch at a time: a stream
 drawn in parts equals the whole on a CPU. A test holds the two together.
 """
 

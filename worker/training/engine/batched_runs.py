@@ -1,9 +1,9 @@
-"""Runs of one shape as one batched program: their weights stacked, all else each one's own.
+"""Runs of one shape as one batched program: their weights are stacked, all else is each run's own.
 
-In tensors of a stack the first axis is the run. Each run's images, masks, rates and limits are its
-own, and a slice of a stacked product has the bits of the same product alone: so a run's figures are
-the same whoever its neighbours are, and also without any. On a GPU that holds for as many slices
-only: there all stacks of a shape have as many slots, and the last run fills those that are left.
+The first axis of each tensor is the run. Each run's images, masks, rates and limits are its own,
+and a slice of a batched product has the bits of the same product alone: so a run's figures are the
+same with any neighbours, and with none. On a GPU that holds only for a fixed number of slices:
+there all batches of a shape have the same number of slots, and the last run fills those left.
 """
 
 import math
@@ -16,24 +16,22 @@ from torch import Tensor
 
 from models.datasets import DATASETS
 from models.spec import ExperimentSpec
-from worker.training import draws, products, sgd
-from worker.training.data import Data
-from worker.training.passes import Pass
-from worker.training.run import Run
-from worker.training.stacked_products import Batched, Grouped, Shared, StackedProducts
+from worker.training.data.tensors import Data
+from worker.training.engine import capacity, draws, products
+from worker.training.engine.batched_products import Batched, BatchedProducts, Grouped, Shared
+from worker.training.engine.evaluation import Outputs
+from worker.training.engine.run import Run
+from worker.training.reference import sgd
 
 #: On a CPU in fp32, products of as many multiplications a run go through oneDNN, each by itself:
 #: a smaller one takes less time than it takes to begin it, and is better batched. With AVX2 and no
 #: more, which MKL uses on every processor, all are.
 _LARGE = math.inf if torch.backends.cpu.get_cpu_capability() == "AVX2" else 2**21
-#: How many slots a stack has on a GPU, by how large its layers are at most: units, times units or
-#: images a batch, whichever are more. Of larger ones a lone run keeps a GPU busy.
-_SLOTS = {2**15: 64, 2**18: 8}
 
 T = TypeVar("T")
 
 
-class Stack:
+class BatchedRuns:
     """Trains runs that stand at the same batch of their epochs; their parameters become views."""
 
     def __init__(self, runs: list[Run], data: Data) -> None:
@@ -43,13 +41,13 @@ class Stack:
         self._dtype = products.dtype(self._spec)
         classes = torch.eye(DATASETS[self._spec.dataset].classes, device=self._device)
         self._targets = classes.index_select(0, data.train_y)  # (images, classes), one-hot
-        self._slots = slots(self._spec) if self._device.type == "cuda" else 1
+        self._slots = capacity.slots(self._spec, self._device)
         self._assemble(runs)
 
     def _assemble(self, runs: list[Run]) -> None:
         self.runs = runs
-        self._parameters = _stack(self._fill([run.parameters for run in runs]))
-        self._velocities = _stack(self._fill([run.velocities for run in runs]))
+        self._parameters = _stack(self._pad([run.parameters for run in runs]))
+        self._velocities = _stack(self._pad([run.velocities for run in runs]))
         for index, run in enumerate(runs):
             run.parameters = [stacked[index] for stacked in self._parameters]
             run.velocities = [stacked[index] for stacked in self._velocities]
@@ -62,20 +60,20 @@ class Stack:
         self._limits = self._column([run.spec.max_norm or 0 for run in runs])
         self._replay: _Graph | None = None
 
-    def _choose_products(self, layer: int, alone: list[slice]) -> StackedProducts:
+    def _choose_products(self, layer: int, alone: list[slice]) -> BatchedProducts:
         if self._is_large[layer]:
             return Grouped(alone if layer else self._groups)
         is_shared = not layer and len(self._groups) < len(alone)
         return Shared(self._groups) if is_shared else Batched()
 
     def begin_epoch(self) -> None:
-        """Draw what the epoch needs."""
+        """Draw the epoch's random numbers."""
         for run in self.runs:
             run.begin_epoch()
         # In place: a graph that was recorded reads it where it is.
         self._rates.copy_(self._column([-run.lr for run in self.runs]))
         orders = [draws.draw_order(run.spec, run.randomness.order) for run in self.runs]
-        self._orders = torch.stack(self._fill(orders))  # (runs, images)
+        self._orders = torch.stack(self._pad(orders))  # (runs, images)
         self._group_orders = self._orders[[group.start for group in self._groups]]
         self._masks: dict[int, Tensor] = {}
         if self._spec.mask == "batch":
@@ -89,8 +87,8 @@ class Stack:
             draws.skip_sample_masks(run.spec, run.randomness.masks, run.batch)
 
     @torch.inference_mode()
-    def step(self) -> Pass:
-        """Train the next batch; return what the runs' networks made of it."""
+    def step(self) -> Outputs:
+        """Train the next batch; return the outputs of the runs' networks for it."""
         batch = self.runs[0].batch
         rows = draws.rows(self._spec, batch)
         begin = batch * self._spec.batch_size
@@ -98,11 +96,11 @@ class Stack:
         images, labels = self._group_orders[:, seen].flatten(), self._orders[:, seen].flatten()
         masks = self._pick_masks(batch)
         logits, y = self._run_program(rows, [images, labels, *masks.values()], list(masks))
-        return Pass(logits[: len(self.runs)], y[: len(self.runs)])
+        return Outputs(logits[: len(self.runs)], y[: len(self.runs)])
 
-    def keep(self, runs: list[Run]) -> None:
-        """Go on with some of its runs only: the others' parameters stay as they are."""
-        indexes = self._fill([self.runs.index(run) for run in runs])
+    def retain(self, runs: list[Run]) -> None:
+        """Continue with these of its runs only: the others' parameters stay as they are."""
+        indexes = self._pad([self.runs.index(run) for run in runs])
         kept = torch.tensor(indexes, device=self._device)
         self._orders = self._orders.index_select(0, kept)
         self._masks = {layer: mask.index_select(1, kept) for layer, mask in self._masks.items()}
@@ -121,14 +119,14 @@ class Stack:
     def _merge(self, drawn: Sequence[dict[int, Tensor]], rows: int) -> dict[int, Tensor]:
         """Stack each layer's masks (runs, rows, units): a run that drops nothing there keeps all.
 
-        A product with 1 changes no bit, so that no run minds its neighbours' masks.
+        A product with 1 changes no bit, so that a run does not depend on its neighbours' masks.
         """
         widths = draws.widths(self._spec)
         merged = {}
         for layer in sorted({layer for masks in drawn for layer in masks}):
             everything = torch.ones(rows, widths[layer], dtype=torch.bool, device=self._device)
-            everyone = self._fill([masks.get(layer, everything) for masks in drawn])
-            merged[layer] = torch.stack(everyone)
+            masks_of_runs = self._pad([masks.get(layer, everything) for masks in drawn])
+            merged[layer] = torch.stack(masks_of_runs)
         return merged
 
     def _run_program(
@@ -160,7 +158,7 @@ class Stack:
     def _forward(
         self, x: Tensor, weights: list[Tensor], masks: dict[int, Tensor]
     ) -> tuple[Tensor, list[Tensor]]:
-        """Return the logits (runs, images, classes), and what went into each layer."""
+        """Return the logits (runs, images, classes), and the input of each layer."""
         activations = [x.mul_(masks[0]) if 0 in masks else x]
         for layer, weight in enumerate(weights[:-1], start=1):
             activations.append(self._activate(layer, activations[-1], weight, masks.get(layer)))
@@ -168,12 +166,12 @@ class Stack:
         return logits.float(), activations
 
     def _activate(self, layer: int, x: Tensor, weight: Tensor, mask: Tensor | None) -> Tensor:
-        """Return what comes out of a hidden layer, past ReLU and mask."""
+        """Return the output of a hidden layer, after ReLU and mask."""
         bias = self._biases[layer - 1]
         if mask is None:
             return self._multiply(layer, x, weight, bias).relu_()
         if mask.shape[1] == 1:
-            # ReLU makes 0 of minus infinity: what is dropped from a whole batch costs nothing.
+            # ReLU makes minus infinity 0: dropping a unit from a whole batch costs nothing.
             silenced = torch.where(mask[:, 0], bias, -torch.inf)
             return self._multiply(layer, x, weight, silenced).relu_()
         return self._multiply(layer, x, weight, bias).relu_().mul_(mask)
@@ -182,32 +180,34 @@ class Stack:
         return self._products[layer - 1].forward(x, weight, bias.to(self._dtype))
 
     def _backward(self, gradient: Tensor, activations: list[Tensor], weights: list[Tensor]) -> None:
-        """Descend: `gradient` (runs, images, classes) is scaled by minus the rate already."""
+        """Descend: `gradient` (runs, images, classes) is already scaled by minus the rate."""
         for layer in reversed(range(len(weights))):
-            multiplied, x = self._products[layer], activations[layer]
-            into_input = multiplied.into_input(gradient, weights[layer]) if layer else None
-            self._move(layer, gradient, x)
-            if into_input is not None:
-                # Past ReLU and mask: where either gave 0, nothing comes back.
-                gradient = products.cut(into_input, x)
+            layer_products, x = self._products[layer], activations[layer]
+            next_gradient = (
+                layer_products.input_gradient(gradient, weights[layer]) if layer else None
+            )
+            self._update(layer, gradient, x)
+            if next_gradient is not None:
+                # Through ReLU and mask: where either gave 0, the gradient is 0.
+                gradient = products.relu_backward(next_gradient, x)
 
-    def _move(self, layer: int, gradient: Tensor, x: Tensor) -> None:
-        """Add g' x to a layer's weight, and what it sums to over the images to its bias."""
+    def _update(self, layer: int, gradient: Tensor, x: Tensor) -> None:
+        """Add g' x to a layer's weight, and the sum of g over the images to its bias."""
         step = gradient.sum(1, dtype=torch.float32)
         if not self._velocities:
-            self._products[layer].add_into_weight(self._weights[layer], gradient, x)
+            self._products[layer].add_weight_gradient(self._weights[layer], gradient, x)
             self._biases[layer].add_(step)
             return
         weight, bias = self._velocities[2 * layer : 2 * layer + 2]
-        self._products[layer].add_into_weight(weight.mul_(self._momenta), gradient, x)
+        self._products[layer].add_weight_gradient(weight.mul_(self._momenta), gradient, x)
         self._weights[layer].add_(weight)
         self._biases[layer].add_(bias.mul_(self._momenta[:, :, 0]).add_(step))
 
     def _column(self, values: list[float]) -> Tensor:
-        """Return one number a run, (runs, 1, 1)."""
-        return torch.tensor(self._fill(values), device=self._device).view(-1, 1, 1)
+        """Return one number for each run, (runs, 1, 1)."""
+        return torch.tensor(self._pad(values), device=self._device).view(-1, 1, 1)
 
-    def _fill(self, values: list[T]) -> list[T]:
+    def _pad(self, values: list[T]) -> list[T]:
         """Repeat the last run's value for the slots that are left."""
         return values + values[-1:] * (self._slots - len(values))
 
@@ -215,8 +215,8 @@ class Stack:
 class _Graph:
     """A function of tensors of fixed shapes, replayed on a GPU as one recorded CUDA graph.
 
-    The first call runs it as it is, which also makes what CUDA makes at first use; the second
-    records it. What it returns is overwritten by the next call.
+    The first call runs it directly, so that CUDA allocates what it needs at first use; the second
+    records it. The next call overwrites what it returned.
     """
 
     def __init__(self, function: Callable[..., tuple[Tensor, Tensor]]) -> None:
@@ -239,13 +239,6 @@ class _Graph:
         return self._outputs
 
 
-def slots(spec: ExperimentSpec) -> int:
-    """Return how many runs of this shape a GPU trains as one stack, or as if it had as many."""
-    width = max(spec.hidden)
-    size = max(spec.batch_size, width) * width
-    return next((slots for limit, slots in _SLOTS.items() if size <= limit), 1)
-
-
 def _find_large(spec: ExperimentSpec, device: torch.device) -> list[bool]:
     """Return for each layer whether a run's products are to go through oneDNN by themselves."""
     has_onednn = isinstance(products.choose(spec.precision, device), products.OneDnn)
@@ -257,7 +250,7 @@ def _find_large(spec: ExperimentSpec, device: torch.device) -> list[bool]:
 
 
 def _group(runs: Sequence[Run]) -> list[slice]:
-    """Group runs side by side that see the same images: equal seeds, none dropping any of them."""
+    """Group neighbouring runs that see the same images: equal seeds, no input dropout."""
 
     def seen(indexed: tuple[int, Run]) -> tuple[int, int, int]:
         index, run = indexed

@@ -11,8 +11,9 @@ from stopping import Stop, stop_before
 from models.errors import Diverged
 from models.metrics import EpochMetrics
 from models.spec import ExperimentSpec
-from worker.training import checkpoint, trainer
-from worker.training.data import Data
+from worker.training import checkpoint
+from worker.training.data.tensors import Data
+from worker.training.reference import trainer
 
 
 def draw_globally() -> None:
