@@ -7,6 +7,11 @@ from models.spec import ExperimentSpec
 from worker.training.data.tensors import Data, load
 
 
+@pytest.fixture(autouse=True)
+def _one_thread(one_thread: None) -> None:
+    """Train as workers do; two threads on a busy machine wait for each other most of the time."""
+
+
 @pytest.fixture(scope="session")
 def digits() -> Data:
     return load("digits", Path("nowhere"), "cpu")

@@ -25,10 +25,9 @@ from worker.training.engine import batched_runs, capacity, draws
 from worker.training.randomness import Randomness
 from worker.training.reference import trainer
 
-#: Stacked on a CPU, and not.
+#: Batched on a CPU, and not.
 WIDTHS = [32, 400]
 CPU = torch.device("cpu")
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def widen(spec: ExperimentSpec, width: int, **changes: Any) -> ExperimentSpec:
