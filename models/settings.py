@@ -50,7 +50,11 @@ class Settings(BaseSettings):
         description="how many jobs of one shape a worker trains together: auto, off, or at most N",
     )
     lease_seconds: float = Field(
-        default=30, ge=1, allow_inf_nan=False, description="how long a silent worker keeps its job"
+        default=30,
+        ge=1,
+        le=86_400,
+        allow_inf_nan=False,
+        description="how long a silent worker keeps its job, a day at most",
     )
 
     log_format: Literal["text", "json"] = Field(

@@ -13,10 +13,11 @@ from redis.exceptions import RedisError
 from models.database import Database
 from models.datasets import DATASETS
 from models.embedded_redis import EmbeddedRedis, find_server, for_redis_py
-from models.errors import DqError
+from models.errors import DatabaseUnreachable, DqError
 from models.settings import Settings
 from models.tables import REVISION
 from service.queries import WorkerRow, list_workers
+from service.store import USE_UTF8
 from service.worker_program import ask
 
 State = Literal["ok", "note", "fail"]
@@ -78,10 +79,23 @@ def _guard(look: Look, settings: Settings) -> Check:
     name = look.__name__.removeprefix("_check_")
     try:
         return look(settings)
+    except DatabaseUnreachable as error:
+        return Check(name, "fail", error.found, _fix(error, name))
     except DqError as error:
         # It may end in what to type; here that is a column of its own.
         found = str(error).removesuffix(" Type: dq doctor")
         return Check(name, "fail", found, _FIXES.get(name, "do as it says"))
+    # Of whatever is wrong here, doctor must be able to tell the rest.
+    except Exception as error:  # noqa: BLE001
+        words = " ".join(f"{type(error).__name__}: {error}".split())
+        return Check(name, "fail", f"this check failed: {words:.300}", _FIXES.get(name))
+
+
+def _fix(error: DatabaseUnreachable, name: str) -> str:
+    """Return what mends it; the check of the database alone says so where several need it."""
+    if name != "database":
+        return "see database"
+    return _FIXES[name] if error.fix == "Type: dq doctor" else error.fix
 
 
 def _check_database(settings: Settings) -> Check:
@@ -92,6 +106,9 @@ def _check_database(settings: Settings) -> Check:
         state: State = "note" if fits else "fail"
         return Check("database", state, f"{found}, a newer dq's", "install the dq that made it")
     if fits:
+        database.check_writable()
+        if (encoding := database.encoding) != "UTF8":
+            return Check("database", "note", f"{found}, keeps text as {encoding}", USE_UTF8)
         return Check("database", "ok", found)
     if settings.is_database_embedded:
         return Check("database", "ok", f"{database.name}, made at the first submit")

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from models.message import Bell
 from models.metrics import EpochMetrics
 from worker.checkpoints import Checkpoints
@@ -134,6 +136,7 @@ def _recording_errors(
     try:
         yield
     except Exception as error:  # noqa: BLE001 - the worker's boundary: recorded on the jobs
-        together = FailedTogether(f"failed together with others: {error!r}")
+        is_of_each = is_alone or isinstance(error, SQLAlchemyError)
+        reason = error if is_of_each else FailedTogether(f"failed together with others: {error!r}")
         for claim in heartbeat.present:
-            _close(claim, error if is_alone else together, heartbeat, recorder)
+            _close(claim, reason, heartbeat, recorder)

@@ -89,7 +89,7 @@ def test_a_word_that_names_no_jobs_is_a_usage_error_that_shows_the_grammar(termi
 
 @pytest.mark.parametrize(
     "words",
-    [["submit", *DIGITS], ["results"], ["wait", "@last"], ["worker", "--device", "cpu"], ["up"]],
+    [["submit", *DIGITS], ["results"], ["wait", "@last"], ["up"]],
     ids=lambda words: words[0],
 )
 def test_an_unreachable_database_is_one_message_and_exit_code_3(terminal, words):
