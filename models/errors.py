@@ -54,6 +54,10 @@ class WaitTimedOut(DqError):
     exit_code = 124
 
 
+class OutputFailed(DqError):
+    """Standard output does not take what a command prints."""
+
+
 class DatasetUnavailable(DqError):
     """The data set is neither on disk nor to be downloaded."""
 

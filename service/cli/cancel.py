@@ -37,6 +37,6 @@ def command(*, selectors: tuple[str, ...], format: Format) -> None:
         wait(database, ids_condition(stopping), _WAIT_SECONDS, lambda _: None)
         ended = {row.job_id: str(row.state) for row in list_jobs(database, ids_condition(stopping))}
         changes = [replace(each, change=ended.get(each.job_id, each.change)) for each in changes]
-    emit(change_table(changes), format)
+    emit(change_table(changes), format, "The jobs are changed.")
     if not changes:
         say("There are no such jobs.")

@@ -12,8 +12,9 @@ from click.core import ParameterSource
 
 from models.errors import DqError, UsageError
 from models.settings import Settings
-from service.cli.output import emit, say
+from service.cli.output import emit, say, write
 from service.cli.parameters import selector_argument
+from service.cli.streams import draws
 from service.report import count
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def _write(table: "Table", kind: Any, path: Path | None) -> None:
     elif kind in {"csv", "md"}:
         emit(table, kind)
     else:
-        click.echo(files.to_text(table, kind))
+        write(files.to_text(table, kind))
     if path:
         say(f"{count(len(table.rows), 'row')} in {path}")
 
@@ -191,6 +192,7 @@ def _say_left_out(left_out: int) -> None:
 @contextmanager
 def _counting(items: Sequence[_Item]) -> "Iterator[Iterable[_Item]]":
     """Show on standard error how far the exporting is, if it takes a while."""
-    few = len(items) < _FEW_JOBS
-    with click.progressbar(items, label="Exporting", file=sys.stderr, hidden=few) as bar:
+    is_dumb = sys.stderr.isatty() and not draws(sys.stderr)
+    hidden = is_dumb or len(items) < _FEW_JOBS
+    with click.progressbar(items, label="Exporting", file=sys.stderr, hidden=hidden) as bar:
         yield bar

@@ -22,4 +22,5 @@ def command(*, selectors: tuple[str, ...], format: Format) -> None:
     from service.selector import condition
     from service.store import open_database
 
-    emit(change_table(hold(open_database(Settings.load()), condition(selectors))), format)
+    changes = hold(open_database(Settings.load()), condition(selectors))
+    emit(change_table(changes), format, "The jobs are changed.")

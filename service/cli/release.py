@@ -25,4 +25,4 @@ def command(*, selectors: tuple[str, ...], format: Format) -> None:
 
     settings = Settings.load()
     changes = release(open_database(settings), Broker(settings), condition(selectors))
-    emit(change_table(changes), format)
+    emit(change_table(changes), format, "The jobs are changed.")

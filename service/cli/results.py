@@ -9,8 +9,9 @@ from click.core import ParameterSource
 
 from models.errors import UsageError
 from models.settings import Settings
-from service.cli.output import emit, format_option, is_plain, say
+from service.cli.output import emit, format_option, say
 from service.cli.parameters import COUNT, selector_argument
+from service.cli.streams import is_plain
 from service.report import Format
 
 if TYPE_CHECKING:

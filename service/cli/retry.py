@@ -27,6 +27,6 @@ def command(*, selectors: tuple[str, ...], from_scratch: bool, format: Format) -
     settings = Settings.load()
     which = condition(selectors)
     changes = retry(open_database(settings), Broker(settings), which, from_scratch=from_scratch)
-    emit(change_table(changes), format)
+    emit(change_table(changes), format, "The jobs are changed.")
     if not changes:
         say("There are no such jobs.")

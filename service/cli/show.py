@@ -3,7 +3,7 @@
 import click
 
 from models.settings import Settings
-from service.cli.output import emit, format_option, say
+from service.cli.output import emit, format_option, say, write
 from service.cli.parameters import COUNT
 from service.report import Format
 
@@ -32,7 +32,7 @@ def command(*, job_id: int, why: bool, format: Format) -> None:
     if format == "table":
         for table in (epoch_table(detail), attempt_table(detail)):
             if table.rows:
-                click.echo("")
+                write("")
                 emit(table, format)
     if detail.row.state == "failed":
         say(f"Next: dq logs {job_id}; dq retry {job_id}")

@@ -190,9 +190,10 @@ def _submit(specs: Sequence[ExperimentSpec], order: "Order", wait: bool, format:
     if wait:
         from service.cli.wait import wait_and_report
 
-        wait_and_report(database, submitted.job_ids, None, format)
+        again = f"dq wait s{submitted.sweep_id}"
+        wait_and_report(database, submitted.job_ids, None, format, again)
         return
-    emit(submitted_table(submitted), format)
+    emit(submitted_table(submitted), format, f"The jobs are saved as sweep s{submitted.sweep_id}.")
     _say_next(database, submitted)
 
 

@@ -7,7 +7,7 @@ import click
 
 from models.errors import UsageError
 from models.settings import Settings
-from service.cli.output import emit, format_option, say
+from service.cli.output import emit, format_option, on_ctrl_c, say, typed
 from service.cli.parameters import Duration, selector_argument
 from service.report import Format
 
@@ -33,13 +33,20 @@ def command(*, selectors: tuple[str, ...], timeout: float | None, format: Format
     job_ids = list_ids(database, condition(selectors))
     if not job_ids:
         raise UsageError("There are no such jobs. Type: dq results")
-    wait_and_report(database, job_ids, timeout, format)
+    wait_and_report(database, job_ids, timeout, format, typed())
 
 
 def wait_and_report(
-    database: "Database", job_ids: Sequence[int], timeout: float | None, format: Format
+    database: "Database",
+    job_ids: Sequence[int],
+    timeout: float | None,
+    format: Format,
+    again: str,
 ) -> None:
-    """Wait for the jobs, print them, and exit with 1 unless all succeeded."""
+    """Wait for the jobs, print them, and exit with 1 unless all succeeded.
+
+    After Ctrl-C it says to type `again`.
+    """
     from models.state import JobState
     from service.cli.progress_view import ProgressView
     from service.job_tables import job_table
@@ -50,7 +57,7 @@ def wait_and_report(
     which = ids_condition(job_ids)
     if not any(worker.is_alive for worker in list_workers(database)):
         say("No worker is running, so nothing will end. Type, in another terminal: dq worker")
-    with ProgressView() as show:
+    with on_ctrl_c(f"The jobs go on. Type: {again}"), ProgressView() as show:
         progress = wait(database, which, timeout, show)
     emit(job_table(list_jobs(database, which)), format)
     if progress.states[JobState.SUCCEEDED] < progress.jobs:

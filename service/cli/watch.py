@@ -6,7 +6,7 @@ import click
 
 from models.errors import UsageError
 from models.settings import Settings
-from service.cli.output import say
+from service.cli.output import on_ctrl_c, say, typed
 from service.cli.parameters import selector_argument
 
 if TYPE_CHECKING:
@@ -39,12 +39,9 @@ def command(*, selectors: tuple[str, ...], as_json: bool) -> None:
     if not ids:
         say("No job is queued or running. Type: dq results")
         return
-    again = " ".join(["dq watch", *selectors])
-    try:  # those there are now: others may be submitted meanwhile
+    with on_ctrl_c(f"The jobs go on. Type: {typed()}"):
+        # Those there are now: others may be submitted meanwhile.
         progress = _watch(database, ids_condition(ids), as_json)
-    except KeyboardInterrupt:
-        say(f"The jobs go on. Type: {again}")
-        raise SystemExit(130) from None
     _say_end(progress, " ".join(selectors))
 
 
