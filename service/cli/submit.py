@@ -37,18 +37,18 @@ if TYPE_CHECKING:
 @click.option(
     "--priority",
     type=click.Choice([priority.name.lower() for priority in Priority]),
-    default="normal",
-    help="Which of the waiting jobs go first.",
+    help="Which of the waiting jobs go first.  [default: normal]",
 )
 @click.option("--timeout", type=Duration(), help="The most an attempt may take: 30m.")
 @click.option(
-    "--stall-timeout", type=Duration(), default="10m", help="Fail a job that stands still so long."
+    "--stall-timeout",
+    type=Duration(),
+    help="Fail a job that stands still so long.  [default: 10m]",
 )
 @click.option(
     "--max-crashes",
     type=click.IntRange(1, 1000),
-    default=3,
-    help="Fail a job after so many crashes without progress.",
+    help="Fail a job after so many crashes without progress.  [default: 3]",
 )
 @click.option("--keep-checkpoint", is_flag=True, help="Keep the trained weights.")
 @click.option("--wait", is_flag=True, help="Wait for the end, and print the results.")
@@ -63,10 +63,10 @@ def command(
     force: bool,
     name: str | None,
     tags: tuple[str, ...],
-    priority: str,
+    priority: str | None,
     timeout: float | None,
-    stall_timeout: float,
-    max_crashes: int,
+    stall_timeout: float | None,
+    max_crashes: int | None,
     keep_checkpoint: bool,
     wait: bool,
     dry_run: bool,
@@ -94,11 +94,11 @@ def command(
     order = Order(
         name=name,
         tags=tags,
-        priority=Priority[priority.upper()],
+        priority=Priority[priority.upper()] if priority else None,
         max_crashes=max_crashes,
         stall_seconds=stall_timeout,
         timeout_seconds=timeout,
-        keep_checkpoint=keep_checkpoint,
+        keep_checkpoint=keep_checkpoint or None,
         reuse=not force,
     )
     _submit(grid.specs, order, wait, format)
@@ -206,6 +206,8 @@ def _say_shared(submitted: "Submitted") -> None:
     if submitted.joined:
         jobs = count(len(submitted.joined), "job")
         say(f"{jobs} queued before: {spell_ids(submitted.joined)}.")
+    for remark in submitted.remarks:
+        say(remark)
 
 
 def _say_next(database: "Database", submitted: "Submitted") -> None:

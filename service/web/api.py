@@ -87,7 +87,7 @@ class SubmitRequest(BaseModel):
     seeds: Annotated[list[int], Field(max_length=acting.MOST_SPECS)] | None = None
     name: Annotated[str, Field(max_length=200)] | None = None
     tags: Annotated[list[str], Field(max_length=20)] = []
-    priority: Priority = Priority.NORMAL
+    priority: Priority | None = None
     timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     #: Run again what is finished or queued already.
     force: bool = False

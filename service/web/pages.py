@@ -212,6 +212,7 @@ def submit(here: Ours, form: OwnForm) -> RedirectResponse:
     told = f"Sweep s{submitted.sweep_id}: {new} new jobs, {known} that were known."
     if submitted.unsent:
         told += f" Saved but not queued: {submitted.unsent}. Sent as soon as Redis answers."
+    told = " ".join([told, *submitted.remarks])
     return here.tell(f"/jobs?jobs=s{submitted.sweep_id}", told)
 
 

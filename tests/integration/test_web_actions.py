@@ -100,6 +100,7 @@ def test_rest_submits_once_per_token_and_reuses_what_is_known(client, database, 
         "reused": [],
         "joined": [],
         "unsent": None,
+        "remarks": [],
     }
     assert again.json()["sweep_id"] == 1
     assert other.json()["joined"] == [1, 2]
