@@ -256,7 +256,7 @@ def _style(curves: CurveSet) -> Iterator[tuple[MeanCurve, _Style]]:
 
 
 def _name(curve: MeanCurve) -> str:
-    return f"{curve.label} (n = {curve.n})"
+    return f"{curve.label} (n = {curve.seeds})"
 
 
 def _count_legend_columns(curves: CurveSet) -> int:

@@ -4,7 +4,7 @@ import itertools
 import json
 import math
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -92,7 +92,7 @@ def test_a_wide_comparison_shows_every_column(example):
 def test_a_narrow_comparison_names_the_columns_it_leaves_out(example):
     words = " ".join(show(example, width=80).split())
 
-    assert "Not shown at 80 columns: sd, min..max, diff 95 % interval; use --format csv" in words
+    assert "Not shown at 80 columns: not in n, sd, min..max, diff 95 % interval; use" in words
     assert "too few seeds: " in words
 
 
@@ -337,6 +337,19 @@ def test_a_conclusion_admits_what_cannot_be_said(other, expected):
     runs = runs_of({(1.0,) * 3: BASE_FIGURES, (0.5,) * 3: other})
 
     assert conclude(compare(runs)).startswith(expected)
+
+
+def test_a_conclusion_waits_for_seeds_that_are_queued_before_it_asks_for_more():
+    runs = runs_of({(1.0,) * 3: BASE_FIGURES, (0.5,) * 3: BASE_FIGURES[:2]})
+    queued = [replace(run, job_id=100 + run.job_id, state=JobState.QUEUED) for run in runs]
+    to_come = [run for run in queued if run.spec.has_dropout and run.spec.seed in {0, 1}]
+    runs = [run for run in runs if not run.spec.has_dropout]
+
+    table = comparison_table(compare([*runs, *to_come]))
+
+    assert table.footnotes[0].startswith("2 jobs are queued or running: wait")
+    assert [row["verdict"] for row in table.rows] == ["baseline", "wait for 2 seeds"]
+    assert [row["others"] for row in table.rows] == [None, "2 queued"]
 
 
 @pytest.mark.parametrize(
