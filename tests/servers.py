@@ -90,6 +90,14 @@ class Server:
             self.process.wait(timeout=_START_SECONDS)
             self.process = None
 
+    @property
+    def _identity(self) -> dict[str, Any]:
+        """Who runs a server that refuses to be run by root: nobody, whose the folder becomes."""
+        if os.getuid() != 0:
+            return {}
+        os.chown(self.folder, _NOBODY, _NOBODY)
+        return {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
+
 
 class RedisServer(Server):
     """A redis-server on a unix socket that keeps nothing on disk."""
@@ -209,14 +217,6 @@ class PostgresServer(Server):
             stdout=subprocess.DEVNULL,
             **self._identity,
         )
-
-    @property
-    def _identity(self) -> dict[str, Any]:
-        """Who runs the server."""
-        if os.getuid() != 0:
-            return {}
-        os.chown(self.folder, _NOBODY, _NOBODY)
-        return {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
 
     @property
     def _binaries(self) -> Path:

@@ -138,7 +138,8 @@ class Heartbeat:
             try:
                 with self._writing:
                     self._beat()
-                self._trouble.end()
+                if self.present:  # else there was nothing to write
+                    self._trouble.end()
             except DatabaseUnreachable as error:
                 self._report(str(error))
             # Without this thread nobody would renew the leases or watch the training.
