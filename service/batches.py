@@ -25,8 +25,8 @@ _GAP_SECONDS = 0.12
 class BatchSize:
     """How many jobs the next transaction takes, by how long the last one took."""
 
-    def __init__(self) -> None:
-        self.jobs = _FIRST
+    def __init__(self, first: int = _FIRST) -> None:
+        self.jobs = first
 
     def learn(self, seconds: float) -> None:
         """Take more or fewer jobs from now on."""
@@ -43,6 +43,8 @@ def change_in_batches(
     which: ColumnElement[bool],
     change: Callable[[Session, Jobs], Done],
     show: Show = ignore,
+    *,
+    first: int = _FIRST,
 ) -> Iterator[Done]:
     """Apply a change to the selected jobs, and yield what it returned of each batch.
 
@@ -51,7 +53,7 @@ def change_in_batches(
     """
     with database.reading() as session:
         ids = session.scalars(select(Job.id).where(which).order_by(Job.id)).all()
-    size, done = BatchSize(), 0
+    size, done = BatchSize(first), 0
     while done < len(ids):
         batch, began = ids[done : done + size.jobs], time.monotonic()
         with database.writing() as session:

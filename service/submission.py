@@ -87,7 +87,8 @@ def submit(
         show(SubmitProgress(sweep_id, len(specs), saved, sent))
         if saved >= len(specs):
             return _read(database, sweep_id, order, unsent)
-        give_way(database)
+        if unsent:  # else others had the time that the messages took
+            give_way(database)
 
 
 @dataclass(frozen=True)

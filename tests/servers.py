@@ -256,5 +256,7 @@ def delete_rows(database: Database) -> None:
     with database.writing() as session:
         for table in reversed(Table.metadata.sorted_tables):
             session.execute(delete(table))
-        if not database.is_sqlite:
+        if database.is_sqlite:
+            session.execute(text("PRAGMA user_version = 0"))
+        else:
             session.execute(text("SELECT setval(oid, 1, false) FROM pg_class WHERE relkind = 'S'"))

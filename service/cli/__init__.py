@@ -33,6 +33,7 @@ COMMANDS = {
     "logs": "Print what happened to a job.",
     "cancel": "Cancel jobs, queued or running.",
     "retry": "Queue failed or cancelled jobs again.",
+    "delete": "Delete jobs that have ended: results, logs, tags and checkpoints.",
     "hold": "Keep queued jobs from being started.",
     "release": "Let held jobs be started.",
     "pause": "Keep all workers from taking jobs.",

@@ -3,7 +3,8 @@
 import sys
 import uuid
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 import click
 
@@ -11,6 +12,7 @@ from models.errors import DatabaseUnreachable, SchemaOutdated, UsageError
 from models.message import Priority
 from models.settings import Settings
 from models.spec import ExperimentSpec
+from service.cli.bulk import MANY, BulkProgress, confirm, is_watched
 from service.cli.output import emit, format_option, say
 from service.cli.parameters import COUNT, Duration
 from service.cli.spec_options import spec_options
@@ -21,6 +23,7 @@ from service.typed_grid import read_grid, read_seeds, warn_of_low_keep
 if TYPE_CHECKING:
     from models.database import Database
     from service.jobs import Order, Submitted
+    from service.submission import SubmitProgress
 
 
 @click.command
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
 )
 @click.option("--keep-checkpoint", is_flag=True, help="Keep the trained weights.")
 @click.option("--wait", is_flag=True, help="Wait for the end, and print the results.")
+@click.option("--yes", is_flag=True, help=f"Do not ask before more than {MANY:,} new jobs.")
 @click.option("--dry-run", is_flag=True, help="Print the jobs, and queue nothing.")
 @format_option
 def command(
@@ -69,6 +73,7 @@ def command(
     max_crashes: int | None,
     keep_checkpoint: bool,
     wait: bool,
+    yes: bool,
     dry_run: bool,
     format: Format,
     **options: Any,
@@ -101,7 +106,7 @@ def command(
         keep_checkpoint=keep_checkpoint or None,
         reuse=not force,
     )
-    _submit(grid.specs, order, wait, format)
+    _submit(grid.specs, order, format, wait=wait, yes=yes)
 
 
 def _choose(
@@ -175,7 +180,9 @@ def _find_database() -> "Database | None":
     return open_database(settings)
 
 
-def _submit(specs: Sequence[ExperimentSpec], order: "Order", wait: bool, format: Format) -> None:
+def _submit(
+    specs: Sequence[ExperimentSpec], order: "Order", format: Format, *, wait: bool, yes: bool
+) -> None:
     from service.broker import Broker
     from service.job_tables import submitted_table
     from service.jobs import submit
@@ -183,7 +190,11 @@ def _submit(specs: Sequence[ExperimentSpec], order: "Order", wait: bool, format:
 
     settings = Settings.load()
     database = open_database(settings)
-    submitted = submit(database, Broker(settings), specs, order, uuid.uuid4().hex)
+    if len(specs) > MANY and not yes and is_watched():
+        _ask(database, specs, order)
+    with _SubmitView() as show:
+        broker, token = Broker(settings), uuid.uuid4().hex
+        submitted = submit(database, broker, specs, order, token, show=show)
     _say_shared(submitted)
     if submitted.unsent:
         say(f"Saved but not queued: {submitted.unsent.rstrip('.')}. Sent as soon as Redis answers.")
@@ -195,6 +206,55 @@ def _submit(specs: Sequence[ExperimentSpec], order: "Order", wait: bool, format:
         return
     emit(submitted_table(submitted), format, f"The jobs are saved as sweep s{submitted.sweep_id}.")
     _say_next(database, submitted)
+
+
+def _ask(database: "Database", specs: Sequence[ExperimentSpec], order: "Order") -> None:
+    """Ask before many new jobs are submitted."""
+    from service.prospects import foresee
+
+    found = foresee(database, specs, is_forced=not order.reuse)
+    new = len(specs) - len(found.known)
+    if new > MANY:
+        for sentence in found.sentences:
+            say(sentence)
+        confirm(f"{new:,} new jobs will be submitted. Go on?")
+
+
+class _SubmitView:
+    """Shows how far a submit is; if it is interrupted, says what it left behind."""
+
+    def __init__(self) -> None:
+        self._progress = BulkProgress("submitted")
+        self._last: SubmitProgress | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+        if kind and self._last:
+            say(_describe_left(self._last))
+        if kind is KeyboardInterrupt:
+            if not self._last:
+                say("Nothing was submitted.")
+            raise SystemExit(130)
+
+    def __call__(self, progress: "SubmitProgress") -> None:
+        """Show how far it is."""
+        self._last = progress
+        self._progress(progress.sent or progress.saved, progress.specs)
+
+
+def _describe_left(progress: "SubmitProgress") -> str:
+    sweep, jobs = f"s{progress.sweep_id}", count(progress.specs, "job")
+    sent = f"{count(progress.sent, 'message')} sent, and a worker sends the rest"
+    undo = f"To undo: dq cancel {sweep}"
+    if progress.saved == progress.specs:
+        return f"All {jobs} of {sweep} are saved, {sent}. {undo}"
+    saved = f"{progress.saved:,} of {jobs} of {sweep} are saved, {sent}."
+    return f"{saved} For the rest type the same again. {undo}"
 
 
 def _say_shared(submitted: "Submitted") -> None:

@@ -33,6 +33,7 @@ WORDS = {
     "logs": "1",
     "cancel": "1",
     "retry": "1",
+    "delete": "99 --yes",
     "hold": "1",
     "release": "1",
     "workers": "",
