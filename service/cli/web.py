@@ -36,5 +36,7 @@ def command(*, host: str, port: int, names: tuple[str, ...], public_url: str | N
     with WebServer(Settings.load(), host, port, names, public_url) as web:
         say(f"dq is at {web.url}. Ctrl-C stops it.")
         say(f"To act, open: {web.login_url}")
+        if public_url:
+            say(f"The proxy reaches it at {web.own_url}.")
         signal.sigwait(stopping)
     say("The page is down.")

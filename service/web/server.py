@@ -60,8 +60,11 @@ class WebServer:
     @property
     def url(self) -> str:
         """The address to look at."""
-        if self._public:
-            return str(self._public)
+        return str(self._public) if self._public else self.own_url
+
+    @property
+    def own_url(self) -> str:
+        """The address that is served, where a proxy finds it."""
         host = "127.0.0.1" if self._host in {"0.0.0.0", "::"} else self._host
         shown = f"[{host}]" if ":" in host else host
         return f"http://{shown}:{self._socket.getsockname()[1]}"
