@@ -77,8 +77,10 @@ def draw_figure(
 
 def draw_run(
     epochs: Sequence[EpochMetrics], kind: Literal["accuracy", "loss"]
-) -> Mapping[str, Any]:
-    """Return one run's accuracies or losses by epoch as a figure of plotly.js."""
+) -> Mapping[str, Any] | None:
+    """Return one run's accuracies or losses by epoch as a figure of plotly.js; None of no epoch."""
+    if not epochs:
+        return None
     parts = (
         ("valid", "Validation", _Style(_COLORS[2], "solid")),
         ("train", "Last batch in training", _Style(_COLORS[4], "dot")),

@@ -16,6 +16,7 @@ _PER_LAYER = {"keep", "dropout", "drop", "hidden"}
 _DIGITS = 12  # 1 - 0.1 is 0.9, and not 0.90000000000000002
 _MOST_LAYERS = 100
 _MOST_SEEDS = 100_000
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,14 @@ def read_seed_range(typed: str) -> tuple[int, ...]:
         why = "holds no seed" if high <= low else f"holds more than {_MOST_SEEDS:,} seeds"
         raise UsageError(f"{typed!r} {why}: write how many (5), or from..to (0..9)")
     return tuple(range(low, high))
+
+
+def read_duration(typed: str) -> float:
+    """Read a time span as seconds: 90, 90s, 30m, 2h, 1d."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", typed)
+    if not found or not float(found[1]):
+        raise UsageError(f"{typed!r} is no duration: write 90s, 30m or 2h")
+    return float(found[1]) * _UNITS[found[2]]
 
 
 def read_row(row: Mapping[str, Any], source: str) -> list[Value]:

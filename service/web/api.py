@@ -32,6 +32,7 @@ from service.sweeps import SweepPage, SweepRequest, read_sweeps
 from service.web import acting
 from service.web.acting import Action
 from service.web.asking import MOST_ID, SELECTOR, ComparisonAsk, PageAsk, Selection
+from service.web.forms import MOST_CRASHES
 from service.web.here import Ours, bearing_token
 from service.web.problems import ANSWERS, FORBIDDEN, MISSING, NotThere
 
@@ -89,6 +90,12 @@ class SubmitRequest(BaseModel):
     tags: Annotated[list[str], Field(max_length=20)] = []
     priority: Priority | None = None
     timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    #: Fail a job that makes no progress for so long.
+    stall_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    #: Fail a job after this many crashes without progress.
+    max_crashes: Annotated[int, Field(ge=1, le=MOST_CRASHES)] | None = None
+    #: Keep the trained weights.
+    keep_checkpoint: bool | None = None
     #: Run again what is finished or queued already.
     force: bool = False
     #: Drawn by the client: a request that is sent twice with it submits once.
@@ -102,6 +109,9 @@ class SubmitRequest(BaseModel):
             tags=tuple(self.tags),
             priority=self.priority,
             timeout_seconds=self.timeout_seconds,
+            stall_seconds=self.stall_seconds,
+            max_crashes=self.max_crashes,
+            keep_checkpoint=self.keep_checkpoint,
             reuse=not self.force,
         )
 
