@@ -25,12 +25,13 @@ def command(*, selectors: tuple[str, ...], format: Format) -> None:
     from service.job_tables import change_table
     from service.jobs import cancel
     from service.queries import list_jobs
-    from service.selector import condition, ids_condition
+    from service.selection import find
+    from service.selector import ids_condition
     from service.store import open_database
     from service.waiting import wait
 
     database = open_database(Settings.load())
-    changes = cancel(database, condition(selectors))
+    changes = cancel(database, find(database, selectors))
     stopping = [change.job_id for change in changes if change.change == "stopping"]
     if stopping:
         say("Waiting for the running ones to stop.")
@@ -39,4 +40,4 @@ def command(*, selectors: tuple[str, ...], format: Format) -> None:
         changes = [replace(each, change=ended.get(each.job_id, each.change)) for each in changes]
     emit(change_table(changes), format)
     if not changes:
-        say("There are no such jobs.")
+        say("No job is in that state.")

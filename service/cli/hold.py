@@ -3,7 +3,7 @@
 import click
 
 from models.settings import Settings
-from service.cli.output import emit, format_option
+from service.cli.output import emit, format_option, say
 from service.cli.parameters import selector_argument
 from service.report import Format
 
@@ -19,7 +19,11 @@ def command(*, selectors: tuple[str, ...], format: Format) -> None:
     """
     from service.job_tables import change_table
     from service.jobs import hold
-    from service.selector import condition
+    from service.selection import find
     from service.store import open_database
 
-    emit(change_table(hold(open_database(Settings.load()), condition(selectors))), format)
+    database = open_database(Settings.load())
+    changes = hold(database, find(database, selectors))
+    emit(change_table(changes), format)
+    if not changes:
+        say("No job is in that state.")

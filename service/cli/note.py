@@ -17,8 +17,9 @@ def command(*, selector: str, text: str) -> None:
     dq note 142 "the fan was broken that day"
     """
     from service.annotations import write_note
-    from service.selector import condition
+    from service.selection import find
     from service.store import open_database
 
-    changed = write_note(open_database(Settings.load()), condition([selector]), text)
+    database = open_database(Settings.load())
+    changed = write_note(database, find(database, [selector]), text)
     say(f"{count(changed, 'job')} changed.")

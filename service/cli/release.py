@@ -3,7 +3,7 @@
 import click
 
 from models.settings import Settings
-from service.cli.output import emit, format_option
+from service.cli.output import emit, format_option, say
 from service.cli.parameters import selector_argument
 from service.report import Format
 
@@ -20,9 +20,12 @@ def command(*, selectors: tuple[str, ...], format: Format) -> None:
     from service.broker import Broker
     from service.job_tables import change_table
     from service.jobs import release
-    from service.selector import condition
+    from service.selection import find
     from service.store import open_database
 
     settings = Settings.load()
-    changes = release(open_database(settings), Broker(settings), condition(selectors))
+    database = open_database(settings)
+    changes = release(database, Broker(settings), find(database, selectors))
     emit(change_table(changes), format)
+    if not changes:
+        say("No job is in that state.")

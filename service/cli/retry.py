@@ -21,12 +21,13 @@ def command(*, selectors: tuple[str, ...], from_scratch: bool, format: Format) -
     from service.broker import Broker
     from service.job_tables import change_table
     from service.jobs import retry
-    from service.selector import condition
+    from service.selection import find
     from service.store import open_database
 
     settings = Settings.load()
-    which = condition(selectors)
-    changes = retry(open_database(settings), Broker(settings), which, from_scratch=from_scratch)
+    database = open_database(settings)
+    which = find(database, selectors)
+    changes = retry(database, Broker(settings), which, from_scratch=from_scratch)
     emit(change_table(changes), format)
     if not changes:
-        say("There are no such jobs.")
+        say("No job is in that state.")

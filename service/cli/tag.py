@@ -18,9 +18,10 @@ def command(*, selector: str, tags: tuple[str, ...], remove: bool) -> None:
     dq tag s7 paper final
     """
     from service.annotations import add_tags, remove_tags
-    from service.selector import condition
+    from service.selection import find
     from service.store import open_database
 
     change = remove_tags if remove else add_tags
-    changed = change(open_database(Settings.load()), condition([selector]), tags)
+    database = open_database(Settings.load())
+    changed = change(database, find(database, [selector]), tags)
     say(f"{count(changed, 'job')} {'lost' if remove else 'got'} {', '.join(tags)}.")
