@@ -26,7 +26,7 @@ COMMANDS = {
     "results": "List results, or compare configurations.",
     "reproduce": "Run what is missing of a published table, and judge it.",
     "export": "Export results to files, TensorBoard or MLflow.",
-    "show": "Show one job: spec, curve, attempts, provenance.",
+    "show": "Show a job: spec, curve, attempts, provenance.",
     "diff": "List all in which two jobs differ.",
     "tag": "Put words on jobs, to name them by.",
     "note": "Write a note on jobs.",

@@ -138,7 +138,7 @@ def emit_changes(changes: Sequence["Change"], format: Format) -> None:
     is_long = format == "table" and len(changes) > _MOST_LINES
     emit(_summarise(changes) if is_long else change_table(changes), format, "The jobs are changed.")
     if not changes:
-        say("There are no such jobs.")
+        say("No job is in that state.")
 
 
 def _summarise(changes: Sequence["Change"]) -> Table:

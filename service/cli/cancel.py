@@ -26,12 +26,13 @@ def command(*, selectors: tuple[str, ...], yes: bool, format: Format) -> None:
 
     from service.jobs import cancel
     from service.queries import list_jobs
-    from service.selector import condition, ids_condition
+    from service.selection import find
+    from service.selector import ids_condition
     from service.store import open_database
     from service.waiting import wait
 
     database = open_database(Settings.load())
-    which, again = condition(selectors), f"dq cancel {' '.join(selectors)}"
+    which, again = find(database, selectors), f"dq cancel {' '.join(selectors)}"
     with changing(database, which, "cancelled", again, yes=yes) as show:
         changes = cancel(database, which, show)
     stopping = [change.job_id for change in changes if change.change == "stopping"]

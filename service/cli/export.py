@@ -71,12 +71,13 @@ def command(
     dq export s7 --to tensorboard --out runs
     dq export @last --to mlflow --url http://127.0.0.1:5000 --experiment dropout
     """
-    from service.selector import condition
+    from service.selection import find
     from service.store import open_database
 
     _refuse_stray_options(kind)
     path = _read_out(kind, out)
-    database, which = open_database(Settings.load()), condition(selectors)
+    database = open_database(Settings.load())
+    which = find(database, selectors)
     if kind == "mlflow":
         _export_to_mlflow(database, which, url, experiment)
     elif kind == "tensorboard":

@@ -20,10 +20,11 @@ def command(*, selectors: tuple[str, ...], yes: bool, format: Format) -> None:
     dq hold tag:later
     """
     from service.jobs import hold
-    from service.selector import condition
+    from service.selection import find
     from service.store import open_database
 
-    database, which = open_database(Settings.load()), condition(selectors)
+    database = open_database(Settings.load())
+    which = find(database, selectors)
     with changing(database, which, "held", f"dq hold {' '.join(selectors)}", yes=yes) as show:
         changes = hold(database, which, show)
     emit_changes(changes, format)

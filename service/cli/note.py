@@ -19,10 +19,11 @@ def command(*, selector: str, text: str, yes: bool) -> None:
     dq note 142 "the fan was broken that day"
     """
     from service.annotations import write_note
-    from service.selector import condition
+    from service.selection import find
     from service.store import open_database
 
-    database, which = open_database(Settings.load()), condition([selector])
+    database = open_database(Settings.load())
+    which = find(database, [selector])
     with changing(database, which, "changed", "the same again", yes=yes) as show:
         changed = write_note(database, which, text, show)
     say(f"{count(changed, 'job')} changed.")

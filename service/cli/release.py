@@ -21,11 +21,12 @@ def command(*, selectors: tuple[str, ...], yes: bool, format: Format) -> None:
     """
     from service.broker import Broker
     from service.jobs import release
-    from service.selector import condition
+    from service.selection import find
     from service.store import open_database
 
     settings = Settings.load()
-    database, which = open_database(settings), condition(selectors)
+    database = open_database(settings)
+    which = find(database, selectors)
     again = f"dq release {' '.join(selectors)}"
     with changing(database, which, "released", again, yes=yes) as show:
         changes = release(database, Broker(settings), which, show)

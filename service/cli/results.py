@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
     from models.database import Database
     from service.job_tables import Choice
-    from service.pages import Request
+    from service.moment import Moment
+    from service.pages import Page, Request
 
 
+_SCREENFUL = 50
 _NO_JOBS = "There are no jobs yet. Type: dq submit"
-_NO_SUCH_JOBS = "There are no such jobs."
+_NO_SUCH_JOBS = "No job matches. Type: dq results"
 #: The options that only some ways of showing results take; "" is the list.
 _TAKEN_BY = {
     "baseline": ("--compare",),
@@ -49,7 +51,9 @@ _TAKEN_BY = {
 @click.option("--top", type=COUNT, help="The best so many by --metric.")
 @click.option("--cols", help="Which columns: job_id,keep,lr,valid_accuracy.")
 @click.option("--only-changed", is_flag=True, help="Of the spec, only what differs.")
-@click.option("--limit", type=COUNT, default=50, help="List so many.")
+@click.option(
+    "--limit", type=COUNT, help="List so many.  [default: 50 on a terminal, all in a pipe]"
+)
 @click.option("--after", help="Go on where the page before ended.")
 @format_option
 def command(
@@ -67,7 +71,7 @@ def command(
     top: int | None,
     cols: str | None,
     only_changed: bool,
-    limit: int,
+    limit: int | None,
     after: str | None,
     format: Format,
 ) -> None:
@@ -77,31 +81,33 @@ def command(
     dq results --compare s7
     dq results --where 'keep[0] == 0.9 and valid_acc > 0.98' --sort valid_acc
     """
-    from service.comparison import compare as compare_runs
-    from service.comparison_table import comparison_table
     from service.job_tables import Choice
     from service.moment import read_metric, read_moment
     from service.pages import Request, read_sort
-    from service.queries import list_runs
-    from service.selection import select
+    from service.selection import find
     from service.store import open_database
 
     _refuse_stray_options(compare=compare, curves=curves, plot=plot is not None)
-    database, which = open_database(Settings.load()), select(selectors, where)
     metric, moment = read_metric(metric), read_moment(at)
+    database = open_database(Settings.load())
+    which = find(database, selectors, where)
     if plot:
         _plot(database, which, metric, plot)
     if curves:
         _draw_curves(database, which, metric, format)
     elif compare:
-        compared = compare_runs(list_runs(database, which, moment), metric, baseline, mix=mix)
-        emit(comparison_table(compared, str(moment)), format)
+        _compare(
+            database, which, metric=metric, moment=moment, baseline=baseline, mix=mix, format=format
+        )
     elif not plot:
         order = read_sort(sort or (metric if top else "id"))
-        request = Request(order, top or limit, moment, after)
+        request = Request(order, top or limit or _limit_by_output(), moment, after)
         columns = Choice(tuple(map(str.strip, cols.split(","))) if cols else None, only_changed)
-        if not _list(database, which, request, columns, format):
+        page = _list(database, which, request, columns, format)
+        if not page.rows:
             say(_NO_SUCH_JOBS if selectors or where or after else _NO_JOBS)
+        elif page.next and not top:
+            say(f"There are more: add --after {page.next} for the next ones, or | less for all.")
 
 
 def _refuse_stray_options(**chosen: bool) -> None:
@@ -116,22 +122,44 @@ def _refuse_stray_options(**chosen: bool) -> None:
             raise UsageError(f"{name} {fault or f'goes with {takers[0]} alone'}")
 
 
+def _compare(
+    database: "Database",
+    which: "ColumnElement[bool]",
+    *,
+    metric: str,
+    moment: "Moment",
+    baseline: str | None,
+    mix: bool,
+    format: Format,
+) -> None:
+    """Print the comparison of the jobs' configurations."""
+    from service.comparison import compare
+    from service.comparison_table import comparison_table
+    from service.queries import list_runs
+
+    compared = compare(list_runs(database, which, moment), metric, baseline, mix=mix)
+    emit(comparison_table(compared, str(moment)), format)
+
+
 def _list(
     database: "Database",
     which: "ColumnElement[bool]",
     request: "Request",
     columns: "Choice",
     format: Format,
-) -> bool:
-    """Print a page; return whether it holds a job."""
+) -> "Page":
+    """Print a page, and return it."""
     from service.job_tables import job_table
     from service.pages import read_page
 
     page = read_page(database, which, request)
     emit(job_table(page.rows, columns, request.moment), format)
-    if page.next:
-        say(f"There are more: add --after {page.next}")
-    return bool(page.rows)
+    return page
+
+
+def _limit_by_output() -> int | None:
+    """Return how many jobs to list where nobody says; a pipe gets all."""
+    return _SCREENFUL if sys.stdout.isatty() else None
 
 
 def _draw_curves(

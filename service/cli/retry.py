@@ -22,11 +22,12 @@ def command(*, selectors: tuple[str, ...], from_scratch: bool, yes: bool, format
     """
     from service.broker import Broker
     from service.jobs import retry
-    from service.selector import condition
+    from service.selection import find
     from service.store import open_database
 
     settings = Settings.load()
-    database, which = open_database(settings), condition(selectors)
+    database = open_database(settings)
+    which = find(database, selectors)
     again = f"dq retry {' '.join(selectors)}{' --from-scratch' * from_scratch}"
     with changing(database, which, "queued again", again, yes=yes) as show:
         broker = Broker(settings)

@@ -20,11 +20,12 @@ def command(*, selector: str, tags: tuple[str, ...], remove: bool, yes: bool) ->
     dq tag s7 paper final
     """
     from service.annotations import add_tags, remove_tags
-    from service.selector import condition
+    from service.selection import find
     from service.store import open_database
 
     change = remove_tags if remove else add_tags
-    database, which = open_database(Settings.load()), condition([selector])
+    database = open_database(Settings.load())
+    which = find(database, [selector])
     again = f"dq tag {selector} {' '.join(tags)}{' --remove' * remove}"
     with changing(database, which, "changed", again, yes=yes) as show:
         changed = change(database, which, tags, show)
