@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from models.database import Database
 from models.datasets import DATASETS
-from models.embedded_redis import EmbeddedRedis, find_server, for_redis_py
+from models.embedded_redis import EmbeddedRedis, find_server
 from models.errors import DatabaseUnreachable, DqError
+from models.redis_errors import unreachable
 from models.settings import Settings
 from models.tables import REVISION
+from models.urls import for_redis_py
 from service.queries import WorkerRow, list_workers
 from service.store import USE_UTF8
 from service.worker_program import ask
@@ -122,18 +124,26 @@ def _check_redis(settings: Settings) -> Check:
         return Check("redis", "ok", f"embedded, {how} ({find_server()})")
     try:
         url = for_redis_py(settings.redis_url)
-        with Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3) as it:
-            return _judge_redis(it.info(), it.config_get("maxmemory-policy"))
+        with Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3) as redis:
+            redis.set("dq:doctor", "may write", ex=1)
+            return _judge_redis(redis)
     except (RedisError, OSError, ValueError) as error:
-        return Check("redis", "fail", str(error), _FIXES["redis"])
+        is_refusal = isinstance(error, ResponseError)
+        fix = "put that right on the side of Redis" if is_refusal else _FIXES["redis"]
+        return Check("redis", "fail", str(unreachable(error)), fix)
 
 
-def _judge_redis(info: Any, policy: Any) -> Check:
+def _judge_redis(redis: Redis) -> Check:
+    try:
+        info: Any = redis.info()
+    except ResponseError:  # many a managed service allows no INFO
+        found = "Redis takes messages; without the right to INFO, whether it keeps them is unknown"
+        return Check("redis", "note", found, "see in its settings that it has appendonly yes")
     found = f"Redis {info['redis_version']}"
     if not info.get("aof_enabled"):
         fix = "redis-cli config set appendonly yes"
         return Check("redis", "note", f"{found} keeps its queue in memory only", fix)
-    if policy.get("maxmemory-policy", "noeviction") != "noeviction":
+    if info.get("maxmemory_policy", "noeviction") != "noeviction":
         fix = "redis-cli config set maxmemory-policy noeviction"
         return Check("redis", "note", f"{found} may drop messages when full", fix)
     return Check("redis", "ok", found)

@@ -24,6 +24,34 @@ def test_a_redis_on_a_unix_socket_is_found(redis: RedisServer, monkeypatch: pyte
     assert checks["redis"].found.startswith("Redis ")
 
 
+def find_redis() -> doctor.Check:
+    return next(check for check in doctor.examine_readiness() if check.name == "redis")
+
+
+def test_a_redis_that_may_not_be_asked_for_its_settings_is_only_noted(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DQ_BROKER_URL", redis.url_without_dangerous())
+
+    check = find_redis()
+
+    assert check.state == "note"
+    assert "without the right to INFO" in check.found
+
+
+def test_a_redis_that_refuses_messages_fails_in_its_own_words(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DQ_BROKER_URL", redis.url)
+    redis.client().config_set("min-replicas-to-write", 1)
+
+    check = find_redis()
+
+    assert check.state == "fail"
+    assert check.found == "Redis refuses: NOREPLICAS Not enough good replicas to write"
+    assert check.fix == "put that right on the side of Redis"
+
+
 @pytest.mark.parametrize(("oldest", "state"), [(REVISION, "note"), ("9998", "fail")])
 def test_a_database_of_a_newer_dq_is_told_with_whether_this_one_may_go_on(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch, oldest: str, state: str

@@ -100,6 +100,18 @@ def test_a_job_that_a_worker_took_before_the_last_message_was_sent_is_left_to_it
     assert (waits.state, waits.publishes) == ("queued", 1)
 
 
+def test_a_redis_that_refuses_the_messages_is_quoted(
+    database: Database, broker: Broker, redis: RedisServer
+):
+    redis.client().config_set("maxmemory", 1)
+
+    submitted = jobs.submit(database, broker, [SPEC], ORDER, "token")
+
+    said = "refuses: OOM command not allowed when used memory > 'maxmemory'"
+    assert submitted.unsent == f"Redis at {redis.url} {said}"
+    assert rows.states(database, submitted.job_ids) == ["queued"]
+
+
 def test_without_redis_the_jobs_stand_and_submit_says_so_soon(
     database: Database, broker: Broker, redis: RedisServer
 ):
@@ -110,7 +122,7 @@ def test_without_redis_the_jobs_stand_and_submit_says_so_soon(
 
     assert time.monotonic() - began < 3
     assert submitted.unsent
-    assert submitted.unsent.startswith(f"no Redis at {redis.url}")
+    assert submitted.unsent.startswith(f"Redis at {redis.url} does not answer: ")
     assert rows.states(database, submitted.job_ids) == ["queued", "queued"]
     assert [rows.job(database, id_).publishes for id_ in submitted.job_ids] == [0, 0]
 
