@@ -178,6 +178,26 @@ def test_what_the_url_says_of_the_connection_goes_before_what_dq_sets(
     database.engine.dispose()
 
 
+@pytest.mark.parametrize(
+    ("database", "role", "fix"),
+    [
+        ("nowhere", "dq", "CREATE DATABASE nowhere OWNER dq ENCODING 'UTF8' TEMPLATE template0"),
+        ("postgres", "nobody", "Correct DQ_DATABASE_URL or DQ_DATABASE_PASSWORD_FILE"),
+        ("postgres", "locked:wrong", "Correct DQ_DATABASE_URL or DQ_DATABASE_PASSWORD_FILE"),
+    ],
+)
+def test_a_worker_does_not_wait_for_what_a_person_has_to_correct(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch, database: str, role: str, fix: str
+):
+    monkeypatch.setenv("DQ_DATABASE_URL", postgres.url(database, role))
+
+    code, said = dq("worker", "--device", "cpu")
+
+    assert code == 3
+    assert said.endswith(fix)
+    assert "wrong" not in said
+
+
 def test_tables_that_lack_a_column_are_not_dqs(
     postgres: PostgresServer, name: str, monkeypatch: pytest.MonkeyPatch
 ):
