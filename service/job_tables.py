@@ -226,8 +226,6 @@ def describe_progress(progress: Progress) -> str:
 
 def describe_rest(look: Look) -> str:
     """Write how long it takes until all have ended."""
-    if look.rest.seconds is None:
-        return str(look.rest)
     workers = count(look.rest.workers, "worker")
     return f"About {spell_seconds(look.rest.seconds)} left on {workers}."
 
