@@ -242,8 +242,6 @@ def describe_progress(progress: Progress) -> str:
 
 def describe_rest(look: Look) -> str:
     """Write how long it takes until all have ended."""
-    if look.rest.seconds is None:
-        return str(look.rest)
     span = spell_seconds(max(1.0, look.rest.seconds))
     if not look.workers:
         return f"About {span} once a worker runs."

@@ -161,8 +161,7 @@ def _preview(grid: Grid, force: bool, format: Format) -> None:
     from service.prospects import Prospects, foresee
 
     try:
-        database = _find_database()
-        found = foresee(database, grid.specs, is_forced=force) if database else Prospects()
+        found = foresee(_find_database(), grid.specs, is_forced=force)
     except (DatabaseUnreachable, SchemaOutdated) as error:
         found = Prospects(sentences=[f"What is known already cannot be told: {error}"])
     emit(spec_table(grid.specs, found.known), format)
@@ -271,12 +270,16 @@ def _say_shared(submitted: "Submitted") -> None:
 
 
 def _say_next(database: "Database", submitted: "Submitted") -> None:
+    from service.estimate import estimate_rest
     from service.queries import list_workers
+    from service.selector import in_sweep
 
     sweep = f"s{submitted.sweep_id}"
     if not submitted.created and not submitted.joined:
         say(f"Nothing is left to run. Next: dq results --compare {sweep}")
-    elif any(worker.is_alive for worker in list_workers(database)):
+        return
+    say(str(estimate_rest(database, in_sweep(submitted.sweep_id))))
+    if any(worker.is_alive for worker in list_workers(database)):
         say(f"Next: dq wait {sweep}; then dq results --compare {sweep}")
     else:
         say("No worker is running yet. Start one on a host with a GPU (or this one): dq worker")
