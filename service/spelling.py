@@ -28,7 +28,7 @@ class Value:
 
 
 def read_keep(typed: str, source: str = "--dropout") -> Value:
-    """Read keep probabilities: "0.9,0.8,0.8" or "none"."""
+    """Read keep probabilities: "0.9,0.8,0.8", "0.8x3", "0.8" for every layer, or "none"."""
     rates = () if typed == "none" else read_numbers(typed, source, float)
     return Value("keep", rates, f"{source} {typed}")
 
@@ -41,21 +41,34 @@ def read_drop(typed: str, source: str = "--drop") -> Value:
 
 def read_hidden(typed: str, source: str = "--hidden") -> Value:
     """Read layers' widths: "512,512,512" or "512x3"."""
-    width, _, layers = typed.partition("x")
-    if re.fullmatch(r"\d{1,9}x\d{1,3}", typed) and 0 < int(layers) <= _MOST_LAYERS:
-        return Value("hidden", (int(width),) * int(layers), f"{source} {typed}")
     widths = read_numbers(typed, source, int, "512,512,512 or 512x3")
     return Value("hidden", widths, f"{source} {typed}")
 
 
 def read_numbers(
-    typed: str, source: str, kind: Callable[[str], Any], example: str = "0.9,0.8,0.8 or none"
+    typed: str,
+    source: str,
+    kind: Callable[[str], Any],
+    example: str = "0.9,0.8,0.8 or 0.8x3, or none",
 ) -> tuple[Any, ...]:
-    """Read numbers between commas; raise UsageError, naming their source, for anything else."""
+    """Read numbers between commas, each perhaps with how often: 512x3.
+
+    Raises UsageError, naming their source, for anything else.
+    """
     try:
-        return tuple(kind(part) for part in typed.split(","))
+        return tuple(number for part in typed.split(",") for number in _repeat(part, kind))
     except ValueError:
-        raise UsageError(f"{source} {typed}: write a number a hidden layer, {example}") from None
+        raise UsageError(
+            f"{source} {typed:.100}: write a number for each hidden layer, {example}"
+        ) from None
+
+
+def _repeat(part: str, kind: Callable[[str], Any]) -> tuple[Any, ...]:
+    """Read a number, or 512x3, which is three times 512."""
+    number, times, layers = part.partition("x")
+    if times and not (re.fullmatch(r"\d{1,3}", layers) and 0 < int(layers) <= _MOST_LAYERS):
+        raise ValueError(part)
+    return (kind(number),) * (int(layers) if times else 1)
 
 
 def read_seed_range(typed: str) -> tuple[int, ...]:
@@ -91,7 +104,7 @@ def _strip(value: Any) -> Any:
 def _read_field(name: str, value: Any, source: str) -> Value:
     field = name.strip().replace("-", "_")
     if isinstance(value, bool) or _is_nested(value):
-        fix = "a number a hidden layer" if field in _PER_LAYER else "a number or a word"
+        fix = "a number for each hidden layer" if field in _PER_LAYER else "a number or a word"
         raise UsageError(f"{source}: {name} {_SHORT.repr(value)}: write {fix}")
     listed = ",".join(map(str, value)) if isinstance(value, list | tuple) else value
     typed = f"{source}: {name} {listed}"

@@ -13,8 +13,17 @@ from service.selector import GRAMMAR
 from service.spelling import read_seed_range
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+class Whole(click.IntRange):
+    """A whole number in a range, which Click calls an integer range."""
+
+    name = "whole number"
+
+
 #: What SQL counts with: from 1 to the largest of its integers, of ids as of rows.
-COUNT = click.IntRange(1, 2**31 - 1)
+COUNT = Whole(1, 2**31 - 1)
+_LONGEST_SECONDS = 10_000 * 86400
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -29,10 +38,15 @@ class Duration(click.ParamType[float]):
         """Return the seconds."""
         if isinstance(value, int | float):
             return float(value)
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", value)
-        if not found or not float(found[1]):
-            self.fail(f"{value!r} is no duration: write 90s, 30m or 2h", param, ctx)
-        return float(found[1]) * _UNITS[found[2]]
+        found = re.fullmatch(r"(\d{1,12}(?:\.\d+)?)([smhd]?)", value)
+        seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
+        if not 0 < seconds <= _LONGEST_SECONDS:
+            self.fail(
+                f"{value[:40]!r} is not a duration of at most 10000d: write 90s, 30m or 2h",
+                param,
+                ctx,
+            )
+        return seconds
 
 
 class Seeds(click.ParamType[tuple[int, ...]]):
