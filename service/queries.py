@@ -175,6 +175,18 @@ def count_jobs(database: Database, which: ColumnElement[bool]) -> int:
         return session.scalar(select(func.count()).select_from(Job).where(which)) or 0
 
 
+def check_moment(database: Database, which: ColumnElement[bool], moment: Moment) -> None:
+    """Raise UsageError for an epoch that none of the selected jobs, if there are any, will have."""
+    if moment.epoch is None:
+        return
+    with database.reading() as session:
+        longest = session.scalar(select(func.max(spec_sql.column("epochs"))).where(which))
+    if longest is not None and longest < moment.epoch:
+        raise UsageError(
+            f"--at {moment}: none of these jobs has that epoch: give at most epoch:{longest}"
+        )
+
+
 def list_jobs(
     database: Database, which: ColumnElement[bool], limit: int | None = None
 ) -> list[JobRow]:

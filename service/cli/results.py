@@ -1,6 +1,7 @@
 """`dq results`: list results, or compare configurations."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from models.database import Database
     from service.job_tables import Choice
     from service.moment import Moment
-    from service.pages import Page, Request
+    from service.pages import Request
 
 
 _SCREENFUL = 50
@@ -28,6 +29,7 @@ _NO_JOBS = "There are no jobs yet. Type: dq submit"
 _NO_SUCH_JOBS = "No job matches. Type: dq results"
 #: The options that only some ways of showing results take; "" is the list.
 _TAKEN_BY = {
+    "metric": ("--compare", "--curves", "--plot", "--top"),
     "baseline": ("--compare",),
     "mix": ("--compare",),
     "at": ("--compare", ""),
@@ -84,13 +86,15 @@ def command(
     from service.job_tables import Choice
     from service.moment import read_metric, read_moment
     from service.pages import Request, read_sort
+    from service.queries import check_moment
     from service.selection import find
     from service.store import open_database
 
-    _refuse_stray_options(compare=compare, curves=curves, plot=plot is not None)
+    _refuse_stray_options(top, compare=compare, curves=curves, plot=plot is not None)
     metric, moment = read_metric(metric), read_moment(at)
     database = open_database(Settings.load())
     which = find(database, selectors, where)
+    check_moment(database, which, moment)
     if plot:
         _plot(database, which, metric, plot)
     if curves:
@@ -103,23 +107,25 @@ def command(
         order = read_sort(sort or (metric if top else "id"))
         request = Request(order, top or limit or _limit_by_output(), moment, after)
         columns = Choice(tuple(map(str.strip, cols.split(","))) if cols else None, only_changed)
-        page = _list(database, which, request, columns, format)
-        if not page.rows:
-            say(_NO_SUCH_JOBS if selectors or where or after else _NO_JOBS)
-        elif page.next and not top:
-            say(f"There are more: add --after {page.next} for the next ones, or | less for all.")
+        _list(database, which, request, columns, format)
 
 
-def _refuse_stray_options(**chosen: bool) -> None:
+def _refuse_stray_options(top: int | None, **chosen: bool) -> None:
     if chosen["compare"] and chosen["curves"]:
         raise UsageError("--compare and --curves exclude each other: give one of them")
-    ways = {f"--{way}" for way, is_chosen in chosen.items() if is_chosen} or {""}
+    special = {f"--{way}" for way, is_chosen in chosen.items() if is_chosen}
+    ways = special or {"", "--top" if top else ""}
     source = click.get_current_context().get_parameter_source
     for option, takers in _TAKEN_BY.items():
         if not ways & set(takers) and source(option) is not ParameterSource.DEFAULT:
             name = f"--{option.replace('_', '-')}"
-            fault = f"does not go with {' and '.join(sorted(ways))}" if ways - {""} else ""
-            raise UsageError(f"{name} {fault or f'goes with {takers[0]} alone'}")
+            fault = f"does not go with {' and '.join(sorted(special))}"
+            raise UsageError(f"{name} {fault if special else f'needs {_or(takers)}'}")
+
+
+def _or(words: Sequence[str]) -> str:
+    *most, last = words
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 def _compare(
@@ -147,14 +153,19 @@ def _list(
     request: "Request",
     columns: "Choice",
     format: Format,
-) -> "Page":
-    """Print a page, and return it."""
+) -> None:
+    """Print a page, and say how to see more."""
     from service.job_tables import job_table
     from service.pages import read_page
 
     page = read_page(database, which, request)
     emit(job_table(page.rows, columns, request.moment), format)
-    return page
+    given = click.get_current_context().params
+    if not page.rows:
+        is_all = not (given["selectors"] or given["where"] or given["after"])
+        say(_NO_JOBS if is_all else _NO_SUCH_JOBS)
+    elif page.next and not given["top"]:
+        say(f"There are more: add --after {page.next} for the next ones, or | less for all.")
 
 
 def _limit_by_output() -> int | None:

@@ -28,6 +28,7 @@ from service.queries import (
 )
 from service.queue import Queue, read_queue
 from service.report import jsonable
+from service.spelling import LONGEST_SECONDS
 from service.sweeps import SweepPage, SweepRequest, read_sweeps
 from service.web import acting
 from service.web.acting import Action
@@ -89,9 +90,13 @@ class SubmitRequest(BaseModel):
     name: Annotated[str, Field(max_length=200)] | None = None
     tags: Annotated[list[str], Field(max_length=20)] = []
     priority: Priority | None = None
-    timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    timeout_seconds: (
+        Annotated[float, Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)] | None
+    ) = None
     #: Fail a job that makes no progress for so long.
-    stall_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    stall_seconds: Annotated[float, Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)] | None = (
+        None
+    )
     #: Fail a job after this many crashes without progress.
     max_crashes: Annotated[int, Field(ge=1, le=MOST_CRASHES)] | None = None
     #: Keep the trained weights.

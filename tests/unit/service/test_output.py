@@ -167,6 +167,17 @@ def test_a_pipe_gets_all_jobs_and_a_terminal_says_how_to_see_more(dq):
     assert len(json.loads(dq("results", "--json", "--limit", "7").stdout)) == 7
 
 
+def test_metrics_at_an_epoch_that_no_job_has_are_refused_with_the_last_there_is(queued):
+    for words in (["--at", "epoch:11"], ["--compare", "--at", "epoch:11"]):
+        answer = queued("results", *words)
+
+        assert answer.exit_code == 2
+        assert "--at epoch:11: none of these jobs has that epoch: give at most epoch:10" in (
+            answer.stderr
+        )
+    assert queued("results", "--at", "epoch:10").exit_code == 0
+
+
 def test_a_wait_for_jobs_that_have_ended_does_not_ask_for_a_worker(queued):
     queued("cancel", "1")
 
@@ -179,8 +190,9 @@ def test_a_wait_for_jobs_that_have_ended_does_not_ask_for_a_worker(queued):
         (["--compare", "--top", "3"], "--top does not go with --compare"),
         (["--curves", "--at", "epoch:3"], "--at does not go with --curves"),
         (["--compare", "--curves"], "--compare and --curves exclude each other"),
-        (["--baseline", "none"], "--baseline goes with --compare alone"),
-        (["--mix"], "--mix goes with --compare alone"),
+        (["--baseline", "none"], "--baseline needs --compare"),
+        (["--mix"], "--mix needs --compare"),
+        (["--metric", "valid_loss"], "--metric needs --compare, --curves, --plot or --top"),
     ],
 )
 def test_an_option_that_would_do_nothing_is_refused(dq, words, told):
