@@ -43,6 +43,28 @@ def odd(served: tuple[Terminal, str]) -> tuple[str, int]:
     return f"s{sweep['sweep']}", sweep["jobs"][0]
 
 
+@pytest.fixture(scope="module")
+def paths(finished: str, odd: tuple[str, int]) -> dict[str, str]:
+    """Every page, by the name of its picture."""
+    diverged, job = odd
+    return {
+        "queue": "/",
+        "sweeps": "/sweeps",
+        "jobs": "/jobs?sort=valid_accuracy",
+        "job": "/jobs/1",
+        "compare": f"/compare?jobs={finished}&runs=1",
+        "pick": "/compare",
+        "submit": "/submit?dataset=digits&hidden=32x2&batch_size=100&seeds=2&mask=sample",
+        "nothing": "/jobs?jobs=tag:none",
+        "error": "/jobs?where=lr+<",
+        "missing": "/jobs/999",
+        "login": "/login",
+        "diverged": f"/compare?jobs={diverged}+{finished}",
+        "diverged-jobs": f"/jobs?jobs={diverged}",
+        "diverged-job": f"/jobs/{job}",
+    }
+
+
 @pytest.fixture
 def _nothing_left(served: tuple[Terminal, str]) -> Iterator[None]:
     """Cancel what a test that failed left running: the other tests want the worker."""
@@ -138,11 +160,11 @@ def test_a_page_without_streams_asks_by_itself(browser, served):
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("width", WIDTHS)
-def test_every_page_fits_and_is_labelled(browser, served, finished, odd, scheme, width):
+def test_every_page_fits_and_is_labelled(browser, served, paths, scheme, width):
     size = {"width": width, "height": 800}
     found = []
     with open_page(browser, served[1], viewport=size, color_scheme=scheme, bypass_csp=True) as page:
-        for name, path in list_pages(finished, odd).items():
+        for name, path in paths.items():
             page.goto(path)
             if page.locator(".chart:not([hidden])").count():
                 expect(page.locator(".chart .main-svg").first).to_be_visible()
@@ -151,26 +173,6 @@ def test_every_page_fits_and_is_labelled(browser, served, finished, odd, scheme,
             found += [f"{name}: {over} px too wide"] if over > 0 else []
             found += [f"{name}: {trouble}" for trouble in list_grave(page)]
     assert not found
-
-
-def list_pages(finished: str, odd: tuple[str, int]) -> dict[str, str]:
-    diverged, job = odd
-    return {
-        "queue": "/",
-        "sweeps": "/sweeps",
-        "jobs": "/jobs?sort=valid_accuracy",
-        "job": "/jobs/1",
-        "compare": f"/compare?jobs={finished}&runs=1",
-        "pick": "/compare",
-        "submit": "/submit?dataset=digits&hidden=32x2&batch_size=100&seeds=2&mask=sample",
-        "nothing": "/jobs?jobs=tag:none",
-        "error": "/jobs?where=lr+<",
-        "missing": "/jobs/999",
-        "login": "/login",
-        "diverged": f"/compare?jobs={diverged}+{finished}",
-        "diverged-jobs": f"/jobs?jobs={diverged}",
-        "diverged-job": f"/jobs/{job}",
-    }
 
 
 def list_grave(page: Page) -> list[str]:
