@@ -13,13 +13,15 @@ from service.cli.output import say
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8765, help="0 takes any.", show_default=True
 )
-@click.option("--allow-host", "names", multiple=True, help="A name that browsers call it by.")
-@click.option("--public-url", metavar="URL", help="Where a reverse proxy serves it.")
+@click.option(
+    "--allow-host", "names", multiple=True, help="Another name that browsers may call it by."
+)
+@click.option("--public-url", metavar="URL", help="The address of a reverse proxy in front of it.")
 def command(*, host: str, port: int, names: tuple[str, ...], public_url: str | None) -> None:
     """Serve the queue, sweeps, jobs and comparisons as pages and by REST, until Ctrl-C.
 
-    Looking needs no token; acting does. On this host alone one is drawn, and the address that is
-    printed brings it. To be reached from other hosts set DQ_WEB_TOKEN or DQ_WEB_TOKEN_FILE.
+    Viewing needs no token; acting does. By default only this host reaches the page, and the address
+    that is printed contains a new token. For other hosts set DQ_WEB_TOKEN or DQ_WEB_TOKEN_FILE.
 
     \b
     dq web --port 8765

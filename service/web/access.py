@@ -75,7 +75,7 @@ def open_access(settings: Settings, host: str, public: PublicUrl | None = None) 
     if not token and reached:
         raise UsageError(
             f"{reached} can be reached from other hosts: set DQ_WEB_TOKEN or "
-            "DQ_WEB_TOKEN_FILE to a secret, as `openssl rand -hex 16` draws one"
+            "DQ_WEB_TOKEN_FILE to a secret, such as the output of `openssl rand -hex 16`"
         )
     return Access(token or secrets.token_urlsafe(24))
 

@@ -1,6 +1,6 @@
 """The pages: the queue, sweeps, jobs, a comparison, one job, and the form of a submit."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
@@ -9,10 +9,11 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from models.datasets import DATASETS
 from models.errors import DqError, UsageError
 from models.message import Priority
+from models.spec import ExperimentSpec
 from models.state import JobState
 from models.tables import Job
 from service import jobs
-from service.comparison import Comparison
+from service.comparison import Comparison, spell
 from service.failures import Failure, advise, list_failures
 from service.grid import Grid
 from service.job_tables import (
@@ -49,6 +50,8 @@ router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 _LOG_LINES = 100
 _PREVIEWED = 50
+#: Columns of a lower one, or the same, are hidden on a phone.
+_PRIORITY_OF_PHONES = 60
 #: What the pages ask for that is not in a table's column of the same name.
 _SORTS = {"job_id": "id", "images": "train_size"}
 
@@ -94,16 +97,29 @@ def _list_failures_of(here: Ours, page: SweepPage) -> Mapping[int, list[Failure]
 def show_jobs(request: Request, here: Ours, ask: Annotated[PageAsk, Depends()]) -> HTMLResponse:
     """Show jobs, a page of them."""
     page = ask.read(here.database)
+    table = job_table(page.rows, moment=ask.moment)
     return here.render(
         request,
         "jobs.html",
         ask=ask,
         page=page,
         failures=[] if ask.is_all else list_failures(here.database, ask.condition),
-        table=job_table(page.rows, moment=ask.moment),
+        table=table,
+        rare=_list_rare(table, [row.spec for row in page.rows]),
         sorts=_list_sorts(ask),
         states=list(JobState),
     )
+
+
+def _list_rare(table: Table, specs: Sequence[ExperimentSpec]) -> list[str]:
+    """Name the columns that a phone has no room for: not those in which the specs differ."""
+    fields = ExperimentSpec.model_fields.keys() - {"keep", "seed"}
+    varying = {
+        name for name in fields if len({spell(name, getattr(spec, name)) for spec in specs}) > 1
+    }
+    minor = {column.name for column in table.columns if column.priority <= _PRIORITY_OF_PHONES}
+    rare = (minor | fields | {"progress"}) - varying
+    return [column.name for column in table.columns if column.name in rare]
 
 
 def _list_sorts(ask: PageAsk) -> Mapping[str, tuple[str, str]]:

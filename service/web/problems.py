@@ -39,6 +39,11 @@ _HEADINGS = {
     500: "Something went wrong",
     503: "dq cannot answer now",
 }
+#: What a bare status means.
+_SENTENCES = {
+    404: "There is nothing at this address. Check it for a typing error.",
+    405: "This address does not take this method. The document at /api/v1/openapi.json lists both.",
+}
 #: What any route may answer besides what it is for.
 ANSWERS: dict[int | str, dict[str, object]] = {
     400: {"model": Problem, "description": "The values do not make sense together"},
@@ -105,7 +110,9 @@ def _read(error: Exception) -> tuple[int, str]:
     if isinstance(error, RequestValidationError):
         return _read_validation(error)
     if isinstance(error, HTTPException):
-        return error.status_code, error.detail
+        is_bare = error.detail == HTTPStatus(error.status_code).phrase
+        bare = _SENTENCES.get(error.status_code, error.detail)
+        return error.status_code, bare if is_bare else error.detail
     if isinstance(error, NotThere):
         return 404, str(error)
     if isinstance(error, DqError):

@@ -38,7 +38,7 @@ def client(settings: Settings, database: Database) -> Iterator[TestClient]:
         ("/api/v1/comparison?metric=age", 422, "metric"),
         ("/api/v1/comparison", 400, "nothing to compare"),
         ("/api/v1/curves", 400, "nothing to compare"),
-        ("/api/v1/nowhere", 404, "Not Found"),
+        ("/api/v1/nowhere", 404, "There is nothing at this address"),
     ],
 )
 def test_errors_have_one_shape(client, path, status, told):
