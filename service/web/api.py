@@ -69,6 +69,9 @@ class ComparisonAnswer(BaseModel):
     comparison: Comparison
 
 
+Seconds = Annotated[float, Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
+
+
 class Selector(BaseModel):
     """The jobs that something is to be done to."""
 
@@ -90,13 +93,9 @@ class SubmitRequest(BaseModel):
     name: Annotated[str, Field(max_length=200)] | None = None
     tags: Annotated[list[str], Field(max_length=20)] = []
     priority: Priority | None = None
-    timeout_seconds: (
-        Annotated[float, Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)] | None
-    ) = None
+    timeout_seconds: Seconds | None = None
     #: Fail a job that makes no progress for so long.
-    stall_seconds: Annotated[float, Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)] | None = (
-        None
-    )
+    stall_seconds: Seconds | None = None
     #: Fail a job after this many crashes without progress.
     max_crashes: Annotated[int, Field(ge=1, le=MOST_CRASHES)] | None = None
     #: Keep the trained weights.
