@@ -24,7 +24,7 @@ def command(*, workers: int | None, pack: str | None) -> None:
     from service.local_service import LocalService
 
     settings = Settings.load()
-    with LocalService(settings, worker_arguments("auto", workers, pack), stops_redis=True) as local:
+    with LocalService(settings, worker_arguments("auto", workers, pack), name="up") as local:
         say(f"dq is up in {settings.home}. Type in another terminal: dq submit. Ctrl-C stops it.")
         with ExitStack() as page:
             if find_spec("fastapi"):
