@@ -210,7 +210,7 @@ def watch_document(look: Look) -> dict[str, Any]:
     """Return a look as an object for JSON; times are in seconds."""
     progress = look.progress
     left = measure_left(progress.running)
-    fields = ("job_id", "sweep_id", "name", "epochs_done", "worker", "epoch_seconds")
+    fields = ("job_id", "sweep_id", "name", "epochs_done", "position", "worker", "epoch_seconds")
     return {
         "at": look.at,
         "jobs": progress.jobs,
@@ -236,8 +236,11 @@ def describe_progress(progress: Progress) -> str:
     """Write how many jobs are in each state, and the epochs done: "2 running; 3 of 20 epochs"."""
     states = progress.states
     parts = [f"{states[state]:,} {state}" for state in JobState if states[state]]
-    listed = ", ".join(parts) or "no jobs"
-    return f"{listed}; {progress.epochs_done:,} of {count(progress.epochs, 'epoch')}"
+    within = next(
+        (f"; job {row.job_id}: {row.position}" for row in progress.running if row.position), ""
+    )
+    done = f"{progress.epochs_done:,} of {count(progress.epochs, 'epoch')}"
+    return f"{', '.join(parts) or 'no jobs'}; {done}{within}"
 
 
 def describe_rest(look: Look) -> str:
@@ -259,7 +262,7 @@ def _bar(share: float, ascii: bool) -> str:
 
 
 def _flatten_running(row: JobRow) -> dict[str, Any]:
-    share = row.epochs_done / row.spec.epochs
+    share = row.epochs_reached / row.spec.epochs
     return {**_flatten(row), "bar": share}
 
 
@@ -285,7 +288,8 @@ def detail_table(detail: JobDetail, waits: Sequence[str]) -> Table:
         "note": row.note,
         "state": "queued, held" if row.held and row.state == JobState.QUEUED else row.state,
         "reason": row.reason,
-        "progress": f"{row.epochs_done} of {row.spec.epochs} epochs",
+        "progress": f"{row.epochs_done} of {row.spec.epochs} epochs"
+        + (f", {row.position}" if row.position else ""),
         "created (UTC)": row.created_at,
         "started (UTC)": row.started_at,
         "finished (UTC)": row.finished_at,

@@ -87,7 +87,7 @@ def submit(
         show(SubmitProgress(sweep_id, len(specs), saved, sent))
         if saved >= len(specs):
             return _read(database, sweep_id, order, unsent)
-        if unsent:  # else others had the time that the messages took
+        if unsent or not bells:  # else others had the time that the messages took
             give_way(database)
 
 

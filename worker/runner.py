@@ -56,6 +56,7 @@ def _run(heartbeat: Heartbeat, process: WorkerProcess) -> None:
         return heartbeat.check()
 
     runs = {claim: members[claim].training for claim in heartbeat.present}
+    heartbeat.follow(runs)
     for claim, outcome in engine.train(runs, data, before_batch):
         if isinstance(outcome, Exception):
             _leave(members[claim], outcome, heartbeat, recorder)
