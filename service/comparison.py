@@ -231,8 +231,9 @@ def describe_common(comparison: Comparison, without: Collection[str] = ()) -> st
 
 def spell_ids(ids: Collection[int], most: int = 8) -> str:
     """Write job ids as the selectors that pick them, "1..5, 8"; past `most` of these, "..."."""
-    starts = sorted(start for start in set(ids) if start - 1 not in ids)
-    ends = sorted(end for end in set(ids) if end + 1 not in ids)
+    known = set(ids)
+    starts = sorted(start for start in known if start - 1 not in known)
+    ends = sorted(end for end in known if end + 1 not in known)
     ranges = [f"{a}" if a == b else f"{a}..{b}" for a, b in zip(starts, ends, strict=True)]
     return ", ".join(ranges[:most] + ["..."] * (len(ranges) > most))
 

@@ -158,19 +158,19 @@ def _align(name: str) -> Any:
 
 
 def _figure_columns(comparison: Comparison) -> Iterable[Column]:
-    """List the columns of figures; the spread goes first where the width is short."""
+    """List the columns of figures; where the width is short, what is concluded stays longest."""
     notation = _NOTATIONS[comparison.metric]
     figure = notation.spell
-    yield Column("n", "n", align="right")
+    yield Column("n", "n", align="right", priority=70, factors_out=True)
     if any(map(describe_others, comparison.rows)):
-        yield Column("others", "not in n", priority=25)
-    yield Column("mean", "mean", figure, "right")
-    yield Column("interval", "95 % interval", partial(spell_pair, figure), "right", 60)
+        yield Column("others", "not in n", priority=50)
+    yield Column("mean", "mean", figure, "right", 60)
+    yield Column("interval", "95 % interval", partial(spell_pair, figure), "right", 55)
     yield Column("std", "sd", figure, "right", 40)
     yield Column("range", "min..max", partial(spell_pair, figure), "right", 20)
     if len(comparison.rows) > 1:
         yield from _difference_columns(comparison, notation.spell_difference)
-    yield Column("verdict", "verdict", style=lambda verdict: _STYLES.get(verdict, ""))
+    yield Column("verdict", "verdict", fold=14, style=lambda verdict: _STYLES.get(verdict, ""))
 
 
 def _difference_columns(
@@ -178,7 +178,7 @@ def _difference_columns(
 ) -> Iterable[Column]:
     ends = partial(spell_pair, difference)
     yield Column("difference", "diff", difference, "right", 90)
-    yield Column("difference_interval", "diff 95 % interval", ends, "right", 50)
+    yield Column("difference_interval", "diff 95 % interval", ends, "right", 85)
     if len(_methods(comparison)) > 1:
         yield Column("method", "method", priority=30)
     yield Column("p_holm", "p", spell_p, "right", 80)

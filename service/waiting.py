@@ -7,7 +7,7 @@ from typing import TypeVar
 from sqlalchemy import ColumnElement
 
 from models.database import Database
-from models.errors import DatabaseUnreachable, WaitTimedOut
+from models.errors import DatabaseRefused, DatabaseUnreachable, WaitTimedOut
 from service.queries import Progress, measure_progress
 
 _POLL_SECONDS = 0.3
@@ -46,6 +46,8 @@ def patiently(look: Callable[[], Looked]) -> Looked:
     while True:
         try:
             return look()
+        except DatabaseRefused:
+            raise
         except DatabaseUnreachable:
             if time.monotonic() > deadline:
                 raise

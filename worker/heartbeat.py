@@ -8,10 +8,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
-from typing import Self
+from typing import Any, Self
 
 from models.errors import DatabaseUnreachable, OutOfTime, Stalled
 from models.metrics import EpochMetrics
+from worker.lasting_trouble import LastingTrouble
 from worker.recorder import Claim, LeaseLost, Origin, Progress, Recorder, Released
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class Heartbeat:
     def __init__(self, recorder: Recorder, claims: Sequence[Claim], stopping: Event) -> None:
         self._recorder, self._stopping = recorder, stopping
         self._thread = Thread(target=self._run, name=f"heartbeat of {claims[0]}", daemon=True)
+        self._trouble = LastingTrouble(logger, f"heartbeat of {claims[0]}")
         self._done = Event()
         self._lock = Lock()  # guards _pulses and what is in them
         self._writing = Lock()  # is held while SQL is told of them
@@ -136,15 +138,21 @@ class Heartbeat:
             try:
                 with self._writing:
                     self._beat()
+                if self.present:  # else there was nothing to write
+                    self._trouble.end()
             except DatabaseUnreachable as error:
-                self._tell_outage(error)
+                self._report(str(error))
+            # Without this thread nobody would renew the leases or watch the training.
+            except Exception as error:  # noqa: BLE001 - the worker's boundary
+                self._report(repr(error), exc_info=True)
             self._watch()
 
-    def _tell_outage(self, error: DatabaseUnreachable) -> None:
+    def _report(self, error: str, **options: Any) -> None:
         if present := self.present:
             company = " and those with it" if len(present) > 1 else ""
-            told = "%s%s: training goes on; %s"
-            logger.warning(told, present[0], company, error, extra=present[0].ids)
+            message = "%s%s: training goes on; %s"
+            ids = present[0].ids
+            self._trouble.report(message, present[0], company, error, extra=ids, **options)
 
     def _beat(self) -> None:
         with self._lock:

@@ -13,8 +13,16 @@ from service.selector import GRAMMAR
 from service.spelling import read_duration, read_seed_range
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+class Whole(click.IntRange):
+    """A whole number in a range, which Click calls an integer range."""
+
+    name = "whole number"
+
+
 #: What SQL counts with: from 1 to the largest of its integers, of ids as of rows.
-COUNT = click.IntRange(1, 2**31 - 1)
+COUNT = Whole(1, 2**31 - 1)
 
 
 class Duration(click.ParamType[float]):

@@ -39,13 +39,13 @@ def command(
     dq worker --device cpu --concurrency 2
     """
     from models.embedded_redis import EmbeddedRedis
-    from service.store import open_database
+    from service.store import open_patiently
     from service.worker_program import become
 
     if gpus and device == "cpu":
         raise click.UsageError("--gpus and --device cpu exclude each other: leave one out")
     settings = Settings.load()
-    open_database(settings)
+    open_patiently(settings, say)
     if settings.is_broker_embedded and EmbeddedRedis(settings.home).ensure_running():
         say(f"Started the embedded Redis in {settings.home}.")
     become(worker_arguments(device, processes, pack, gpus or ()))

@@ -28,6 +28,7 @@ from service.queries import (
 )
 from service.queue import Queue, read_queue
 from service.report import jsonable
+from service.spelling import LONGEST_SECONDS
 from service.sweeps import SweepPage, SweepRequest, read_sweeps
 from service.web import acting
 from service.web.acting import Action
@@ -68,6 +69,9 @@ class ComparisonAnswer(BaseModel):
     comparison: Comparison
 
 
+Seconds = Annotated[float, Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
+
+
 class Selector(BaseModel):
     """The jobs that something is to be done to."""
 
@@ -88,14 +92,14 @@ class SubmitRequest(BaseModel):
     seeds: Annotated[list[int], Field(max_length=acting.MOST_SPECS)] | None = None
     name: Annotated[str, Field(max_length=200)] | None = None
     tags: Annotated[list[str], Field(max_length=20)] = []
-    priority: Priority = Priority.NORMAL
-    timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    priority: Priority | None = None
+    timeout_seconds: Seconds | None = None
     #: Fail a job that makes no progress for so long.
-    stall_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Order.stall_seconds
+    stall_seconds: Seconds | None = None
     #: Fail a job after this many crashes without progress.
-    max_crashes: Annotated[int, Field(ge=1, le=MOST_CRASHES)] = Order.max_crashes
+    max_crashes: Annotated[int, Field(ge=1, le=MOST_CRASHES)] | None = None
     #: Keep the trained weights.
-    keep_checkpoint: bool = False
+    keep_checkpoint: bool | None = None
     #: Run again what is finished or queued already.
     force: bool = False
     #: Drawn by the client: a request that is sent twice with it submits once.

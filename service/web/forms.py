@@ -117,16 +117,17 @@ def read_order(form: Mapping[str, str]) -> Order:
     """Read what a submit asks for besides the specs."""
     name = form.get("name", "").strip()
     tags = [tag.strip() for tag in form.get("tags", "").split(",")]
-    priority = form.get("priority", "").upper() or Priority.NORMAL.name
-    if priority not in Priority.__members__:
+    priority = form.get("priority", "").upper()
+    if priority and priority not in Priority.__members__:
         known = ", ".join(each.name.lower() for each in Priority)
         raise UsageError(f"--priority {priority.lower()}: give one of {known}")
     return Order(
         name=name or None,
         tags=tuple(tag for tag in tags if tag),
-        priority=Priority[priority],
+        # "normal" is what the form shows before anybody chooses.
+        priority=Priority[priority] if priority not in {"", "NORMAL"} else None,
         **_read_limits(form),
-        keep_checkpoint=bool(form.get("keep_checkpoint")),
+        keep_checkpoint=bool(form.get("keep_checkpoint")) or None,
         reuse=not form.get("force"),
     )
 

@@ -275,7 +275,7 @@ def _describe(submitted: jobs.Submitted) -> str:
     known = ", ".join(f"{count(number, noun)}{how}" for number, noun, how in parts if number)
     unsent = submitted.unsent and submitted.unsent.rstrip(".")
     late = f" Saved but not queued: {unsent}. Sent as soon as Redis answers." if unsent else ""
-    return f"Sweep s{submitted.sweep_id}: {known}.{late}"
+    return " ".join([f"Sweep s{submitted.sweep_id}: {known}.{late}", *submitted.remarks])
 
 
 @router.post("/act/{action}")

@@ -102,6 +102,7 @@ def test_rest_submits_once_per_token_and_reuses_what_is_known(client, database, 
         "reused": [],
         "joined": [],
         "unsent": None,
+        "remarks": [],
     }
     assert again.json()["sweep_id"] == 1
     assert other.json()["joined"] == [1, 2]
@@ -113,7 +114,7 @@ def test_rest_submits_once_per_token_and_reuses_what_is_known(client, database, 
     [
         ({"specs": []}, 422, "specs"),
         ({"specs": [{"dataset": "cats"}]}, 400, "unknown data set"),
-        ({"specs": [{"keep": [0.5]}]}, 400, "1 rates for 3 hidden layers"),
+        ({"specs": [{"keep": [0.5, 0.5]}]}, 400, "2 rates for 3 hidden layers"),
         ({"specs": [{"lr": -1}]}, 422, "specs.0.lr -1: give more than 0"),
         ({"specs": [{}], "seeds": [-1]}, 400, "--seed -1"),
         ({"specs": [{}], "tags": ["a,b"]}, 400, "is no tag"),

@@ -324,6 +324,21 @@ def test_without_a_database_everything_but_life_answers_503(client, database, ou
     assert client.get("/readyz").json() == {"database": "ok", "redis": "ok"}
 
 
+@pytest.mark.parametrize("backend", ["postgresql"])
+def test_with_a_database_that_is_read_only_it_is_not_ready_and_says_why(client, database, postgres):
+    postgres.execute("ALTER DATABASE migrated SET default_transaction_read_only = on")
+    database.engine.dispose()
+    try:
+        answer, page = client.get("/readyz"), client.get("/")
+    finally:
+        postgres.execute("ALTER DATABASE migrated RESET default_transaction_read_only")
+        database.engine.dispose()
+
+    assert answer.status_code == 503
+    assert "is read-only" in answer.json()["database"]
+    assert page.status_code == 200  # looking is still possible
+
+
 @pytest.mark.parametrize("backend", ["sqlite"])
 def test_without_redis_it_is_not_ready(client, redis):
     redis.stop()
