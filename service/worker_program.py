@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -19,9 +20,10 @@ class WorkerUnavailable(DqError):
 
 
 def become(arguments: Sequence[str]) -> NoReturn:
-    """Replace this process by the worker's."""
+    """Replace this process by the worker's, which takes Ctrl-C once it is ready for it."""
     _check_installed()
     sys.stdout.flush()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     os.execv(sys.executable, [*_PROGRAM, *arguments])
 
 

@@ -112,7 +112,7 @@ class LazyGroup(click.Group):
         except DqError as error:
             raise Failure(error) from error
         except KeyboardInterrupt:
-            click.echo("", err=True)
+            streams.end_line()
             ctx.exit(130)
 
 

@@ -36,6 +36,8 @@ def command() -> None:
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     log = settings.home / "demo-worker.log"
     with LocalService(settings, worker_arguments("auto", None), log=log) as local:
+        if local.others:
+            say(f"{local.others[0]} already runs here: its workers run the demo, too.")
         _run(settings, base, local)
 
 

@@ -5,13 +5,13 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from models.errors import OutputFailed
-from service.cli.streams import colors, is_plain
+from service.cli.streams import colors, end_line, is_plain
 from service.report import Column, Format, Table, clean, render
 
 _FORMATS = ("table", "json", "csv", "md")
@@ -61,10 +61,9 @@ def write(text: str, *, newline: bool = True) -> None:
 
 
 def say(text: str) -> None:
-    """Print words for a person, on standard error; where that is full or closed, go on."""
-    with suppress(OSError):
-        for line in text.splitlines():
-            click.echo(clean(line, ascii=is_plain(sys.stderr)), err=True)
+    """Print words for a person, on standard error."""
+    for line in text.splitlines():
+        click.echo(clean(line, ascii=is_plain(sys.stderr)), err=True)
 
 
 @contextmanager
@@ -73,7 +72,8 @@ def on_ctrl_c(text: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        say(f"\n{text}" if sys.stderr.isatty() else text)  # the terminal wrote ^C
+        end_line()
+        say(text)
         raise SystemExit(130) from None
 
 

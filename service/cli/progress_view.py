@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from service.cli.output import say
-from service.cli.streams import draws
+from service.cli.streams import deferring_ctrl_c, draws
 from service.comparison import phrase
 from service.job_tables import describe_progress
 from service.queries import JobRow, Progress
@@ -63,7 +63,8 @@ class _Bars:
         self._jobs: dict[int, Any] = {}
 
     def stop(self) -> None:
-        self._rich.stop()
+        with deferring_ctrl_c():
+            self._rich.stop()
 
     def update(self, progress: Progress) -> None:
         finished = progress.jobs - progress.open_jobs
@@ -77,7 +78,8 @@ class _Bars:
             self._update_job(job)
         for job_id in set(self._jobs) - {job.job_id for job in progress.running}:
             self._rich.remove_task(self._jobs.pop(job_id))
-        self._rich.start()  # again, it does nothing
+        with deferring_ctrl_c():
+            self._rich.start()  # again, it does nothing
 
     def _update_job(self, job: JobRow) -> None:
         if job.job_id not in self._jobs:

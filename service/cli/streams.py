@@ -1,7 +1,10 @@
 """The three standard streams: none is missing, and what goes wrong with them is one message."""
 
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BufferedWriter, FileIO, TextIOWrapper
 from typing import Any
 
@@ -20,12 +23,8 @@ def prepare() -> None:
     for number in range(3):
         _open_if_closed(number)
     sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - open to the end
-    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - the same
-    encoding, errors = getattr(sys.stdout, "encoding", "utf-8"), getattr(sys.stdout, "errors", None)
-    sys.stdout = TextIOWrapper(BufferedWriter(_Output(1, "w", closefd=False)), encoding, errors)
-    for stream in (sys.stdout, sys.stderr):
-        if stream.isatty() and _locale() in {"C", "POSIX"} and isinstance(stream, TextIOWrapper):
-            stream.reconfigure(encoding="ascii", errors="backslashreplace")
+    sys.stdout = _wrap(_Output(1, "w", closefd=False), sys.stdout, "strict")
+    sys.stderr = _wrap(_Words(2, "w", closefd=False), sys.stderr, "backslashreplace")
 
 
 def draws(stream: Any) -> bool:
@@ -43,6 +42,22 @@ def is_plain(stream: Any) -> bool:
     return not (stream.encoding or "ascii").lower().startswith("utf")
 
 
+def end_line() -> None:
+    """End the line of a terminal on which somebody typed Ctrl-C, and which shows that."""
+    if sys.stderr.isatty():
+        sys.stderr.write("\n")
+
+
+@contextmanager
+def deferring_ctrl_c() -> Iterator[None]:
+    """Have Ctrl-C wait: a display that was half started, or half stopped, would hide the cursor."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
 class _Output(FileIO):
     """Standard output that raises OutputFailed; where nobody reads, that stays BrokenPipeError."""
 
@@ -55,6 +70,24 @@ class _Output(FileIO):
             # What the buffers still hold would fail once more at exit, with a traceback.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise OutputFailed(f"Standard output cannot be written: {error.strerror}.") from error
+
+
+class _Words(FileIO):
+    """Standard error, without which a command goes on."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
+def _wrap(raw: FileIO, was: Any, errors: str) -> TextIOWrapper:
+    """Write text to a stream as Python did, unless a terminal's locale is C."""
+    encoding, errors = getattr(was, "encoding", "utf-8"), getattr(was, "errors", errors)
+    if raw.isatty() and _locale() in {"C", "POSIX"}:
+        encoding, errors = "ascii", "backslashreplace"
+    return TextIOWrapper(BufferedWriter(raw), encoding, errors, line_buffering=True)
 
 
 def _open_if_closed(number: int) -> None:

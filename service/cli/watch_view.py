@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from service.cli.output import write
-from service.cli.streams import colors, draws, is_plain
+from service.cli.streams import colors, deferring_ctrl_c, draws, is_plain
 from service.job_tables import describe_progress, describe_rest, watch_document, watch_table
 from service.report import clean, render, to_json_line
 from service.watching import Look
@@ -27,23 +27,31 @@ def open_view(*, as_json: bool) -> Iterator[Callable[[Look], None]]:
     if as_json:
         yield _JsonLines().show
     elif draws(sys.stdout):
-        with _open_live() as live:
+        with _live() as live:
             yield lambda look: _draw(live, look)
     else:
         yield _Lines().show
 
 
-def _open_live() -> "Live":
+@contextmanager
+def _live() -> Iterator["Live"]:
     from rich.console import Console
     from rich.live import Live
 
     # A redirected standard output would no longer say which characters it takes.
-    return Live(
+    live = Live(
         console=Console(highlight=False),
         auto_refresh=False,
         redirect_stdout=False,
         redirect_stderr=False,
     )
+    with deferring_ctrl_c():
+        live.start()
+    try:
+        yield live
+    finally:
+        with deferring_ctrl_c():
+            live.stop()
 
 
 def _draw(live: "Live", look: Look) -> None:

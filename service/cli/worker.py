@@ -39,6 +39,7 @@ def command(
     dq worker --device cpu --concurrency 2
     """
     from models.embedded_redis import EmbeddedRedis
+    from service.presence import Presence
     from service.store import open_patiently
     from service.worker_program import become
 
@@ -46,6 +47,9 @@ def command(
         raise click.UsageError("--gpus and --device cpu exclude each other: leave one out")
     settings = Settings.load()
     open_patiently(settings, say)
+    if others := Presence(settings.home, "worker").announce():
+        running = " and ".join(map(str, others))
+        say(f"{running} already runs workers here; these come on top. To see all: dq workers")
     if settings.is_broker_embedded and EmbeddedRedis(settings.home).ensure_running():
         say(f"Started the embedded Redis in {settings.home}.")
     become(worker_arguments(device, processes, pack, gpus or ()))

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from rich.cells import cell_len
 
+from acceptance.conftest import Kind
 from servers import wait_until
 
 SMALL = ["--dataset", "digits", "--hidden", "8", "--batch-size", "100", "--epochs", "4"]
@@ -277,7 +278,7 @@ def test_watch_prints_an_object_a_line_where_json_is_asked_for(manned, grid):
 def test_watch_draws_the_jobs_that_run_and_ctrl_c_stops_none_of_them(manned, grid):
     submitted, _ = submit(manned, *SMALL[:-2], *ENDLESS, "--lr", "0.07", "--lr", "0.08")
     sweep, job = f"s{submitted['sweep']}", submitted["jobs"][0]
-    screen = manned.open_screen(80, "watch", sweep, lines=20)
+    screen = manned.open_screen("watch", sweep, kind=Kind(80, 20))
     screen.wait_for("1 running")
     drawn = [screen.wait_for(rf"{job}  8 +none .* (\d+)/1000000 +0\.\d+") for _ in range(3)]
 
