@@ -1,8 +1,8 @@
 """The forms of the pages: what they send, and that it is ours and not another site's."""
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qs
 
 from fastapi import Depends, HTTPException, Request
@@ -15,6 +15,7 @@ from service.spelling import read_duration, read_seed_range
 from service.typed_grid import read_grid, warn_of_low_keep
 from service.web.here import Here, Ours
 
+_Value = TypeVar("_Value")
 #: As `dq submit --max-crashes` takes it.
 MOST_CRASHES = 1000
 #: What the form calls the options that errors name.
@@ -106,7 +107,7 @@ def read_specs(form: Mapping[str, str]) -> Grid:
         "drop": (),
         "hidden": form.get("hidden", "").split(),
         "seed": (),
-        "seeds": read_seed_range(seeds) if seeds else None,
+        "seeds": _read_option(read_seed_range, "seeds", seeds) if seeds else None,
         **axes,
     }
     return read_grid(**options)
@@ -136,7 +137,7 @@ def _read_limits(form: Mapping[str, str]) -> dict[str, Any]:
     limits: dict[str, Any] = {}
     for name, option in (("timeout_seconds", "timeout"), ("stall_seconds", "stall_timeout")):
         if typed := form.get(option, "").strip():
-            limits[name] = _read_seconds(option, typed)
+            limits[name] = _read_option(read_duration, option, typed)
     if typed := form.get("max_crashes", "").strip():
         if not typed.isdecimal() or not 1 <= int(typed) <= MOST_CRASHES:
             raise UsageError(f"--max-crashes {typed}: write a number from 1 to {MOST_CRASHES:,}")
@@ -144,9 +145,10 @@ def _read_limits(form: Mapping[str, str]) -> dict[str, Any]:
     return limits
 
 
-def _read_seconds(option: str, typed: str) -> float:
+def _read_option(read: Callable[[str], _Value], option: str, typed: str) -> _Value:
+    """Read what was typed; an error names the option."""
     try:
-        return read_duration(typed)
+        return read(typed)
     except UsageError as error:
         raise UsageError(f"--{option.replace('_', '-')} {error}") from None
 

@@ -105,21 +105,26 @@ def show_jobs(request: Request, here: Ours, ask: Annotated[PageAsk, Depends()]) 
         page=page,
         failures=[] if ask.is_all else list_failures(here.database, ask.condition),
         table=table,
-        rare=_list_rare(table, [row.spec for row in page.rows]),
+        **_sort_columns(table, [row.spec for row in page.rows]),
         sorts=_list_sorts(ask),
         states=list(JobState),
     )
 
 
-def _list_rare(table: Table, specs: Sequence[ExperimentSpec]) -> list[str]:
-    """Name the columns that a phone has no room for: not those in which the specs differ."""
-    fields = ExperimentSpec.model_fields.keys() - {"keep", "seed"}
+def _sort_columns(table: Table, specs: Sequence[ExperimentSpec]) -> dict[str, list[str]]:
+    """Name the columns that set jobs apart, and those that a phone has no room for."""
+    fields = ExperimentSpec.model_fields.keys() - {"seed"}
     varying = {
         name for name in fields if len({spell(name, getattr(spec, name)) for spec in specs}) > 1
-    }
+    } or {"keep"}
     minor = {column.name for column in table.columns if column.priority <= _PRIORITY_OF_PHONES}
-    rare = (minor | fields | {"progress"}) - varying
-    return [column.name for column in table.columns if column.name in rare]
+    apart = varying | {"job_id", "seed"}
+    rare = (minor | fields | {"progress"}) - apart - {"reason"}
+    names = [column.name for column in table.columns]
+    return {
+        "varying": [name for name in names if name in apart],
+        "rare": [name for name in names if name in rare],
+    }
 
 
 def _list_sorts(ask: PageAsk) -> Mapping[str, tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 import logging
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -39,6 +40,22 @@ _HEADINGS = {
     500: "Something went wrong",
     503: "dq cannot answer now",
 }
+#: What pydantic calls a fault, in the words of our other errors.
+_FAULTS = {
+    **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "give a whole number"),
+    **dict.fromkeys(("float_parsing", "float_type"), "give a number"),
+    "bool_parsing": "give true or false",
+    "greater_than": "give more than {gt}",
+    "greater_than_equal": "give at least {ge}",
+    "less_than": "give less than {lt}",
+    "less_than_equal": "give at most {le}",
+    "literal_error": "give {expected}",
+    "string_pattern_mismatch": "a character of it is not allowed",
+    "string_too_long": "give at most {max_length} characters",
+    "extra_forbidden": "there is no such field",
+}
+#: A value of more characters is not repeated.
+_MOST_SHOWN = 60
 #: What a bare status means.
 _SENTENCES = {
     404: "There is nothing at this address. Check it for a typing error.",
@@ -126,6 +143,16 @@ def _read_validation(error: RequestValidationError) -> tuple[int, str]:
     found = error.errors()
     first = found[0]
     where = ".".join(str(part) for part in first["loc"] if part not in {"query", "path", "body"})
-    what = first["msg"].removeprefix("Value error, ")
+    shown = repr(first.get("input"))
+    given = f" {shown}" if len(shown) <= _MOST_SHOWN and first["type"] in _FAULTS else ""
     is_sense = all(each["type"] == "value_error" for each in found)
-    return (400 if is_sense else 422), f"{where}: {what}" if where else what
+    what = _say_fault(first)
+    return (400 if is_sense else 422), f"{where}{given}: {what}" if where else what
+
+
+def _say_fault(error: Any) -> str:
+    """Say what to give instead of a value of the wrong kind."""
+    if fault := _FAULTS.get(error["type"]):
+        return fault.format(**error.get("ctx", {}))
+    words: str = error["msg"]
+    return words.removeprefix("Value error, ")

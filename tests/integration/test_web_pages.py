@@ -256,7 +256,7 @@ def test_every_page_of_failed_jobs_says_why_and_what_to_type(client, database):
 def test_what_was_asked_for_wrongly_can_be_put_right_on_the_same_page(client, finished):
     for path, told in {
         "/jobs?jobs=s1&sort=age&limit=7": "Sort age: give one of",
-        "/jobs?limit=999": "limit: Input should be less than or equal to 250",
+        "/jobs?limit=999": "limit &#39;999&#39;: give at most 250",
         "/sweeps?jobs=nonsense": "names no jobs",
         "/compare?jobs=s1&baseline=x&metric=valid_loss": "The baseline",
         "/compare?jobs=s1&where=lr+<": "Where &#39;lr &lt;&#39;: a value is missing",

@@ -25,8 +25,9 @@ function draw(place, anew = false) {
   Plotly.react(place, data.map(dress), fit(place, layout, data), config);
 }
 
-/** Make a trace readable on a dark page: black is the ink. */
+/** Make a trace readable on a narrow page, by short lines of its name, and on a dark one: black is the ink. */
 function dress(trace) {
+  if (narrow.matches && trace.name) trace = { ...trace, name: trace.name.replace(/(.{28,34}) /g, "$1<br>") };
   if (!dark.matches) return trace;
   const ink = (color) => color?.replace(/#000000/g, "#e6e9ee").replace(/rgba\(0,0,0,/g, "rgba(230,233,238,").replace(/#0072B2/g, "#3ea6e8");
   return { ...trace, fillcolor: ink(trace.fillcolor), line: { ...trace.line, color: ink(trace.line?.color) } };
