@@ -12,7 +12,7 @@ from service.report import Format
 @selector_argument(required=True)
 @format_option
 def command(*, selectors: tuple[str, ...], format: Format) -> None:
-    """Keep queued jobs from being started, until `dq release`.
+    """Keep queued jobs from starting, until `dq release`.
 
     \b
     dq hold tag:later

@@ -7,7 +7,7 @@ from models.settings import Settings
 
 @click.command
 def command() -> None:
-    """Print the queue, the attempts, the reconcilers and the GPUs for Prometheus.
+    """Print metrics of the queue, attempts, repairs and GPUs for Prometheus.
 
     \b
     dq metrics > /var/lib/node_exporter/dq.prom

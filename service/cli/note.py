@@ -4,11 +4,12 @@ import click
 
 from models.settings import Settings
 from service.cli.output import say
+from service.cli.parameters import one_selector_argument
 from service.report import count
 
 
 @click.command
-@click.argument("selector", metavar="SEL")
+@one_selector_argument
 @click.argument("text")
 def command(*, selector: str, text: str) -> None:
     """Write a note on jobs; `dq show` prints it. An empty TEXT removes it.
@@ -22,4 +23,4 @@ def command(*, selector: str, text: str) -> None:
 
     database = open_database(Settings.load())
     changed = write_note(database, find(database, [selector]), text)
-    say(f"{count(changed, 'job')} changed.")
+    say(f"{'Wrote a note on' if text else 'Removed the note of'} {count(changed, 'job')}.")

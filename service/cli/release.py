@@ -12,7 +12,7 @@ from service.report import Format
 @selector_argument(required=True)
 @format_option
 def command(*, selectors: tuple[str, ...], format: Format) -> None:
-    """Let held jobs be started.
+    """Let held jobs start.
 
     \b
     dq release tag:later
