@@ -500,7 +500,7 @@ def _find_baseline(samples: Sequence[_Sample], wanted: str | None) -> _Sample:
     choices = "; ".join(
         f"{sample.spec.configuration[:8]} ({_label(sample.spec, varying)})" for sample in samples
     )
-    trouble = "fits several configurations" if found else "is none of these configurations"
+    trouble = "matches several configurations" if found else "matches none of the configurations"
     raise UsageError(f"The baseline {wanted!r} {trouble}: give one of {choices}")
 
 
@@ -537,5 +537,5 @@ def _refuse_mixing(what: str, pairs: Iterable[tuple[object, int]]) -> None:
     one = spell_ids(min(jobs.values(), key=min)).replace(",", "")
     raise UsageError(
         f"Figures of more than one {what} cannot be compared: {listed}. "
-        f"Select the jobs of one: dq results --compare {one}, or insist on it: --mix"
+        f"Select the jobs of one: dq results --compare {one}, or compare them anyway: --mix"
     )

@@ -7,6 +7,7 @@ import click
 from models.settings import Settings
 from service.cli.output import say
 from service.cli.parameters import selector_argument
+from service.report import count
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
@@ -63,5 +64,5 @@ def _say_end(progress: "Progress", selector: str) -> None:
     from models.state import JobState
 
     if failed := progress.states[JobState.FAILED]:
-        say(f"{failed:,} failed. Type: dq results {selector or 'state:failed'}")
+        say(f"{count(failed, 'job')} failed. Type: dq results {selector or 'state:failed'}")
     say(f"Next: dq results --compare {selector}".rstrip())
