@@ -188,7 +188,7 @@ def watch_table(look: Look, most_rows: int, *, ascii: bool = False) -> Table:
     running = look.progress.running[:most_rows]
     left = measure_left(look.progress.running)
     columns = (
-        *(each for each in _drop_empty(_job_columns(), running) if each.name in _WATCHED),
+        *(_settle(each) for each in _drop_empty(_job_columns(), running) if each.name in _WATCHED),
         _find_column("valid_accuracy"),
         Column("bar", "progress", lambda share: _bar(share, ascii), priority=45),
         Column("seconds_left", "left", spell_seconds, "right"),
@@ -248,6 +248,11 @@ def describe_rest(look: Look) -> str:
     if not look.workers:
         return f"About {span} once a worker runs."
     return f"About {span} left on {count(look.rest.workers, 'worker')}."
+
+
+def _settle(column: Column) -> Column:
+    """Keep the epochs a column: they are the same in all rows at one moment, not at the next."""
+    return replace(column, factors_out=column.factors_out and column.name != "progress")
 
 
 _WATCHED = {"job_id", "name", "hidden", "keep", "lr", "seed", "progress"}
