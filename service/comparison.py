@@ -198,7 +198,7 @@ def phrase(name: str, value: Any) -> str:
     text = spell(name, value)
     phrases = {
         "dataset": text,
-        "train_size": f"{text} training images",
+        "train_size": f"{text} training image{'' if value == 1 else 's'}",
         "keep": "no dropout" if text == "none" else f"keep {text}",
         "batch_size": f"batch {text}",
         "mask": f"a mask per {text}",
@@ -517,7 +517,9 @@ def _refuse_unknown(metric: str, runs: Sequence[Run]) -> None:
     if metric not in HIGHER_IS_BETTER:
         raise UsageError(f"Unknown metric {metric!r}: use one of {', '.join(HIGHER_IS_BETTER)}")
     if not runs:
-        raise UsageError("There is nothing to compare: select jobs that were not cancelled")
+        raise UsageError(
+            "There is nothing to compare: no jobs, or only cancelled ones. Type: dq results"
+        )
 
 
 def _refuse_mixtures(kept: Sequence[Run], measured: Sequence[Run]) -> None:

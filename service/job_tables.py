@@ -292,7 +292,7 @@ def detail_table(detail: JobDetail, waits: Sequence[str]) -> Table:
         "note": row.note,
         "state": "queued, held" if row.held and row.state == JobState.QUEUED else row.state,
         "reason": row.reason,
-        "progress": f"{row.epochs_done} of {row.spec.epochs} epochs",
+        "progress": f"{row.epochs_done} of {count(row.spec.epochs, 'epoch')}",
         "created (UTC)": row.created_at,
         "started (UTC)": row.started_at,
         "finished (UTC)": row.finished_at,

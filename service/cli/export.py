@@ -134,7 +134,7 @@ def _list(database: "Database", which: "ColumnElement[bool]", *, epochs: bool) -
 
 def _refuse_none(jobs: Sequence[object]) -> None:
     if not jobs:
-        raise DqError("No job is in that state, so nothing is exported. Type: dq results")
+        raise DqError("No job matches, so nothing is exported. Type: dq results")
 
 
 def _write(table: "Table", kind: Any, path: Path | None) -> None:
