@@ -28,7 +28,7 @@ def check_tags(tags: Sequence[str]) -> None:
     for tag in tags:
         if not tag or len(tag) > LONGEST_TAG or "," in tag or not tag.isprintable():
             raise UsageError(
-                f"{tag[:LONGEST_TAG]!r} is no tag: give 1 to {LONGEST_TAG} printable characters "
+                f"{tag[:LONGEST_TAG]!r} is not a tag: give 1 to {LONGEST_TAG} printable characters "
                 "without a comma"
             )
 
@@ -80,4 +80,4 @@ def write_note(
 def _check_storable(what: str, text: str) -> None:
     """Raise UsageError for what a database refuses: NUL, and halves of characters."""
     if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
-        raise UsageError(f"{what} {text!r:.100} has characters that are no text: leave them out")
+        raise UsageError(f"{what} {text!r:.100} has characters that are not text: leave them out")

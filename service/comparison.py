@@ -210,7 +210,7 @@ def phrase(name: str, value: Any) -> str:
     text = spell(name, value)
     phrases = {
         "dataset": text,
-        "train_size": f"{text} training images",
+        "train_size": f"{text} training image{'' if value == 1 else 's'}",
         "keep": "no dropout" if text == "none" else f"keep {text}",
         "batch_size": f"batch {text}",
         "mask": f"a mask per {text}",
@@ -536,7 +536,7 @@ def _find_baseline(samples: Sequence[_Sample], wanted: str | None) -> _Sample:
     choices = "; ".join(
         f"{sample.spec.configuration[:8]} ({_label(sample.spec, varying)})" for sample in samples
     )
-    trouble = "fits several configurations" if found else "is none of these configurations"
+    trouble = "matches several configurations" if found else "matches none of the configurations"
     raise UsageError(f"The baseline {wanted!r} {trouble}: give one of {choices}")
 
 
@@ -553,7 +553,9 @@ def _refuse_unknown(metric: str, runs: Sequence[Run]) -> None:
     if metric not in HIGHER_IS_BETTER:
         raise UsageError(f"Unknown metric {metric!r}: use one of {', '.join(HIGHER_IS_BETTER)}")
     if not runs:
-        raise UsageError("There is nothing to compare: select jobs that were not cancelled")
+        raise UsageError(
+            "There is nothing to compare: no jobs, or only cancelled ones. Type: dq results"
+        )
 
 
 def _refuse_mixtures(kept: Sequence[Run], measured: Sequence[Run]) -> None:
@@ -573,5 +575,5 @@ def _refuse_mixing(what: str, pairs: Iterable[tuple[object, int]]) -> None:
     one = spell_ids(min(jobs.values(), key=min)).replace(",", "")
     raise UsageError(
         f"Figures of more than one {what} cannot be compared: {listed}. "
-        f"Select the jobs of one: dq results --compare {one}, or insist on it: --mix"
+        f"Select the jobs of one: dq results --compare {one}, or compare them anyway: --mix"
     )

@@ -12,6 +12,7 @@ from service.comparison import (
     Comparison,
     ComparisonRow,
     describe_common,
+    phrase,
     spell,
     spell_ids,
 )
@@ -88,14 +89,14 @@ def comparison_table(comparison: Comparison, moment: str = "final") -> Table:
 
 def conclude(comparison: Comparison) -> str:
     """Say in plain words what the comparison shows."""
-    baseline = comparison.baseline.label
+    baseline = _name(comparison, comparison.baseline)
     decided = sorted(comparison.decided, key=lambda row: row.p_holm or 0.0)
     if decided:
         said = [_say(comparison, row) for row in decided[:_MOST_SENTENCES]]
         left = len(decided) - len(said)
-        return " ".join([*said, f"And {left} more: see the verdicts."] if left else said)
+        return " ".join([*said, f"See the verdicts for {left} more."] if left else said)
     if len(comparison.rows) == 1:
-        return "There is one configuration only: nothing to compare it with."
+        return "There is only one configuration, and nothing to compare it with."
     if any(row.more_seeds for row in comparison.rows):
         return f"Too few seeds to call any configuration better or worse than {baseline}."
     if any(row.verdict.startswith("wait") for row in comparison.rows):
@@ -106,13 +107,21 @@ def conclude(comparison: Comparison) -> str:
 
 
 def _say(comparison: Comparison, row: ComparisonRow) -> str:
-    """Say which of a decided row and the baseline wins, and by how much."""
-    pair = [row.label, comparison.baseline.label]
-    winner, loser = pair if row.verdict == "better" else reversed(pair)
+    """Say that a decided row is better or worse than the baseline, and by how much.
+
+    The row comes first: "no dropout beats keep 0.5" reads as if no dropout at all did.
+    """
+    name, other = (_name(comparison, each) for each in (row, comparison.baseline))
     margin = _NOTATIONS[comparison.metric].say_difference(row.difference or 0.0)
     p = spell_p(row.p_holm or 0.0)
     equation = f"p {p[0]} {p[1:]}" if p.startswith("<") else f"p = {p}"
-    return f"{winner[0].upper()}{winner[1:]} beats {loser} by {margin} ({equation})."
+    return f"{name[0].upper()}{name[1:]} is {row.verdict} than {other} by {margin} ({equation})."
+
+
+def _name(comparison: Comparison, row: ComparisonRow) -> str:
+    """Write a row's label with commas, as a sentence needs them."""
+    told = [name for name in comparison.varying if name in row.spec.told]
+    return ", ".join(phrase(name, getattr(row.spec, name)) for name in told) or row.label
 
 
 def _flatten(row: ComparisonRow) -> Mapping[str, Any]:
@@ -235,7 +244,7 @@ def _note_seeds(comparison: Comparison) -> Iterable[str]:
     partly = [row for row in comparison.rows if row.method == "paired by seed"]
     if any(row.shared < min(row.n, comparison.baseline.n) for row in partly):
         least = min(row.shared for row in partly)
-        yield f"Paired differences are of the shared seeds alone, at least {least} a row."
+        yield f"Paired differences are of the shared seeds alone, at least {least} in each row."
     if any(row.p is not None and row.more_seeds for row in comparison.rows):
         yield f"K more: seeds per configuration to find this difference with power {POWER}."
 
@@ -249,21 +258,25 @@ def _note_noise(comparison: Comparison) -> Iterable[str]:
 
 
 def _note_left_out(comparison: Comparison) -> Iterable[str]:
-    kinds = ("failed", "unfinished", "cancelled", "unmeasured")
+    kinds = {name: name for name in ("failed", "unfinished", "cancelled")}
+    kinds["unmeasured"] = "without this metric"
     parts = [
-        f"{len(ids)} {kind}: {_jobs(ids)}" for kind in kinds if (ids := getattr(comparison, kind))
+        f"{len(ids):,} {words} ({_jobs(ids)})"
+        for kind, words in kinds.items()
+        if (ids := getattr(comparison, kind))
     ]
     if parts:
-        yield f"In no mean: {'; '.join(parts)}."
+        yield f"Not included: {', '.join(parts)}."
 
 
 def _note_repeats(comparison: Comparison) -> Iterable[str]:
     if comparison.duplicates:
-        yield f"A seed counts once: left out {_jobs(comparison.duplicates)}, run before."
+        repeats = _jobs(comparison.duplicates)
+        yield f"Each seed counts once, so repeats are not included: {repeats}."
     if comparison.disagreeing:
         yield (
-            f"Of these, {_jobs(comparison.disagreeing)} gave another figure for the same spec; "
-            "was it another kind of device?"
+            f"Of these, {_jobs(comparison.disagreeing)} gave a different figure for the same spec. "
+            "Was it another kind of device?"
         )
 
 

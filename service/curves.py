@@ -301,7 +301,7 @@ def _note_scale(averaged: CurveSet, blocks: str) -> str:
     low, high = (spell_figure(averaged.metric, end) for end in averaged.scale)
     each = averaged.epochs / min(averaged.epochs, _MOST_CELLS)
     span = "1 epoch" if each == 1 else f"{each:.3g} epochs"
-    cut = " A loss over that of guessing is drawn as that." if averaged.is_cut else ""
+    cut = " A loss above that of guessing is drawn as that." if averaged.is_cut else ""
     return (
         f"All curves are on one scale, {blocks[0]} {low} to {blocks[-1]} {high}; "
         f"a character is {span}.{cut}"
@@ -315,18 +315,18 @@ def _notes(curves: Sequence[Curve], chosen: Mapping[str, Sequence[Curve]]) -> It
     if partly:
         yield (
             f"Shown as far as they got: {_list_states(partly)}. "
-            "Where they lack an epoch its mean is of fewer seeds."
+            "The means of later epochs are of fewer seeds."
         )
     if none := [curve for curve in curves if not curve.epochs]:
-        yield f"Without an epoch: {_list_states(none)}."
+        yield f"Without an epoch so far: {_list_states(none)}."
     if repeats := [curve for curve in curves if curve.epochs and curve.job_id not in used_ids]:
-        yield f"A seed counts once: left out {_jobs(repeats)}."
+        yield f"Each seed counts once, so repeats are not included: {_jobs(repeats)}."
 
 
 def _list_states(curves: Sequence[Curve]) -> str:
     by_state = {state: [curve for curve in curves if curve.state is state] for state in JobState}
-    return "; ".join(
-        f"{len(found)} {state}: {_jobs(found)}" for state, found in by_state.items() if found
+    return ", ".join(
+        f"{len(found):,} {state} ({_jobs(found)})" for state, found in by_state.items() if found
     )
 
 

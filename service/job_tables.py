@@ -188,7 +188,7 @@ def watch_table(look: Look, most_rows: int, *, ascii: bool = False) -> Table:
     running = look.progress.running[:most_rows]
     left = measure_left(look.progress.running)
     columns = (
-        *(each for each in _drop_empty(_job_columns(), running) if each.name in _WATCHED),
+        *(_settle(each) for each in _drop_empty(_job_columns(), running) if each.name in _WATCHED),
         _find_column("valid_accuracy"),
         Column("bar", "progress", lambda share: _bar(share, ascii), priority=45),
         Column("seconds_left", "left", spell_seconds, "right"),
@@ -251,6 +251,11 @@ def describe_rest(look: Look) -> str:
     return f"About {span} left on {count(look.rest.workers, 'worker')}."
 
 
+def _settle(column: Column) -> Column:
+    """Keep the epochs a column: they are the same in all rows at one moment, not at the next."""
+    return replace(column, factors_out=column.factors_out and column.name != "progress")
+
+
 _WATCHED = {"job_id", "name", "hidden", "keep", "lr", "seed", "progress"}
 _BAR_CELLS = 10
 
@@ -288,7 +293,7 @@ def detail_table(detail: JobDetail, waits: Sequence[str]) -> Table:
         "note": row.note,
         "state": "queued, held" if row.held and row.state == JobState.QUEUED else row.state,
         "reason": row.reason,
-        "progress": f"{row.epochs_done} of {row.spec.epochs} epochs"
+        "progress": f"{row.epochs_done} of {count(row.spec.epochs, 'epoch')}"
         + (f", {row.position}" if row.position else ""),
         "created (UTC)": row.created_at,
         "started (UTC)": row.started_at,

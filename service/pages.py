@@ -56,7 +56,7 @@ class Request:
     def __post_init__(self) -> None:
         """Raise UsageError for a sort by seconds at another moment: epochs add up to them."""
         if self.sort.field == "seconds" and not self.moment.is_final:
-            raise UsageError("--sort seconds goes with --at final alone")
+            raise UsageError("--sort seconds works with --at final only")
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def _follows(value: Any, job_id: Any, sort: Sort, after: str) -> ColumnElement[b
     try:
         there = _read_cursor(sort, after)
     except (ValueError, OverflowError):
-        raise UsageError(f"--after {after}: give what the page before told you to") from None
+        raise UsageError(f"--after {after}: give the value that the page before printed") from None
     here = tuple_(value, job_id)
     return here < there if sort.is_descending else here > there
 

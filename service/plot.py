@@ -56,7 +56,7 @@ def save_plot(curves: Sequence[Curve], metric: str, path: Path) -> None:
     """
     draw = _DRAWERS.get(path.suffix.lower())
     if draw is None:
-        raise UsageError(f"{path} is no plot's name: let it end in {', '.join(_DRAWERS)}")
+        raise UsageError(f"{path}: a plot's name ends in {', '.join(_DRAWERS)}")
     averaged = average(curves, metric)
     with writing_whole(path) as part:
         draw(averaged, part)

@@ -384,7 +384,7 @@ def _blocks(session: Session, job: Job) -> list[str]:
     if session.get(Pause, 1) is not None:
         blocks.append("The queue is paused. Type: dq resume")
     if not job.publishes and not job.held:
-        blocks.append("Its message is not in Redis yet; a worker sends it. See: dq doctor")
+        blocks.append("Its message is not in Redis yet; a worker will send it. See: dq doctor")
     return blocks
 
 

@@ -72,6 +72,6 @@ def _check_installed() -> None:
     missing = [name for name in ("torch", "numpy", "sklearn", "pooch") if find_spec(name) is None]
     if missing:
         raise WorkerUnavailable(
-            f"This host has the client alone: {', '.join(missing)} is not installed. "
+            f"This host has only the client: {', '.join(missing)} is missing. "
             "Type: pip install 'dq[worker]'"
         )

@@ -16,7 +16,7 @@ def command() -> None:
 @command.command
 @click.argument("dataset", type=dataset_choice(), default="mnist")
 def fetch(*, dataset: str) -> None:
-    """Download what is missing or damaged of a data set: mnist, unless you name another."""
+    """Download the files of a data set (mnist by default) that are missing or damaged."""
     from service.worker_program import call
 
     if code := call(["fetch", dataset]):
@@ -28,7 +28,7 @@ def fetch(*, dataset: str) -> None:
 @click.argument("dataset", type=dataset_choice(), default="mnist")
 @format_option
 def verify(*, dataset: str, format: Format) -> None:
-    """Check a data set's files against their checksums; exit with 1 if one is not right."""
+    """Check the files of a data set by their checksums; exit with 1 if one is wrong."""
     from service.worker_program import ask
 
     files = ask(["verify", dataset])

@@ -50,8 +50,8 @@ def _choose(settings: Settings) -> ExperimentSpec:
     if call(["fetch", "mnist", "--attempt"]) == 0:
         return _MNIST
     say(
-        f"MNIST is neither in {settings.data_dir} nor to be downloaded: "
-        "this demo runs on scikit-learn's 1,797 digits instead."
+        f"MNIST is not in {settings.data_dir} and cannot be downloaded, "
+        "so this demo runs on scikit-learn's 1,797 digits instead."
     )
     return _DIGITS
 

@@ -13,7 +13,7 @@ from service.report import Format, count
 @selector_argument(required=True)
 @format_option
 def command(*, selectors: tuple[str, ...], format: Format) -> None:
-    """List all in which two jobs differ: spec, provenance, results.
+    """Show how two jobs differ: in spec, provenance and results.
 
     \b
     dq diff 142 143

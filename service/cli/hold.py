@@ -14,7 +14,7 @@ from service.report import Format
 @yes_option
 @format_option
 def command(*, selectors: tuple[str, ...], yes: bool, format: Format) -> None:
-    """Keep queued jobs from being started, until `dq release`.
+    """Keep queued jobs from starting, until `dq release`.
 
     \b
     dq hold tag:later

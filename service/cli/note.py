@@ -5,11 +5,12 @@ import click
 from models.settings import Settings
 from service.cli.bulk import changing, yes_option
 from service.cli.output import say
+from service.cli.parameters import one_selector_argument
 from service.report import count
 
 
 @click.command
-@click.argument("selector", metavar="SEL")
+@one_selector_argument
 @click.argument("text")
 @yes_option
 def command(*, selector: str, text: str, yes: bool) -> None:
@@ -26,4 +27,4 @@ def command(*, selector: str, text: str, yes: bool) -> None:
     which = find(database, [selector])
     with changing(database, which, "changed", "the same again", yes=yes) as show:
         changed = write_note(database, which, text, show)
-    say(f"{count(changed, 'job')} changed.")
+    say(f"{'Wrote a note on' if text else 'Removed the note of'} {count(changed, 'job')}.")

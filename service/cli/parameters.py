@@ -12,13 +12,26 @@ from models.settings import PACK
 from service.selector import GRAMMAR
 from service.spelling import read_duration, read_seed_range
 
+_WHICH_JOBS = f"Which jobs: {GRAMMAR}; or several with commas."
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-class Whole(click.IntRange):
-    """A whole number in a range, which Click calls an integer range."""
+class Whole(click.ParamType[int]):
+    """A whole number in a range; help does not show the range, and a refusal does."""
 
-    name = "whole number"
+    name = "n"
+
+    def __init__(self, least: int, most: int) -> None:
+        """Take numbers from `least` to `most`."""
+        self._least, self._most = least, most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number."""
+        is_number = re.fullmatch(r"-?\d{1,40}", str(value), re.ASCII)
+        if not is_number or not self._least <= int(value) <= self._most:
+            kind = f"a whole number from {self._least:,} to {self._most:,}"
+            self.fail(f"{str(value)[:40]!r} is not {kind}", param, ctx)
+        return int(value)
 
 
 #: What SQL counts with: from 1 to the largest of its integers, of ids as of rows.
@@ -95,7 +108,7 @@ class Pack(click.ParamType[str]):
 def pack_option(command: _Command) -> _Command:
     """Add --pack."""
     option = click.option(
-        "--pack", type=Pack(), help="Jobs of one shape to train together.  [default: auto]"
+        "--pack", type=Pack(), help="How many jobs of one shape to train together.  [default: auto]"
     )
     return option(command)
 
@@ -107,6 +120,12 @@ def dataset_choice() -> click.Choice[str]:
 
 def selector_argument(*, required: bool) -> Callable[[_Command], _Command]:
     """Return the argument by which a command names jobs."""
+    metavar = "SEL..." if required else "[SEL]..."
     return click.argument(
-        "selectors", metavar="SEL...", nargs=-1, required=required, help=f"Which jobs: {GRAMMAR}."
+        "selectors", metavar=metavar, nargs=-1, required=required, help=_WHICH_JOBS
     )
+
+
+def one_selector_argument(command: _Command) -> _Command:
+    """Add the argument by which a command names jobs in one word."""
+    return click.argument("selector", metavar="SEL", help=_WHICH_JOBS)(command)

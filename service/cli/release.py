@@ -14,7 +14,7 @@ from service.report import Format
 @yes_option
 @format_option
 def command(*, selectors: tuple[str, ...], yes: bool, format: Format) -> None:
-    """Let held jobs be started.
+    """Let held jobs start.
 
     \b
     dq release tag:later

@@ -39,24 +39,33 @@ _TAKEN_BY = {
 
 @click.command
 @selector_argument(required=False)
-@click.option("--where", metavar="CONDITION", help="Only jobs like 'lr < 0.05'; see below.")
-@click.option("--compare", is_flag=True, help="One row a configuration, with a verdict.")
-@click.option("--metric", default="valid_accuracy", help="To compare or draw.", show_default=True)
+@click.option("--where", metavar="CONDITION", help="Only jobs that meet it: 'lr < 0.05'.")
+@click.option("--compare", is_flag=True, help="One row for each configuration, with a verdict.")
+@click.option(
+    "--metric",
+    default="valid_accuracy",
+    help="What to compare, draw or rank by.",
+    show_default=True,
+)
 @click.option("--baseline", help="The configuration to compare with.  [default: no dropout]")
 @click.option("--mix", is_flag=True, help="Compare across data sets and trainer versions.")
-@click.option("--at", default="final", help="Metrics at final, best:METRIC or epoch:N.")
-@click.option("--curves", is_flag=True, help="Draw learning curves, a row a configuration.")
 @click.option(
-    "--plot", type=click.Path(path_type=Path), help="Save curves with bands: .png, .svg or .html."
+    "--at", default="final", help="When: final, best:METRIC or epoch:N.", show_default=True
 )
-@click.option("--sort", help="By METRIC, id, lr, ...; add :asc or :desc.  [default: newest first]")
-@click.option("--top", type=COUNT, help="The best so many by --metric.")
-@click.option("--cols", help="Which columns: job_id,keep,lr,valid_accuracy.")
-@click.option("--only-changed", is_flag=True, help="Of the spec, only what differs.")
+@click.option("--curves", is_flag=True, help="Draw the learning curve of each configuration.")
 @click.option(
-    "--limit", type=COUNT, help="List so many.  [default: 50 on a terminal, all in a pipe]"
+    "--plot", type=click.Path(path_type=Path), help="Save the curves as .png, .svg or .html."
 )
-@click.option("--after", help="Go on where the page before ended.")
+@click.option(
+    "--sort", help="By id, lr, a metric, ...; add :asc or :desc.  [default: newest first]"
+)
+@click.option("--top", type=COUNT, help="Only the best N by --metric.")
+@click.option("--cols", help="Only these columns: job_id,keep,lr,valid_accuracy.")
+@click.option("--only-changed", is_flag=True, help="Only those fields of the spec that differ.")
+@click.option(
+    "--limit", type=COUNT, help="List at most N.  [default: 50 on a terminal, all in a pipe]"
+)
+@click.option("--after", help="Continue after the last job of the page before.")
 @format_option
 def command(
     *,

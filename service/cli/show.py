@@ -39,7 +39,11 @@ def command(*, selectors: tuple[str, ...], why: bool, format: Format) -> None:
         _show(database, rows[0].job_id, format)
     else:
         emit(job_table(rows), format)
-        say(f"All of one job: dq show {rows[0].job_id}" if rows else "No job is in that state.")
+        say(
+            f"For all of one job, type: dq show {rows[0].job_id}"
+            if rows
+            else "No job is in that state."
+        )
 
 
 def _explain(database: "Database", rows: "Sequence[JobRow]", format: Format) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from service.cli.parameters import Seeds, dataset_choice
+from service.cli.parameters import Seeds, Whole, dataset_choice
 
 _OPTIONS = (
     click.option(
@@ -74,7 +74,7 @@ _OPTIONS = (
         type=click.Choice(["fp32", "tf32", "bf16"]),
         help="Of matrix products; tf32 needs a GPU.  [default: fp32]",
     ),
-    click.option("--seed", multiple=True, type=click.IntRange(0), help="One seed.  [default: 0]"),
+    click.option("--seed", multiple=True, type=Whole(0, 2**63 - 1), help="One seed.  [default: 0]"),
     click.option("--seeds", type=Seeds(), help="How many seeds (5), or which (0..9)."),
 )
 

@@ -32,6 +32,8 @@ def command(*, format: Format) -> None:
     emit(Table(columns, rows, json_value=facts | {"running": [r.job_id for r in running]}), format)
     if format == "table" and running:
         emit(replace(job_table(running), remedy=_REMEDY), format)
-    say(f"{count(len(alive), 'worker')} running{', the queue is paused' if paused else ''}.")
+    say(f"{count(len(alive), 'worker')} running." if alive else "No worker is running.")
+    if paused:
+        say("The queue is paused. Type: dq resume")
     if not alive and states[JobState.QUEUED]:
         say("Queued jobs wait for a worker. Type: dq worker")

@@ -5,16 +5,17 @@ import click
 from models.settings import Settings
 from service.cli.bulk import changing, yes_option
 from service.cli.output import say
+from service.cli.parameters import one_selector_argument
 from service.report import count
 
 
 @click.command
-@click.argument("selector", metavar="SEL")
+@one_selector_argument
 @click.argument("tags", metavar="TAG...", nargs=-1, required=True)
-@click.option("--remove", is_flag=True, help="Take them off instead.")
+@click.option("--remove", is_flag=True, help="Remove the tags instead.")
 @yes_option
 def command(*, selector: str, tags: tuple[str, ...], remove: bool, yes: bool) -> None:
-    """Put tags on jobs, by which they can be named: tag:paper.
+    """Tag jobs with words to name them by: tag:paper.
 
     \b
     dq tag s7 paper final
@@ -29,4 +30,5 @@ def command(*, selector: str, tags: tuple[str, ...], remove: bool, yes: bool) ->
     again = f"dq tag {selector} {' '.join(tags)}{' --remove' * remove}"
     with changing(database, which, "changed", again, yes=yes) as show:
         changed = change(database, which, tags, show)
-    say(f"{count(changed, 'job')} {'lost' if remove else 'got'} {', '.join(tags)}.")
+    change_made = "Untagged" if remove else "Tagged"
+    say(f"{change_made} {count(changed, 'job')}: {', '.join(tags)}.")

@@ -7,6 +7,7 @@ import click
 from models.settings import Settings
 from service.cli.output import on_ctrl_c, say, typed
 from service.cli.parameters import selector_argument
+from service.report import count
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
@@ -17,12 +18,14 @@ if TYPE_CHECKING:
 
 @click.command
 @selector_argument(required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print an object a line at each change.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object per line at each change."
+)
 def command(*, selectors: tuple[str, ...], as_json: bool) -> None:
-    """Show how far jobs are until they have ended, or until Ctrl-C, which stops no job.
+    """Show the progress of jobs until they have ended, or until Ctrl-C, which stops no job.
 
-    A terminal shows a table of the jobs that run, with what is left of each and of all; a pipe or
-    a file gets a line now and then. Without a selector these are all that are queued or running.
+    A terminal shows a table of the running jobs, with the time left of each and of all; a pipe or
+    a file gets a line now and then. Without SEL these are all queued and running jobs.
 
     \b
     dq watch s7
@@ -58,5 +61,5 @@ def _say_end(progress: "Progress", selector: str) -> None:
     from models.state import JobState
 
     if failed := progress.states[JobState.FAILED]:
-        say(f"{failed:,} failed. Type: dq results {selector or 'state:failed'}")
+        say(f"{count(failed, 'job')} failed. Type: dq results {selector or 'state:failed'}")
     say(f"Next: dq results --compare {selector}".rstrip())

@@ -392,7 +392,7 @@ def test_a_server_that_is_not_there_is_named_with_what_starts_one():
 def test_another_program_is_not_taken_for_mlflow(answer):
     with (
         answering(answer) as (url, _),
-        pytest.raises(DqError, match=rf"answers at {url} is no MLflow server"),
+        pytest.raises(DqError, match=rf"answers at {url} is not an MLflow server"),
     ):
         Experiment.open(url, "dq")
 

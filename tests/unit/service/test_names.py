@@ -77,7 +77,7 @@ def test_several_jobs_are_shown_a_line_each_and_one_in_full(sweep):
     assert [row["job_id"] for row in json.loads(several.stdout)] == [1, 2, 3]
     assert json.loads(one.stdout)["job_id"] == 3
     assert "attempts" in json.loads(one.stdout)
-    assert "All of one job: dq show 1" in sweep("show", "s1").stderr
+    assert "For all of one job, type: dq show 1" in sweep("show", "s1").stderr
 
 
 def test_why_several_jobs_wait_is_said_of_each(sweep):

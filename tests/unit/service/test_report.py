@@ -246,7 +246,7 @@ def test_markdown_has_every_row_column_title_and_footnote(example):
     assert len(rows) == len(example.rows) + 2
     assert {row.count(" | ") for row in rows} == {len(example.columns) - 1}
     assert text.startswith(example.title[0])
-    assert "- In no mean: 2 failed: jobs 90..91; 1 unfinished: job 95." in text
+    assert "- Not included: 2 failed (jobs 90..91), 1 unfinished (job 95)." in text
 
 
 def test_json_of_a_listing_is_a_list_of_raw_rows():
@@ -343,7 +343,7 @@ def test_a_conclusion_names_the_winner_the_margin_and_p():
     runs = runs_of({(1.0,) * 3: BASE_FIGURES, (0.5,) * 3: [a - 0.02 for a in BASE_FIGURES]})
 
     assert conclude(compare(runs)) == (
-        "No dropout beats keep 0.5,0.5,0.5 by 2.00 points (p < 0.001)."
+        "Keep 0.5,0.5,0.5 is worse than no dropout by 2.00 points (p < 0.001)."
     )
 
 
@@ -352,13 +352,13 @@ def test_a_conclusion_about_many_rows_stays_short():
         (keep,) * 3: [a - 1 + keep for a in BASE_FIGURES] for keep in (1, 0.9, 0.8, 0.7, 0.6)
     }
 
-    assert conclude(compare(runs_of(figures))).endswith("And 1 more: see the verdicts.")
+    assert conclude(compare(runs_of(figures))).endswith("See the verdicts for 1 more.")
 
 
 @pytest.mark.parametrize(
     ("other", "expected"),
     [
-        ([], "There is one configuration only"),
+        ([], "There is only one configuration"),
         ([0.93], "Too few seeds to call any configuration better or worse than no dropout"),
         (BASE_FIGURES[::-1], "No configuration can be called better or worse than no dropout"),
     ],
@@ -399,8 +399,8 @@ def test_repeats_and_their_disagreement_are_noted():
 
     notes = comparison_table(compare([*runs, again])).footnotes
 
-    assert "A seed counts once: left out job 50, run before." in notes
-    assert any("job 50 gave another figure" in note for note in notes)
+    assert "Each seed counts once, so repeats are not included: job 50." in notes
+    assert any("job 50 gave a different figure" in note for note in notes)
 
 
 def test_both_methods_in_one_comparison_get_a_column():

@@ -222,7 +222,7 @@ def test_a_bad_value_is_refused_with_its_row_and_its_field(name, text, told):
 
 @pytest.mark.parametrize("row", ["0.1", "0.1,2,3"], ids=["too few", "too many"])
 def test_a_row_of_another_number_of_cells_than_the_header_is_refused(row):
-    with pytest.raises(UsageError, match="another number of cells than the header"):
+    with pytest.raises(UsageError, match="more or fewer cells than the header"):
         read(f"lr,epochs\n0.1,2\n{row}\n", "specs.csv")
 
 
