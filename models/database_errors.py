@@ -9,6 +9,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from models.errors import DatabaseRefused, DatabaseUnreachable, ValueRefused
+from models.urls import masked
 
 DatabaseTrouble = DatabaseUnreachable | ValueRefused
 
@@ -134,8 +135,7 @@ def explain(meaning: Meaning, error: DBAPIError, url: URL) -> DatabaseTrouble:
 
 def name_of(url: URL) -> str:
     """Return the URL without its passwords, of which its query may hold some."""
-    hidden = {name: "***" for name in url.query if "password" in name}
-    return url.update_query_dict(hidden).render_as_string(hide_password=True)
+    return masked(url.render_as_string(hide_password=False))
 
 
 def schema_of(url: URL) -> str:

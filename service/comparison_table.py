@@ -15,7 +15,7 @@ from service.comparison import (
     spell,
     spell_ids,
 )
-from service.report import Column, Table
+from service.report import Column, Table, count
 
 _STYLES = {"better": "green", "worse": "red"}
 
@@ -62,7 +62,7 @@ _NOTATIONS = {
 }
 
 _FIGURES = (
-    *("n", "mean", "low", "high", "std", "minimum", "maximum"),
+    *("n", "running", "queued", "failed", "mean", "low", "high", "std", "minimum", "maximum"),
     *("difference", "difference_low", "difference_high", "method", "shared", "p", "p_holm"),
     *("verdict", "more_seeds"),
 )
@@ -98,6 +98,10 @@ def conclude(comparison: Comparison) -> str:
         return "There is one configuration only: nothing to compare it with."
     if any(row.more_seeds for row in comparison.rows):
         return f"Too few seeds to call any configuration better or worse than {baseline}."
+    if any(row.verdict.startswith("wait") for row in comparison.rows):
+        jobs = count(len(comparison.unfinished), "job")
+        are = "is" if len(comparison.unfinished) == 1 else "are"
+        return f"{jobs} {are} queued or running: wait for the results before you submit more."
     return f"No configuration can be called better or worse than {baseline}."
 
 
@@ -117,9 +121,16 @@ def _flatten(row: ComparisonRow) -> Mapping[str, Any]:
         **{name: getattr(row.spec, name) for name in _spec_fields()},
         **{name: getattr(row, name) for name in ("configuration", "label", "jobs", *_FIGURES)},
         "interval": _pair(row.low, row.high),
+        "others": describe_others(row) or None,
         "range": _pair(row.minimum, row.maximum),
         "difference_interval": _pair(row.difference_low, row.difference_high),
     }
+
+
+def describe_others(row: ComparisonRow) -> str:
+    """Say how many seeds are not in `n`, and why: "1 running, 4 queued"."""
+    counted = {"running": row.running, "queued": row.queued, "failed": row.failed}
+    return ", ".join(f"{seeds:,} {state}" for state, seeds in counted.items() if seeds)
 
 
 def _pair(low: float | None, high: float | None) -> tuple[float, float] | None:
@@ -147,17 +158,19 @@ def _align(name: str) -> Any:
 
 
 def _figure_columns(comparison: Comparison) -> Iterable[Column]:
-    """List the columns of figures; the spread goes first where the width is short."""
+    """List the columns of figures; where the width is short, what is concluded stays longest."""
     notation = _NOTATIONS[comparison.metric]
     figure = notation.spell
-    yield Column("n", "n", align="right")
-    yield Column("mean", "mean", figure, "right")
-    yield Column("interval", "95 % interval", partial(spell_pair, figure), "right", 60)
+    yield Column("n", "n", align="right", priority=70, factors_out=True)
+    if any(map(describe_others, comparison.rows)):
+        yield Column("others", "not in n", priority=50)
+    yield Column("mean", "mean", figure, "right", 60)
+    yield Column("interval", "95 % interval", partial(spell_pair, figure), "right", 55)
     yield Column("std", "sd", figure, "right", 40)
     yield Column("range", "min..max", partial(spell_pair, figure), "right", 20)
     if len(comparison.rows) > 1:
         yield from _difference_columns(comparison, notation.spell_difference)
-    yield Column("verdict", "verdict", style=lambda verdict: _STYLES.get(verdict, ""))
+    yield Column("verdict", "verdict", fold=14, style=lambda verdict: _STYLES.get(verdict, ""))
 
 
 def _difference_columns(
@@ -165,7 +178,7 @@ def _difference_columns(
 ) -> Iterable[Column]:
     ends = partial(spell_pair, difference)
     yield Column("difference", "diff", difference, "right", 90)
-    yield Column("difference_interval", "diff 95 % interval", ends, "right", 50)
+    yield Column("difference_interval", "diff 95 % interval", ends, "right", 85)
     if len(_methods(comparison)) > 1:
         yield Column("method", "method", priority=30)
     yield Column("p_holm", "p", spell_p, "right", 80)

@@ -123,6 +123,13 @@ class RedisServer(Server):
     def client(self) -> Redis:
         return Redis(unix_socket_path=str(self.socket))
 
+    def url_without_dangerous(self) -> str:
+        """Add a user such as a managed service gives; return the value of DQ_BROKER_URL for it."""
+        rules = ["on", ">secret", "resetchannels", "+@all", "-@dangerous", "~dq:*"]
+        with self.client() as client:
+            client.execute_command("ACL", "SETUSER", "modest", *rules)
+        return f"redis+socket://modest:secret@{self.socket}"
+
     def _is_ready(self) -> bool:
         try:
             with self.client() as client:
@@ -256,5 +263,7 @@ def delete_rows(database: Database) -> None:
     with database.writing() as session:
         for table in reversed(Table.metadata.sorted_tables):
             session.execute(delete(table))
-        if not database.is_sqlite:
+        if database.is_sqlite:
+            session.execute(text("PRAGMA user_version = 0"))
+        else:
             session.execute(text("SELECT setval(oid, 1, false) FROM pg_class WHERE relkind = 'S'"))

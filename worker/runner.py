@@ -15,8 +15,7 @@ from worker.process import WorkerProcess
 from worker.provenance import provenance
 from worker.recorder import Claim, FailedTogether, LeaseLost, Origin, Recorder, Released
 from worker.training import engine
-from worker.training.data import Data
-from worker.training.run import Run
+from worker.training.data.tensors import Data
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +26,7 @@ class _Member:
 
     claim: Claim
     checkpoints: Checkpoints
-    training: Run
+    training: engine.Run
 
 
 def run(bell: Bell, process: WorkerProcess) -> None:

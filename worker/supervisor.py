@@ -6,9 +6,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from select import select
 from threading import Event, Thread
 from types import FrameType
 
@@ -18,6 +20,7 @@ from models.settings import Settings
 from worker.app import DRAIN_SIGNAL
 from worker.lasting_trouble import LastingTrouble
 from worker.places import Place
+from worker.ready import READY
 from worker.reconciler import Reconciler
 from worker.roster import Roster, worker_name
 
@@ -40,6 +43,13 @@ class Post:
     restart_seconds: float = 0.0
     #: Told to end after its current job, and not to be started again.
     is_draining: bool = False
+    #: What the process printed so far.
+    printed: bytes = b""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether both the process and its child said that they can take jobs."""
+        return all(word in self.printed for word in READY)
 
     def start(self) -> None:
         """Start the process in a session of its own, so that it can be killed with its child."""
@@ -48,9 +58,17 @@ class Post:
         environment = {**os.environ, **self.place.environment}
         self.started_at = time.monotonic()
         try:
-            self.process = subprocess.Popen(command, env=environment, start_new_session=True)
+            # What it prints is for this process alone: that it is ready, and words of Celery's.
+            self.process = subprocess.Popen(
+                command, env=environment, start_new_session=True, stdout=subprocess.PIPE, bufsize=0
+            )
         except OSError as error:  # the host lacks memory, or has too many processes
             self._put_off(f"cannot be started: {error}")
+
+    def listen(self) -> None:
+        """Read what the process printed since."""
+        if self.process and self.process.stdout and select([self.process.stdout], [], [], 0)[0]:
+            self.printed = (self.printed + self.process.stdout.read(4096))[-4096:]
 
     def revive(self) -> None:
         """Start the process again if it died, later each time it dies young."""
@@ -121,6 +139,7 @@ class Supervisor:
         self._posts = [Post(place) for place in places]
         self._roster, self._reconciler = roster, reconciler
         self._stop = Event()
+        self._is_ready = False
 
     def run(self) -> None:
         """Run until SIGTERM or SIGINT, then give all jobs back; a second one kills."""
@@ -131,9 +150,21 @@ class Supervisor:
         while not self._stop.wait(_TICK_SECONDS) and not self._is_drained():
             for post in self._posts:
                 post.revive()
+                post.listen()
+            self._say_ready()
         self._shut_down()
         house.join(timeout=1)
         Chore("leave", self._roster.leave).attempt()
+
+    def _say_ready(self) -> None:
+        """Say once that jobs are taken, as soon as each process can."""
+        if self._is_ready or not all(post.is_ready for post in self._posts):
+            return
+        self._is_ready = True
+        devices = Counter(post.place.device for post in self._posts)
+        where = ", ".join(f"{name} x {count}" for name, count in devices.items())
+        pack = self._posts[0].place.environment.get("DQ_PACK", self._settings.pack)
+        logger.info("ready: runs jobs on %s, packs %s. Ctrl-C stops it", where, pack)
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
         if self._stop.is_set():

@@ -3,6 +3,8 @@
 import click
 from click.shell_completion import get_completion_class
 
+from service.cli.output import write
+
 
 @click.command
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
@@ -15,4 +17,4 @@ def command(ctx: click.Context, *, shell: str) -> None:
     """
     kind = get_completion_class(shell)
     assert kind is not None
-    click.echo(kind(ctx.find_root().command, {}, "dq", "_DQ_COMPLETE").source())
+    write(kind(ctx.find_root().command, {}, "dq", "_DQ_COMPLETE").source())

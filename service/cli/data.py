@@ -32,12 +32,12 @@ def verify(*, dataset: str, format: Format) -> None:
     from service.worker_program import ask
 
     files = ask(["verify", dataset])
-    styles = {"ok": "green", "missing": "yellow", "corrupt": "red"}
+    styles = {"ok": "green", "missing": "yellow", "corrupt": "red", "unreadable": "red"}
     columns = (Column("name", "file"), Column("state", "state", style=lambda s: styles[s]))
     folder = Settings.load().data_dir / dataset
     emit(Table(columns, files, title=(str(folder),) if files else ()), format)
     if not files:
-        say(f"{dataset} has no files: it lies inside an installed package.")
+        say(f"{dataset} needs no files: scikit-learn brings it along.")
     elif any(file["state"] != "ok" for file in files):
         say(f"Next: dq data fetch {dataset}")
         raise SystemExit(1)

@@ -12,8 +12,9 @@ from click.core import ParameterSource
 
 from models.errors import DqError, UsageError
 from models.settings import Settings
-from service.cli.output import emit, say
+from service.cli.output import emit, say, write
 from service.cli.parameters import selector_argument
+from service.cli.streams import draws
 from service.report import count
 
 if TYPE_CHECKING:
@@ -70,12 +71,13 @@ def command(
     dq export s7 --to tensorboard --out runs
     dq export @last --to mlflow --url http://127.0.0.1:5000 --experiment dropout
     """
-    from service.selector import condition
+    from service.selection import find
     from service.store import open_database
 
     _refuse_stray_options(kind)
     path = _read_out(kind, out)
-    database, which = open_database(Settings.load()), condition(selectors)
+    database = open_database(Settings.load())
+    which = find(database, selectors)
     if kind == "mlflow":
         _export_to_mlflow(database, which, url, experiment)
     elif kind == "tensorboard":
@@ -144,7 +146,7 @@ def _write(table: "Table", kind: Any, path: Path | None) -> None:
     elif kind in {"csv", "md"}:
         emit(table, kind)
     else:
-        click.echo(files.to_text(table, kind))
+        write(files.to_text(table, kind))
     if path:
         say(f"{count(len(table.rows), 'row')} in {path}")
 
@@ -191,6 +193,7 @@ def _say_left_out(left_out: int) -> None:
 @contextmanager
 def _counting(items: Sequence[_Item]) -> "Iterator[Iterable[_Item]]":
     """Show on standard error how far the exporting is, if it takes a while."""
-    few = len(items) < _FEW_JOBS
-    with click.progressbar(items, label="Exporting", file=sys.stderr, hidden=few) as bar:
+    is_dumb = sys.stderr.isatty() and not draws(sys.stderr)
+    hidden = is_dumb or len(items) < _FEW_JOBS
+    with click.progressbar(items, label="Exporting", file=sys.stderr, hidden=hidden) as bar:
         yield bar

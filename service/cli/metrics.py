@@ -3,6 +3,7 @@
 import click
 
 from models.settings import Settings
+from service.cli.output import write
 
 
 @click.command
@@ -15,4 +16,4 @@ def command() -> None:
     from service.metrics import render
     from service.store import open_database
 
-    click.echo(render(open_database(Settings.load())), nl=False)
+    write(render(open_database(Settings.load())), newline=False)

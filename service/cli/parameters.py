@@ -10,12 +10,19 @@ from models.datasets import DATASETS
 from models.errors import UsageError
 from models.settings import PACK
 from service.selector import GRAMMAR
-from service.spelling import read_seed_range
+from service.spelling import read_duration, read_seed_range
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+class Whole(click.IntRange):
+    """A whole number in a range, which Click calls an integer range."""
+
+    name = "whole number"
+
+
 #: What SQL counts with: from 1 to the largest of its integers, of ids as of rows.
-COUNT = click.IntRange(1, 2**31 - 1)
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+COUNT = Whole(1, 2**31 - 1)
 
 
 class Duration(click.ParamType[float]):
@@ -29,10 +36,10 @@ class Duration(click.ParamType[float]):
         """Return the seconds."""
         if isinstance(value, int | float):
             return float(value)
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", value)
-        if not found or not float(found[1]):
-            self.fail(f"{value!r} is no duration: write 90s, 30m or 2h", param, ctx)
-        return float(found[1]) * _UNITS[found[2]]
+        try:
+            return read_duration(value)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Seeds(click.ParamType[tuple[int, ...]]):

@@ -7,7 +7,7 @@ import click
 
 from models.settings import Settings
 from models.state import JobState
-from service.cli.output import emit, format_option, say
+from service.cli.output import emit, format_option, on_ctrl_c, say, typed, write
 from service.cli.parameters import Seeds
 from service.report import Format, count
 
@@ -59,7 +59,7 @@ def command(
     report = judge(table, stand_in, list_runs(database, ids_condition(ids)))
     emit(figure_table(report), format)
     if format == "table" and report.claims:
-        click.echo("")
+        write("")
         emit(claim_table(report), format)
     report.check()
 
@@ -82,7 +82,7 @@ def _run(database: "Database", grid: "Grid", name: str, no_wait: bool) -> tuple[
         say(f"{count(missing, 'job')} to be run.")
         if not any(worker.is_alive for worker in list_workers(database)):
             say("No worker is running. Type, in another terminal: dq worker")
-        with ProgressView() as view:
+        with on_ctrl_c(f"The jobs go on. Type: {typed()}"), ProgressView() as view:
             progress = wait(database, ids_condition(submitted.job_ids), None, view)
         if failed := progress.states[JobState.FAILED]:
             say(f"{count(failed, 'job')} failed, and is in no figure: dq results state:failed")

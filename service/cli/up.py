@@ -32,7 +32,7 @@ def command(*, workers: int | None, pack: str | None) -> None:
             else:
                 say("There is no page without: pip install 'dq[web]'")
             code = local.wait()
-    say("dq is down.")
+    say("dq is down, and what is queued is kept. Type: dq up")
     raise SystemExit(code)
 
 

@@ -4,9 +4,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from models.errors import UsageError
 from models.settings import Settings
-from service.cli.output import say
+from service.cli.output import on_ctrl_c, say, typed
 from service.cli.parameters import selector_argument
 
 if TYPE_CHECKING:
@@ -29,22 +28,18 @@ def command(*, selectors: tuple[str, ...], as_json: bool) -> None:
     dq watch s7
     """
     from service.queries import list_ids
-    from service.selector import condition, ids_condition, open_condition
+    from service.selection import find
+    from service.selector import ids_condition, open_condition
     from service.store import open_database
 
     database = open_database(Settings.load())
-    ids = list_ids(database, condition(selectors) if selectors else open_condition())
-    if not ids and selectors:
-        raise UsageError("There are no such jobs. Type: dq results")
+    ids = list_ids(database, find(database, selectors) if selectors else open_condition())
     if not ids:
-        say("No job is queued or running. Type: dq results")
+        say(f"No job is {'in that state' if selectors else 'queued or running'}. Type: dq results")
         return
-    again = " ".join(["dq watch", *selectors])
-    try:  # those there are now: others may be submitted meanwhile
+    with on_ctrl_c(f"The jobs go on. Type: {typed()}"):
+        # Those there are now: others may be submitted meanwhile.
         progress = _watch(database, ids_condition(ids), as_json)
-    except KeyboardInterrupt:
-        say(f"The jobs go on. Type: {again}")
-        raise SystemExit(130) from None
     _say_end(progress, " ".join(selectors))
 
 

@@ -10,7 +10,7 @@ from http.client import HTTPException
 from itertools import accumulate
 from typing import Any, Literal, Self
 from urllib.error import HTTPError
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 from urllib.request import Request, urlopen
 
 from models.errors import DqError, UsageError
@@ -111,9 +111,7 @@ class Server:
     """An MLflow server at a URL, which may hold a user's name and password."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise UsageError(f"--url {url}: give one like http://127.0.0.1:5000")
+        parts = _split(url)
         user, _, place = parts.netloc.rpartition("@")
         self.url = urlunsplit(parts._replace(netloc=place)).rstrip("/")
         self._headers = {"Content-Type": "application/json"}
@@ -149,6 +147,19 @@ class Server:
             raise DqError(f"No MLflow server answers at {self.url}: {why}. {_ADVICE}") from error
         except ValueError as error:
             raise DqError(f"What answers at {self.url} is no MLflow server. {_ADVICE}") from error
+
+
+def _split(url: str) -> SplitResult:
+    """Take a URL apart; raise UsageError for one that names no server."""
+    fault = ""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
+            return parts
+    except ValueError as error:
+        fault = f" {error}:"
+    shown = url.rpartition("@")[2]  # no password
+    raise UsageError(f"--url {shown}:{fault} give one like http://127.0.0.1:5000")
 
 
 _ADVICE = "Type: mlflow server --port 5000, or give another --url."

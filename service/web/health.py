@@ -5,9 +5,9 @@ from pydantic import BaseModel
 from redis import Redis
 from redis.exceptions import RedisError
 
-from models.embedded_redis import for_redis_py
 from models.errors import DqError
 from models.settings import Settings
+from models.urls import for_redis_py
 from service.metrics import CONTENT_TYPE, render
 from service.web.here import Here, Ours
 

@@ -302,7 +302,7 @@ def test_watching_jobs_that_are_not_there_is_told(manned, grid):
     none = manned.dq("watch")
 
     assert (wrong.returncode, none.returncode) == (2, 0)
-    assert "There are no such jobs. Type: dq results" in wrong.stderr
+    assert "There is no sweep s999. Type: dq results" in wrong.stderr
     assert none.stderr == "No job is queued or running. Type: dq results\n"
 
 

@@ -19,8 +19,8 @@ from worker import runner
 from worker.checkpoints import Checkpoints
 from worker.heartbeat import Heartbeat
 from worker.recorder import Claim, Origin, Progress, Recorder
-from worker.training import data
-from worker.training import run as runs
+from worker.training import engine
+from worker.training.data import tensors as data
 
 _ATTEMPT = """
 import json
@@ -171,7 +171,7 @@ def test_the_checkpoint_that_sql_points_to_is_always_there(
 ):
     """Also if the next one is saved while the database takes its time to note the one before."""
     digits = data.load("digits", tmp_path, "cpu")
-    training = runs.start(SPEC, digits, "cpu")
+    training = engine.start(SPEC, digits, "cpu")
     member = runner._Member(claim, Checkpoints(tmp_path, claim), training)
     recorder = WatchedRecorder(database)
 

@@ -129,8 +129,8 @@ def test_a_run_that_diverged_is_shown_as_far_as_it_got_and_told():
     (row,) = rows(curves)
 
     assert row["means"] == pytest.approx([0.7 / 3, 0.35, 0.7])
-    assert (row["n"], row["n_last"]) == (3, 1)
-    assert row["seeds"] == "3, last 1"
+    assert (row["n"], row["n_last"]) == (1, 1)
+    assert row["seeds"] == "1, 1 running, 1 failed"
     assert "1 running: job 3; 1 failed: job 2" in notes(curves)
 
 

@@ -498,8 +498,8 @@ def test_a_claim_of_a_test_error_is_one_of_the_accuracy(tmp_path):
     ("spec", "told"),
     [
         ({"rate": 0.1}, "plain: unknown field 'rate'"),
-        ({"lr": -1}, "plain: lr -1: a learning rate is a number above 0"),
-        ({**PLAIN, "keep": [0.9]}, "plain: keep 0.9: 1 rates for 2 hidden layers"),
+        ({"lr": -1}, "plain: lr -1: a learning rate is a finite number above 0"),
+        ({**PLAIN, "keep": [0.9] * 3}, "plain: keep 0.9,0.9,0.9: 3 rates for 2 hidden layers"),
     ],
 )
 def test_a_row_that_is_no_experiment_is_refused_by_its_name(spec, told):

@@ -1,0 +1,71 @@
+"""The three standard streams: none is missing, and what goes wrong with them is one message."""
+
+import os
+import sys
+from io import BufferedWriter, FileIO, TextIOWrapper
+from typing import Any
+
+from models.errors import OutputFailed
+
+#: What Python makes of LC_CTYPE where LANG=C: https://peps.python.org/pep-0538/
+_COERCED = {"C.UTF-8", "C.utf8", "UTF-8"}
+_DUMB = {"", "dumb", "unknown"}
+
+
+def prepare() -> None:
+    """Open the closed ones on /dev/null, before a file takes their numbers, and guard the output.
+
+    On a terminal of the locale C, both outputs take ASCII alone: to Python it is UTF-8.
+    """
+    for number in range(3):
+        _open_if_closed(number)
+    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - open to the end
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - the same
+    encoding, errors = getattr(sys.stdout, "encoding", "utf-8"), getattr(sys.stdout, "errors", None)
+    sys.stdout = TextIOWrapper(BufferedWriter(_Output(1, "w", closefd=False)), encoding, errors)
+    for stream in (sys.stdout, sys.stderr):
+        if stream.isatty() and _locale() in {"C", "POSIX"} and isinstance(stream, TextIOWrapper):
+            stream.reconfigure(encoding="ascii", errors="backslashreplace")
+
+
+def draws(stream: Any) -> bool:
+    """Whether a stream is a terminal that obeys escape sequences."""
+    return bool(stream.isatty()) and os.environ.get("TERM", "") not in _DUMB
+
+
+def colors(stream: Any) -> bool:
+    """Whether a stream is a terminal whose user wants colours."""
+    return draws(stream) and not os.environ.get("NO_COLOR")
+
+
+def is_plain(stream: Any) -> bool:
+    """Whether a stream takes ASCII alone."""
+    return not (stream.encoding or "ascii").lower().startswith("utf")
+
+
+class _Output(FileIO):
+    """Standard output that raises OutputFailed; where nobody reads, that stays BrokenPipeError."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            # What the buffers still hold would fail once more at exit, with a traceback.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise OutputFailed(f"Standard output cannot be written: {error.strerror}.") from error
+
+
+def _open_if_closed(number: int) -> None:
+    try:
+        os.fstat(number)
+    except OSError:
+        os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free: this one
+
+
+def _locale() -> str:
+    """Return the locale of characters that a person chose."""
+    chosen = os.environ.get("LC_CTYPE", "")
+    own = "" if chosen in _COERCED else chosen
+    return os.environ.get("LC_ALL") or own or os.environ.get("LANG", "")
