@@ -210,7 +210,15 @@ def watch_document(look: Look) -> dict[str, Any]:
     """Return a look as an object for JSON; times are in seconds."""
     progress = look.progress
     left = measure_left(progress.running)
-    fields = ("job_id", "sweep_id", "name", "epochs_done", "position", "worker", "epoch_seconds")
+    fields = (
+        "job_id",
+        "sweep_id",
+        "name",
+        "epochs_done",
+        "batches_done",
+        "worker",
+        "epoch_seconds",
+    )
     return {
         "at": look.at,
         "jobs": progress.jobs,
@@ -236,11 +244,17 @@ def describe_progress(progress: Progress) -> str:
     """Write how many jobs are in each state, and the epochs done: "2 running; 3 of 20 epochs"."""
     states = progress.states
     parts = [f"{states[state]:,} {state}" for state in JobState if states[state]]
-    within = next(
-        (f"; job {row.job_id}: {row.position}" for row in progress.running if row.position), ""
-    )
+    slow = next((row for row in progress.running if row.batches_done), None)
+    within = f"; job {slow.job_id}: {describe_batches(slow)}" if slow else ""
     done = f"{progress.epochs_done:,} of {count(progress.epochs, 'epoch')}"
     return f"{', '.join(parts) or 'no jobs'}; {done}{within}"
+
+
+def describe_batches(row: JobRow) -> str:
+    """Write how far a job is within its epoch, or nothing where its epochs are short."""
+    if not row.batches_done:
+        return ""
+    return f"batch {row.batches_done} of {row.spec.batches} of epoch {row.epochs_done + 1}"
 
 
 def describe_rest(look: Look) -> str:
@@ -282,6 +296,11 @@ def log_table(lines: Sequence[LogRow]) -> Table:
     return Table(columns, lines)
 
 
+def _describe_epochs(row: JobRow) -> str:
+    epochs = f"{row.epochs_done} of {count(row.spec.epochs, 'epoch')}"
+    return ", ".join(filter(None, [epochs, describe_batches(row)]))
+
+
 def detail_table(detail: JobDetail, waits: Sequence[str]) -> Table:
     """Tell all facts of a job; in JSON with its epochs and attempts."""
     row = detail.row
@@ -293,8 +312,7 @@ def detail_table(detail: JobDetail, waits: Sequence[str]) -> Table:
         "note": row.note,
         "state": "queued, held" if row.held and row.state == JobState.QUEUED else row.state,
         "reason": row.reason,
-        "progress": f"{row.epochs_done} of {count(row.spec.epochs, 'epoch')}"
-        + (f", {row.position}" if row.position else ""),
+        "progress": _describe_epochs(row),
         "created (UTC)": row.created_at,
         "started (UTC)": row.started_at,
         "finished (UTC)": row.finished_at,

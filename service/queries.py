@@ -12,7 +12,6 @@ from models.clock import now
 from models.database import Database
 from models.errors import UsageError
 from models.metrics import EpochMetrics
-from models.position import Position, read_position
 from models.spec import ExperimentSpec
 from models.state import JobState, Outcome
 from models.tables import Attempt, Epoch, Job, LogLine, Pause, Repair, Result, Tag, Worker
@@ -46,13 +45,13 @@ class JobRow:
     metrics: Mapping[str, float]
     #: How long the epoch of these metrics took; of a job in a pack, its share of the pack's time.
     epoch_seconds: float | None = None
-    #: Where in its epoch it is, if it runs and its epochs take long.
-    position: Position | None = None
+    #: Of the epoch under way, where epochs take long.
+    batches_done: int = 0
 
     @property
     def epochs_reached(self) -> float:
         """How many epochs it has done, with the part of the one under way."""
-        return self.epochs_done + (self.position.share if self.position else 0.0)
+        return self.epochs_done + self.batches_done / self.spec.batches
 
     @property
     def epochs_left(self) -> int:
@@ -417,13 +416,12 @@ def read_rows(session: Session, query: Select[Job, Epoch]) -> list[JobRow]:
 
 def to_row(job: Job, epoch: Epoch | None) -> JobRow:
     """Return a job's row with the metrics of an epoch."""
-    position = read_position(job.reason) if job.state == JobState.RUNNING else None
     return JobRow(
         job_id=job.id,
         sweep_id=job.sweep_id,
         name=job.name,
         state=JobState(job.state),
-        reason=None if position else job.reason,
+        reason=job.reason,
         note=job.note,
         spec=ExperimentSpec.model_validate(job.spec),
         attempt=job.attempt,
@@ -435,7 +433,7 @@ def to_row(job: Job, epoch: Epoch | None) -> JobRow:
         held=job.held,
         metrics={name: getattr(epoch, name) for name in EPOCH_METRICS} if epoch else {},
         epoch_seconds=epoch.seconds if epoch else None,
-        position=position,
+        batches_done=job.batches_done if job.state == JobState.RUNNING else 0,
     )
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from models.errors import DatabaseUnreachable, OutOfTime, Stalled
 from models.metrics import EpochMetrics
-from models.position import Position
 from worker.lasting_trouble import LastingTrouble
 from worker.recorder import Claim, LeaseLost, Origin, Progress, Recorder, Released
 
@@ -42,13 +41,8 @@ class _Pulse:
 
     def read(self) -> Progress:
         self.told = self.checkpoint[0]
-        return Progress(tuple(self.epochs), *self.checkpoint, self.origin, self._position)
-
-    @property
-    def _position(self) -> Position | None:
-        if self.run is None or not self.run.batch:
-            return None
-        return Position(self.run.batch, self.run.spec.batches, self.run.epoch + 1)
+        batches_done = self.run.batch if self.run else 0
+        return Progress(tuple(self.epochs), *self.checkpoint, self.origin, batches_done)
 
     def forget(self, written: Progress) -> None:
         del self.epochs[: len(written.epochs)]
@@ -109,7 +103,7 @@ class Heartbeat:
                 self._pulses[claim].origin = origin
 
     def follow(self, runs: "Mapping[Claim, Run]") -> None:
-        """Tell from now on where in their epochs these runs of the attempts are."""
+        """Write from now on how many batches of their epochs these runs have done."""
         with self._lock:
             for claim, run in runs.items():
                 self._pulses[claim].run = run

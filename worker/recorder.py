@@ -32,7 +32,6 @@ from models.clock import from_now
 from models.database import Database, insert_missing
 from models.errors import DatabaseUnreachable, DqError, ValueRefused
 from models.metrics import EpochMetrics
-from models.position import Position
 from models.provenance import Provenance
 from models.spec import TRAINER_VERSION, ExperimentSpec
 from models.state import JobState, WorkerState
@@ -159,8 +158,8 @@ class Progress:
     checkpoint: str | None = None
     checkpoint_epoch: int = 0
     origin: Origin | None = None
-    #: Where in the epoch under way it is; written where epochs take long.
-    position: Position | None = None
+    #: How many batches of the epoch after those are done.
+    batches_done: int = 0
 
 
 def _until_answered(write: _Write) -> _Write:
@@ -428,14 +427,14 @@ def _add_progress(session: Session, progress: Mapping[Claim, Progress]) -> None:
     _add_epochs(session, progress)
     _add_checkpoints(session, progress)
     reached = [
-        {"id": claim.job_id, "epochs_done": made.epochs[-1].epoch, "reason": None}
+        {"id": claim.job_id, "epochs_done": made.epochs[-1].epoch, "batches_done": 0}
         for claim, made in progress.items()
         if made.epochs
     ]
     within = [
-        {"id": claim.job_id, "reason": str(made.position)}
+        {"id": claim.job_id, "batches_done": made.batches_done}
         for claim, made in progress.items()
-        if made.position and not made.epochs
+        if made.batches_done and not made.epochs
     ]
     for rows in (reached, within):
         if rows:
