@@ -7,32 +7,31 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
+    URL,
     Connection,
     Engine,
     Insert,
     create_engine,
     event,
+    false,
     inspect,
     make_url,
     select,
     text,
+    update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
+from models.database_errors import explain, name_of, read
 from models.errors import DatabaseUnreachable, SchemaOutdated
-from models.tables import REVISION, VERSION_TABLE, Compatibility, Table
+from models.postgres import make_engine
+from models.tables import REVISION, VERSION_TABLE, Compatibility, Job, Table
 
-_POSTGRES_OPTIONS = " ".join(
-    f"-c {name}={value}"
-    for name, value in {
-        "statement_timeout": "20s",
-        "lock_timeout": "10s",
-        "idle_in_transaction_session_timeout": "20s",
-        "timezone": "UTC",
-    }.items()
-)
+#: PostgreSQL refuses it where it would refuse a real change: of a read-only database, or rights.
+_CHANGE_NOTHING = update(Job).where(false()).values(priority=Job.priority)
 
 
 class Database:
@@ -43,8 +42,8 @@ class Database:
 
     @property
     def name(self) -> str:
-        """The URL without its password."""
-        return self.url.render_as_string(hide_password=True)
+        """The URL without its passwords."""
+        return name_of(self.url)
 
     @property
     def is_sqlite(self) -> bool:
@@ -54,7 +53,7 @@ class Database:
     @cached_property
     def engine(self) -> Engine:
         """The connection pool."""
-        return _sqlite_engine(self.url) if self.is_sqlite else _postgres_engine(self.url)
+        return _sqlite_engine(self.url) if self.is_sqlite else make_engine(self.url)
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
@@ -102,19 +101,32 @@ class Database:
             found = session.execute(text(f"SELECT version_num FROM {VERSION_TABLE}"))
             return found.scalar_one_or_none()
 
+    @property
+    def encoding(self) -> str:
+        """How the database keeps text: UTF8, or what somebody chose instead."""
+        if self.is_sqlite:
+            return "UTF8"
+        with self.reading() as session:
+            return str(session.scalar(text("SHOW server_encoding")))
+
+    def check_writable(self) -> None:
+        """Raise DatabaseUnreachable unless it takes writes; change nothing."""
+        with self.writing() as session:
+            session.execute(_CHANGE_NOTHING)
+
     @contextmanager
     def reachable(self) -> Iterator[None]:
-        """Raise DatabaseUnreachable where the driver says that the database does not answer."""
+        """Raise DatabaseUnreachable or ValueRefused, in words, where the driver fails."""
         try:
             yield
+        except PoolTimeoutError as error:
+            raise DatabaseUnreachable(f"The database {self.name} is busy: {error}") from error
         except DBAPIError as error:
-            if not _is_outage(error):
+            if (meaning := read(error)) is None:
                 raise
-            raise DatabaseUnreachable(self._describe(error)) from error
-
-    def _describe(self, error: DBAPIError) -> str:
-        cause = " ".join(str(error.orig).split()).rstrip(".?")
-        return f"The database {self.name} does not answer: {cause}. Type: dq doctor"
+            if meaning.is_stale:  # as after a fail-over: the next connection may reach the primary
+                self.engine.dispose()
+            raise explain(meaning, error, self.url) from error
 
 
 def insert_missing(session: Session, table: type[Table]) -> Insert:
@@ -127,25 +139,12 @@ _Insert = Callable[[type[Table]], postgresql.Insert | sqlite.Insert]
 _INSERTS: Mapping[str, _Insert] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
 
-def _is_outage(error: DBAPIError) -> bool:
-    """Whether it is no fault of the statement."""
-    if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError):
-        return True
-    return type(error) is DatabaseError  # SQLite's word for a file that is none of its own
-
-
-def _postgres_engine(url: Any) -> Engine:
-    # tcp_user_timeout (ms): a host that was cut off is noticed in seconds, not in minutes.
-    arguments = {"connect_timeout": 3, "options": _POSTGRES_OPTIONS, "tcp_user_timeout": 10_000}
-    return create_engine(url, pool_pre_ping=True, connect_args=arguments)
-
-
-def _sqlite_engine(url: Any) -> Engine:
-    folder = Path(url.database).parent
+def _sqlite_engine(url: URL) -> Engine:
+    folder = Path(str(url.database)).parent
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise DatabaseUnreachable(f"{folder} cannot be made: {error}. Set DQ_HOME.") from error
+        raise DatabaseUnreachable(f"{folder} cannot be made: {error}", "Set DQ_HOME") from error
     engine = create_engine(url, connect_args={"timeout": 10, "isolation_level": None})
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)

@@ -1,13 +1,16 @@
 """The Redis that dq brings along: started when no broker is configured, on a unix socket alone."""
 
 import fcntl
+import logging
 import os
+import re
 import shutil
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,19 +18,19 @@ from urllib.parse import quote
 
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeout
 from redis.retry import Retry
 
 from models.errors import BrokerUnreachable
+from models.redis_errors import unreachable
 
+logger = logging.getLogger(__name__)
 #: The kernel allows 108 bytes for a socket's path.
 LONGEST_SOCKET = 100
 _START_SECONDS = 10.0
-
-
-def for_redis_py(url: str) -> str:
-    """Return a URL of Redis as redis-py wants it: kombu has a name of its own for a unix socket."""
-    return url.replace("redis+socket://", "unix://", 1)
+#: What a server loads when it starts, whichever version it is of.
+_DATA = ("appendonly.aof", "appendonlydir", "dump.rdb")
 
 
 class EmbeddedRedis:
@@ -51,10 +54,12 @@ class EmbeddedRedis:
         return Path(tempfile.gettempdir()) / f"dq-{os.getuid()}-{digest}" / "redis.sock"
 
     def is_running(self) -> bool:
-        """Whether a server answers on the socket."""
+        """Whether a server has the socket: one that loads its file, refuses or hangs does, too."""
         try:
             with self._connect(timeout=2) as client:
                 return bool(client.ping())
+        except (AuthenticationError, BusyLoadingError, ResponseError, RedisTimeout):
+            return True
         except (RedisError, OSError):
             return False
 
@@ -70,8 +75,11 @@ class EmbeddedRedis:
 
     def stop(self) -> None:
         """Stop the server; what is queued stays in its append-only file."""
-        with self._connect(timeout=10) as client:
-            client.shutdown()
+        try:
+            with self._connect(timeout=10) as client:
+                client.shutdown()
+        except RedisError as error:
+            raise unreachable(error, "The embedded Redis") from error
 
     def _connect(self, timeout: float) -> Redis:
         # By itself the client tries four times, for seconds, where no server is.
@@ -79,21 +87,76 @@ class EmbeddedRedis:
         return Redis(unix_socket_path=str(self.socket), socket_timeout=timeout, retry=once)
 
     def _start(self) -> None:
-        command = [find_server(), "--port", "0", "--daemonize", "yes", "--dir", str(self.folder)]
+        """Start the server; if it does not start with the queue on disk, start without."""
+        try:
+            self._launch()
+        except BrokerUnreachable as error:
+            aside = self._put_aside()
+            if not aside:
+                raise
+            try:
+                self._launch()
+            except BrokerUnreachable:
+                for path, was in aside.items():
+                    path.rename(was)
+                raise error from None
+            logger.warning(
+                "The embedded Redis could not read its queue, which is now in %s; it starts with "
+                "an empty one, and a worker sends the messages of queued jobs again. (%s)",
+                ", ".join(map(str, aside)),
+                error,
+            )
+
+    def _put_aside(self) -> dict[Path, Path]:
+        """Rename what the server would load; return each new path with the old one."""
+        now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        old = [self.folder / name for name in _DATA if (self.folder / name).exists()]
+        try:
+            return {path.rename(path.with_name(f"{path.name}.{now}")): path for path in old}
+        except OSError:
+            return {}
+
+    def _launch(self) -> None:
+        """Run the server in the background; return once it answers."""
+        command = [find_server(), "--port", "0", "--dir", str(self.folder)]
         command += ["--unixsocket", str(self.socket), "--unixsocketperm", "700"]
         command += ["--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction"]
-        command += ["--logfile", str(self.log), "--pidfile", str(self.folder / "redis.pid")]
+        command += ["--pidfile", str(self.folder / "redis.pid")]
         try:
-            subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        except (OSError, subprocess.CalledProcessError) as error:
+            with self.log.open("ab") as log:
+                began = log.tell()
+                server = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+        except OSError as error:
             raise BrokerUnreachable(
-                f"The embedded Redis does not start in {self.folder}: {error}. See {self.log}"
+                f"The embedded Redis does not start in {self.folder}: {error}"
             ) from error
         deadline = time.monotonic() + _START_SECONDS
-        while not self.is_running():
-            if time.monotonic() > deadline:
-                raise BrokerUnreachable(f"The embedded Redis did not start: see {self.log}")
+        while server.poll() is None and not self._is_loaded() and time.monotonic() < deadline:
             time.sleep(0.005)
+        if server.returncode is not None:
+            raise BrokerUnreachable(f"The embedded Redis does not start: {self._last_words(began)}")
+
+    def _is_loaded(self) -> bool:
+        """Whether the server is past the file it loads, which may be its end."""
+        try:
+            with self._connect(timeout=2) as client:
+                return bool(client.ping())
+        except (RedisError, OSError) as error:
+            return isinstance(error, ResponseError)
+
+    def _last_words(self, began: int) -> str:
+        """Return the last line of the log since a position, without its time."""
+        with self.log.open("rb") as log:
+            log.seek(began)
+            lines = log.read().decode(errors="replace").split("\n")
+        last = next((line for line in reversed(lines) if line.strip()), f"see {self.log}")
+        return re.sub(r"^\d+:\w .*? [*#.-] ", "", last)
 
     @property
     def log(self) -> Path:
@@ -102,19 +165,20 @@ class EmbeddedRedis:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        for folder in (self.folder, self.socket.parent):
-            _make_private(folder)
-        with (self.folder / "lock").open("w") as lock:
+        try:
+            for folder in (self.folder, self.socket.parent):
+                _make_private(folder)
+            lock = (self.folder / "lock").open("w")
+        except OSError as error:
+            raise BrokerUnreachable(f"The embedded Redis: {error}. Set DQ_HOME.") from error
+        with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
 
 def _make_private(folder: Path) -> None:
     """Make a folder that only this user may enter; refuse one that somebody else made."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise BrokerUnreachable(f"{folder} cannot be made: {error}. Set DQ_HOME.") from error
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if folder.stat().st_uid != os.getuid():
         raise BrokerUnreachable(
             f"{folder} belongs to another user. Set DQ_HOME to a folder of yours."

@@ -20,9 +20,26 @@ class BrokerUnreachable(DqError):
 
 
 class DatabaseUnreachable(DqError):
-    """No database answers."""
+    """The database does not do its work now; it may later."""
 
     exit_code = 3
+
+    def __init__(self, found: str, fix: str = "Type: dq doctor") -> None:
+        super().__init__(f"{found}. {fix}")
+        self.found, self.fix = found, fix
+
+
+class DatabaseRefused(DatabaseUnreachable):
+    """The database answers and refuses, until a person changes something there."""
+
+
+class ValueRefused(DqError):
+    """The database can never store a value."""
+
+    exit_code = 2
+
+    def __init__(self, found: str, fix: str) -> None:
+        super().__init__(f"{found}. {fix}")
 
 
 class SchemaOutdated(DqError):
@@ -47,6 +64,10 @@ class DatasetUnavailable(DqError):
 
 class DatasetCorrupt(DqError):
     """A data file is not what its checksum says."""
+
+
+class DatasetUnreadable(DqError):
+    """A data file, or its folder, does not let this user in."""
 
 
 class Diverged(DqError):

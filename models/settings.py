@@ -3,13 +3,14 @@
 import os
 from pathlib import Path
 from typing import Literal, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from platformdirs import user_cache_path, user_data_path
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models.errors import UsageError
+from models.urls import check_database, check_redis
 
 #: How a pack's size is written.
 PACK = r"^(auto|off|[1-9]\d{0,3})$"
@@ -26,10 +27,12 @@ class Settings(BaseSettings):
         description="folder of the embedded database, the embedded Redis and the logs",
     )
     database_url: str = Field(
-        default="", description="SQL database (postgresql://... or sqlite:///...); embedded SQLite"
+        default="",
+        description="SQL database (postgresql://... or sqlite:///...); embedded SQLite",
+        repr=False,
     )
     broker_url: str = Field(
-        default="", description="Redis (redis://... or rediss://...); embedded Redis"
+        default="", description="Redis (redis://... or rediss://...); embedded Redis", repr=False
     )
     database_password_file: Path | None = Field(
         default=None,
@@ -52,7 +55,11 @@ class Settings(BaseSettings):
         description="how many jobs of one shape a worker trains together: auto, off, or at most N",
     )
     lease_seconds: float = Field(
-        default=30, ge=1, allow_inf_nan=False, description="how long a silent worker keeps its job"
+        default=30,
+        ge=1,
+        le=86_400,
+        allow_inf_nan=False,
+        description="how long a silent worker keeps its job, a day at most",
     )
 
     log_format: Literal["text", "json"] = Field(
@@ -112,24 +119,15 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _names_database(cls, url: str) -> str:
-        scheme = url.partition("://")[0]
-        if url and (
-            _is_misspelt(url) or scheme not in {*_POSTGRES, "postgresql+psycopg", "sqlite"}
-        ):
-            raise ValueError("give postgresql://user:password@host/name or sqlite:////folder/file")
-        if scheme == "sqlite" and not url.removeprefix("sqlite://").strip("/"):
-            raise ValueError("name the file: sqlite:////folder/file")
+        if url:
+            check_database(url)
         return url
 
     @field_validator("broker_url")
     @classmethod
     def _names_redis(cls, url: str) -> str:
-        scheme, _, rest = url.partition("://")
-        if url and (_is_misspelt(url) or scheme not in {"redis", "rediss", "redis+socket"}):
-            raise ValueError("give redis://:password@host:6379/0, rediss:// or redis+socket://")
-        number = rest.partition("?")[0].partition("/")[2]
-        if url and scheme != "redis+socket" and number and not number.isdecimal():
-            raise ValueError("what follows the host is the number of a Redis database, like /0")
+        if url:
+            check_redis(url)
         return url
 
     @property
@@ -187,15 +185,14 @@ def _with_password(url: str, file: Path | None, which: str) -> str:
     """Put the password that a file holds into a URL that has none; `which` names the settings."""
     if not url or file is None:
         return url
-    scheme, _, rest = url.partition("://")
-    place, slash, path = rest.partition("/")
-    user, _, host = place.rpartition("@")
-    if ":" in user:
+    parts = urlsplit(url)
+    user, _, host = parts.netloc.rpartition("@")
+    if ":" in user or "password" in dict(parse_qsl(parts.query)):
         raise UsageError(
             f"DQ_{which}_URL holds a password, and DQ_{which}_PASSWORD_FILE, too: unset one"
         )
     password = quote(_read_secret(file, f"DQ_{which}_PASSWORD_FILE"), safe="")
-    return f"{scheme}://{user}:{password}@{host}{slash}{path}"
+    return parts._replace(netloc=f"{user}:{password}@{host}").geturl()
 
 
 def _read_secret(file: Path, setting: str) -> str:
@@ -208,11 +205,3 @@ def _read_secret(file: Path, setting: str) -> str:
     if not secret:
         raise UsageError(f"{setting}={file} is empty: write the secret into it")
     return secret
-
-
-def _is_misspelt(url: str) -> bool:
-    """Whether a URL lacks its scheme, or its port is no port."""
-    try:
-        return "://" not in url or urlsplit(url).port == 0
-    except ValueError:
-        return True

@@ -22,7 +22,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from models.clock import UtcDateTime
 
 #: The newest revision in migrations/versions; a test holds the two together.
-REVISION = "0001"
+REVISION = "0002"
 VERSION_TABLE = "dq_alembic_version"
 
 _NAMES = {
@@ -114,6 +114,8 @@ class Job(Table):
     #: `checkpoint_epoch` when the lease was last lost.
     progress_mark: Mapped[int] = mapped_column(default=0)
     epochs_done: Mapped[int] = mapped_column(default=0)
+    #: Of the epoch after those; written now and then while the job runs.
+    batches_done: Mapped[int] = mapped_column(default=0, server_default="0")
     #: The file, under the checkpoint folder, that the next attempt resumes from.
     checkpoint: Mapped[str | None] = mapped_column(String(200))
     checkpoint_epoch: Mapped[int] = mapped_column(default=0)

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 from celery import Celery
 from kombu.exceptions import KombuError
-from kombu.utils.url import maybe_sanitize_url
 from redis.exceptions import RedisError
 
 from models.embedded_redis import EmbeddedRedis
-from models.errors import BrokerUnreachable
 from models.message import Bell, celery_settings, send
+from models.redis_errors import unreachable
 from models.settings import Settings
+from models.urls import masked
 
 #: A client waits this long for a Redis that hangs, and then leaves the ringing to the workers.
 _SOCKET_SECONDS = 2.0
@@ -32,9 +32,9 @@ class Broker:
         try:
             send(app, bells)
         except (KombuError, RedisError, OSError) as error:
-            raise BrokerUnreachable(f"no Redis at {self.name}: {error}") from error
+            raise unreachable(error, f"Redis at {self.name}") from error
 
     @property
     def name(self) -> str:
         """The URL without its password."""
-        return str(maybe_sanitize_url(self.url))
+        return masked(self.url)

@@ -3,19 +3,23 @@
 import os
 import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from models.database import Database
-from models.embedded_redis import EmbeddedRedis, find_server, for_redis_py
-from models.errors import DqError
+from models.datasets import DATASETS
+from models.embedded_redis import EmbeddedRedis, find_server
+from models.errors import DatabaseUnreachable, DqError
+from models.redis_errors import unreachable
 from models.settings import Settings
 from models.tables import REVISION
+from models.urls import for_redis_py
 from service.queries import WorkerRow, list_workers
+from service.store import USE_UTF8
 from service.worker_program import ask
 
 State = Literal["ok", "note", "fail"]
@@ -77,10 +81,23 @@ def _guard(look: Look, settings: Settings) -> Check:
     name = look.__name__.removeprefix("_check_")
     try:
         return look(settings)
+    except DatabaseUnreachable as error:
+        return Check(name, "fail", error.found, _fix(error, name))
     except DqError as error:
         # It may end in what to type; here that is a column of its own.
         found = str(error).removesuffix(" Type: dq doctor")
         return Check(name, "fail", found, _FIXES.get(name, "do as it says"))
+    # Of whatever is wrong here, doctor must be able to tell the rest.
+    except Exception as error:  # noqa: BLE001
+        words = " ".join(f"{type(error).__name__}: {error}".split())
+        return Check(name, "fail", f"this check failed: {words:.300}", _FIXES.get(name))
+
+
+def _fix(error: DatabaseUnreachable, name: str) -> str:
+    """Return what mends it; the check of the database alone says so where several need it."""
+    if name != "database":
+        return "see database"
+    return _FIXES[name] if error.fix == "Type: dq doctor" else error.fix
 
 
 def _check_database(settings: Settings) -> Check:
@@ -91,6 +108,9 @@ def _check_database(settings: Settings) -> Check:
         state: State = "note" if fits else "fail"
         return Check("database", state, f"{found}, a newer dq's", "install the dq that made it")
     if fits:
+        database.check_writable()
+        if (encoding := database.encoding) != "UTF8":
+            return Check("database", "note", f"{found}, keeps text as {encoding}", USE_UTF8)
         return Check("database", "ok", found)
     if settings.is_database_embedded:
         return Check("database", "ok", f"{database.name}, made at the first submit")
@@ -104,18 +124,26 @@ def _check_redis(settings: Settings) -> Check:
         return Check("redis", "ok", f"embedded, {how} ({find_server()})")
     try:
         url = for_redis_py(settings.redis_url)
-        with Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3) as it:
-            return _judge_redis(it.info(), it.config_get("maxmemory-policy"))
+        with Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3) as redis:
+            redis.set("dq:doctor", "may write", ex=1)
+            return _judge_redis(redis)
     except (RedisError, OSError, ValueError) as error:
-        return Check("redis", "fail", str(error), _FIXES["redis"])
+        is_refusal = isinstance(error, ResponseError)
+        fix = "put that right on the side of Redis" if is_refusal else _FIXES["redis"]
+        return Check("redis", "fail", str(unreachable(error)), fix)
 
 
-def _judge_redis(info: Any, policy: Any) -> Check:
+def _judge_redis(redis: Redis) -> Check:
+    try:
+        info: Any = redis.info()
+    except ResponseError:  # many a managed service allows no INFO
+        found = "Redis takes messages; without the right to INFO, whether it keeps them is unknown"
+        return Check("redis", "note", found, "see in its settings that it has appendonly yes")
     found = f"Redis {info['redis_version']}"
     if not info.get("aof_enabled"):
         fix = "redis-cli config set appendonly yes"
         return Check("redis", "note", f"{found} keeps its queue in memory only", fix)
-    if policy.get("maxmemory-policy", "noeviction") != "noeviction":
+    if info.get("maxmemory_policy", "noeviction") != "noeviction":
         fix = "redis-cli config set maxmemory-policy noeviction"
         return Check("redis", "note", f"{found} may drop messages when full", fix)
     return Check("redis", "ok", found)
@@ -131,15 +159,34 @@ def _check_torch(_: Settings) -> Check:
 
 
 def _check_data(settings: Settings) -> Check:
+    """Check every data set whose folder is there, and MNIST, which jobs use by default."""
+    there = [name for name in DATASETS if os.path.isdir(settings.data_dir / name)]
+    names = dict.fromkeys(["mnist", *there])
     try:
-        files = ask(["verify", "mnist"])
+        worst = {name: _find_worst(ask(["verify", name])) for name in names}
     except DqError as error:
         return Check("data", "note", str(error), "needed only where jobs are to run")
-    wrong = [file["name"] for file in files if file["state"] != "ok"]
-    if wrong:
-        found = f"mnist is not complete in {settings.data_dir}"
-        return Check("data", "note", found, "dq data fetch mnist, or set DQ_DATA_DIR")
-    return Check("data", "ok", f"mnist in {settings.data_dir}")
+    listed = ", ".join(f"{name} {_DATA_STATES[state]}" for name, state in worst.items())
+    found = f"{listed} in {settings.data_dir}"
+    if set(worst.values()) == {"ok"}:
+        return Check("data", "ok", found)
+    fetch = "; ".join(f"dq data fetch {name}" for name, state in worst.items() if state != "ok")
+    is_missing = set(worst.values()) <= {"ok", "missing"}
+    return Check("data", "note" if is_missing else "fail", found, f"{fetch}, or set DQ_DATA_DIR")
+
+
+#: What the files of a data set may be, the worst first.
+_DATA_STATES = {
+    "unreadable": "cannot be read",
+    "corrupt": "is damaged",
+    "missing": "is not complete",
+    "ok": "is complete",
+}
+
+
+def _find_worst(files: Sequence[dict[str, str]]) -> str:
+    states = {file["state"] for file in files}
+    return next((state for state in _DATA_STATES if state in states), "ok")
 
 
 def _check_checkpoints(settings: Settings) -> Check:

@@ -3,14 +3,16 @@
 import os
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from models.embedded_redis import EmbeddedRedis
 from models.errors import DqError
 from models.settings import Settings
 from service import worker_program
+from service.presence import Command, Presence
 from service.store import open_database
 
 #: A worker told to stop gives its jobs back within ten seconds.
@@ -20,8 +22,9 @@ _STOP_SECONDS = 15.0
 class LocalService:
     """The embedded Redis, if there is to be one, and a worker, both stopped at the end.
 
-    `log` takes what the worker says; without it that goes to the terminal. Redis is stopped if
-    this started it, or if `stops_redis`; its queue is kept either way.
+    `log` takes what the worker says; without it that goes to the terminal. `dq up` wants to be the
+    only one in its home, and stops Redis even if another command started it; `dq demo` is content
+    with the workers of others. A Redis that others use is left to them.
     """
 
     def __init__(
@@ -29,36 +32,49 @@ class LocalService:
         settings: Settings,
         worker_arguments: list[str],
         *,
-        stops_redis: bool = False,
+        name: Literal["up", "demo"] = "demo",
         log: Path | None = None,
     ) -> None:
         self.log = log
+        #: The other commands that run workers in this home.
+        self.others: Sequence[Command] = ()
+        self._home, self._is_alone = settings.home, name == "up"
         self._arguments = [*worker_arguments, "--with-parent", str(os.getpid())]
         self._redis = EmbeddedRedis(settings.home) if settings.is_broker_embedded else None
-        self._stops_redis = stops_redis
+        self._stops_redis = self._is_alone
         self._worker: subprocess.Popen[bytes] | None = None
+        self._presence = Presence(settings.home, name)
         open_database(settings)
 
     def __enter__(self) -> Self:
         # Their default would end this process at once, and leave behind what it started.
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, _exit)
+        self.others = self._presence.announce()
+        if self.others and self._is_alone:
+            raise DqError(_refuse(self.others[0], self._home))
         if self._redis and self._redis.ensure_running():
             self._stops_redis = True
-        self._worker = worker_program.start(self._arguments, self.log)
+        if not self.others:
+            self._worker = worker_program.start(self._arguments, self.log)
         return self
 
     def __exit__(
         self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
     ) -> None:
         self._stop_worker()
-        if self._redis and self._stops_redis and self._redis.is_running():
-            self._redis.stop()
+        with self._presence.locked() as others:
+            if self._redis and self._stops_redis and not others and self._redis.is_running():
+                self._redis.stop()
 
     def check(self) -> None:
         """Raise DqError if the worker has ended by itself."""
         if self._worker and self._worker.poll() is not None:
             raise DqError(f"The worker ended (exit {self._worker.returncode}): see {self.log}")
+        if self.others:
+            with self._presence.locked() as left:
+                if not left:
+                    raise DqError(f"{self.others[0]} ended, which ran the jobs. Type: dq worker")
 
     def wait(self) -> int:
         """Wait until the worker ends; have SIGINT and SIGTERM stop it. Return its exit code."""
@@ -86,3 +102,10 @@ class LocalService:
 
 def _exit(number: int, _: FrameType | None) -> None:
     raise SystemExit(128 + number)
+
+
+def _refuse(other: Command, home: Path) -> str:
+    return (
+        f"{other} already runs workers in {home}, on what you submit. Type: dq status, or dq web "
+        f"for the page; to start dq up instead, end the other first: kill {other.pid}"
+    )

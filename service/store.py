@@ -1,8 +1,17 @@
 """Opens the database as the client needs it: dq's own file is migrated by itself."""
 
+import time
+from collections.abc import Callable
+
 from models.database import Database
-from models.errors import SchemaOutdated
+from models.errors import DatabaseRefused, DatabaseUnreachable, SchemaOutdated
 from models.settings import Settings
+
+_RETRY_SECONDS = 1.0
+USE_UTF8 = (
+    "Type in psql: CREATE DATABASE dq_utf8 ENCODING 'UTF8' TEMPLATE template0; "
+    "and name that in DQ_DATABASE_URL"
+)
 
 
 def open_database(settings: Settings) -> Database:
@@ -18,6 +27,21 @@ def open_database(settings: Settings) -> Database:
     return database
 
 
+def open_patiently(settings: Settings, tell: Callable[[str], None]) -> Database:
+    """Open the database as soon as it answers; `tell` why that takes a while."""
+    is_told = False
+    while True:
+        try:
+            return open_database(settings)
+        except DatabaseRefused:
+            raise
+        except DatabaseUnreachable as error:
+            if not is_told:
+                tell(f"{error}. Waiting until it answers.")
+                is_told = True
+            time.sleep(_RETRY_SECONDS)
+
+
 def upgrade(database: Database) -> None:
     """Bring the tables to the newest revision, or leave a newer dq's that spare this one."""
     from alembic.util import CommandError
@@ -26,6 +50,11 @@ def upgrade(database: Database) -> None:
 
     if database.fits():
         return
+    if database.revision() is None and database.encoding != "UTF8":
+        raise DatabaseRefused(
+            f"The database {database.name} keeps text as {database.encoding}, dq needs UTF8",
+            USE_UTF8,
+        )
     try:
         with database.reachable():
             apply(database.engine)

@@ -90,6 +90,14 @@ class Server:
             self.process.wait(timeout=_START_SECONDS)
             self.process = None
 
+    @property
+    def _identity(self) -> dict[str, Any]:
+        """Who runs a server that refuses to be run by root: nobody, whose the folder becomes."""
+        if os.getuid() != 0:
+            return {}
+        os.chown(self.folder, _NOBODY, _NOBODY)
+        return {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
+
 
 class RedisServer(Server):
     """A redis-server on a unix socket that keeps nothing on disk."""
@@ -114,6 +122,13 @@ class RedisServer(Server):
 
     def client(self) -> Redis:
         return Redis(unix_socket_path=str(self.socket))
+
+    def url_without_dangerous(self) -> str:
+        """Add a user such as a managed service gives; return the value of DQ_BROKER_URL for it."""
+        rules = ["on", ">secret", "resetchannels", "+@all", "-@dangerous", "~dq:*"]
+        with self.client() as client:
+            client.execute_command("ACL", "SETUSER", "modest", *rules)
+        return f"redis+socket://modest:secret@{self.socket}"
 
     def _is_ready(self) -> bool:
         try:
@@ -211,14 +226,6 @@ class PostgresServer(Server):
         )
 
     @property
-    def _identity(self) -> dict[str, Any]:
-        """Who runs the server."""
-        if os.getuid() != 0:
-            return {}
-        os.chown(self.folder, _NOBODY, _NOBODY)
-        return {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
-
-    @property
     def _binaries(self) -> Path:
         """The folder of initdb and postgres; a copy if nobody may not enter the wheel's."""
         with warnings.catch_warnings():
@@ -256,5 +263,7 @@ def delete_rows(database: Database) -> None:
     with database.writing() as session:
         for table in reversed(Table.metadata.sorted_tables):
             session.execute(delete(table))
-        if not database.is_sqlite:
+        if database.is_sqlite:
+            session.execute(text("PRAGMA user_version = 0"))
+        else:
             session.execute(text("SELECT setval(oid, 1, false) FROM pg_class WHERE relkind = 'S'"))

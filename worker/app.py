@@ -1,5 +1,6 @@
 """The Celery application of a worker: what it consumes, and what it tells its child."""
 
+import logging
 import os
 import signal
 import warnings
@@ -14,16 +15,18 @@ from sqlalchemy import and_, select
 
 from models import lifecycle
 from models.database import Database
-from models.embedded_redis import EmbeddedRedis, for_redis_py
+from models.embedded_redis import EmbeddedRedis
 from models.errors import DatabaseUnreachable
 from models.message import celery_settings
 from models.settings import Settings
 from models.state import JobState
 from models.tables import Attempt, Job
-from worker import transport
+from models.urls import for_redis_py
+from worker import ready, transport
 from worker.doorbell import Doorbell
 from worker.late import LateMessages
 
+logger = logging.getLogger(__name__)
 _SOCKET_SECONDS = 10.0
 #: Ends a Celery process after its current job; SIGTERM has it give the job back.
 DRAIN_SIGNAL = signal.SIGINT
@@ -56,6 +59,7 @@ def make_app(settings: Settings) -> Celery:
         worker_send_task_events=False,
         worker_enable_remote_control=False,
     )
+    app.events.dispatcher_cls = "worker.events:Dispatcher"
     return app
 
 
@@ -74,12 +78,16 @@ def consume(settings: Settings, name: str) -> int:
 
     def lose_at_once(exception: Exception, kwargs: dict[str, Any], **_: Any) -> None:
         if isinstance(exception, WorkerLostError):
-            _lose(database, kwargs.get("job_id"), name, str(exception))
+            job_id = kwargs.get("job_id")
+            how = str(exception).removeprefix("Worker exited prematurely: ").partition(" Job:")[0]
+            logger.error("job %s: its process died: %s", job_id, how, extra={"job_id": job_id})
+            _lose(database, job_id, name, f"its process died: {how}")
 
     # Celery warns of root because a pickle could run anything; this worker takes JSON alone.
     warnings.simplefilter("ignore", SecurityWarning)
     # A child inherits this, and so is not killed by the signal before it can listen for it.
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    signals.worker_ready.connect(_say_ready)
     signals.worker_shutting_down.connect(_release_running_job)
     signals.task_failure.connect(lose_at_once)
     worker = make_app(settings).Worker(
@@ -88,6 +96,10 @@ def consume(settings: Settings, name: str) -> int:
     worker.consumer.late = LateMessages(database)
     worker.start()
     return int(worker.exitcode or 0)
+
+
+def _say_ready(**_: Any) -> None:
+    ready.say(ready.TAKES_MESSAGES)
 
 
 def _release_running_job(sig: str, **_: Any) -> None:

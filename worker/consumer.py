@@ -2,31 +2,64 @@
 
 import json
 import logging
+import time
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from celery.exceptions import CPendingDeprecationWarning
 from celery.worker.consumer import Consumer
+from celery.worker.state import maybe_shutdown
 from kombu.message import Message
 
 from models.message import QUEUE, TASK, Bell, read
+from models.redis_errors import unreachable
 from worker.late import LateMessages
+from worker.transport import trouble
 
 logger = logging.getLogger(__name__)
 #: So many messages are looked at together: those of a CPU's pack.
 _LOOKED_AT = 16
 #: By then a child has claimed what a message rings for, and what it takes along, as a rule.
 _CLAIMED_SECONDS = 0.02
+#: Before Redis is asked again, which did not answer or refused.
+_RETRY_SECONDS, _LAST_RETRY_SECONDS = 1.0, 5.0
 
 
 class SafeConsumer(Consumer):  # type: ignore[misc] # Celery publishes no types
-    """Celery's `worker_consumer`."""
+    """Celery's `worker_consumer`, which also says in one line what is wrong with Redis."""
 
     #: Given before it starts.
     late: LateMessages
     #: The job whose message comes next, if it waited when it was looked at.
     _next: int | None = None
     _timer: Any = None
+
+    def ensure_connected(self, connection: Any) -> Any:
+        """Return the connection once it is made."""
+
+        def note(error: Exception, _: float) -> None:
+            trouble.report("%s", unreachable(error))
+
+        steps = (_RETRY_SECONDS, _RETRY_SECONDS, _LAST_RETRY_SECONDS)
+        return connection.ensure_connection(note, None, *steps, callback=maybe_shutdown)
+
+    def on_connection_error_before_connected(self, error: Exception) -> None:
+        """Wait before the next try."""
+        trouble.report("%s", unreachable(error))
+        time.sleep(_RETRY_SECONDS)
+
+    def on_connection_error_after_connected(self, error: Exception) -> None:
+        """Clean up, and wait: a Redis that refuses one command may well take a connection."""
+        trouble.report("%s", unreachable(error))
+        if self._timer:
+            self._timer.cancel()  # what it looks at, goes with the connection
+        with warnings.catch_warnings():
+            # Celery announces, each time, the next default of a setting that dq sets.
+            warnings.simplefilter("ignore", CPendingDeprecationWarning)
+            super().on_connection_error_after_connected(error)
+        time.sleep(_RETRY_SECONDS)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], None]:
         """Wrap Celery's own handler, which lets some messages end the worker."""

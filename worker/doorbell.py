@@ -1,59 +1,64 @@
 """Redis, as the worker rings it: a bell for each queued job, and whether it still has them all."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from celery import Celery
 from kombu.exceptions import KombuError
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
-from models.errors import BrokerUnreachable
 from models.message import QUEUE, Bell, send
+from models.redis_errors import unreachable
 
-#: Holds the run id of the Redis that the queued jobs were last rung in.
+#: Is in the Redis that the queued jobs were last rung in: its run id, where that may be asked for.
 _MARKER = "dq:rung-in"
+_UNKNOWN = b"unknown"
 
 
 class Doorbell:
-    """The queue in Redis. Every method raises BrokerUnreachable if Redis does not answer."""
+    """The queue in Redis. Every method raises BrokerUnreachable if Redis does not serve it."""
 
     def __init__(self, app: Celery, redis: Redis) -> None:
         self._app, self._redis = app, redis
 
     def ring(self, bells: Iterable[Bell]) -> None:
         """Send the messages."""
-        try:
+        with _reached():
             send(self._app, bells)
-        except (KombuError, RedisError, OSError) as error:
-            raise _unreachable(error) from error
 
-    def is_empty(self) -> bool:
-        """Whether no message waits, so that a queued job's message must have been lost."""
-        try:
-            with self._app.connection_for_write() as connection:
-                # Not passive: kombu would look for the queue without our key prefix, in vain.
-                waiting = connection.default_channel.queue_declare(QUEUE)
-            return bool(waiting.message_count == 0)
-        except (KombuError, RedisError, OSError) as error:
-            raise _unreachable(error) from error
+    def count(self) -> int:
+        """Return how many messages wait; if none, a queued job's message must have been lost."""
+        with _reached(), self._app.connection_for_write() as connection:
+            # Not passive: kombu would look for the queue without our key prefix, in vain.
+            return int(connection.default_channel.queue_declare(QUEUE).message_count)
 
     def forgets(self) -> bool:
-        """Whether Redis was wiped or restarted since `remember`, and may have lost messages."""
-        try:
-            return self._redis.get(_MARKER) != self._run_id()
-        except (RedisError, OSError) as error:
-            raise _unreachable(error) from error
+        """Whether Redis was wiped or restarted since `remember`, and may have lost messages.
+
+        A Redis that keeps its run id to itself hides a restart, in which its append-only file may
+        lose a second. Such messages are sent again once the queue is empty.
+        """
+        with _reached():
+            marker, run_id = self._redis.get(_MARKER), self._run_id()
+            return marker is None or (run_id is not None and marker != run_id)
 
     def remember(self) -> None:
         """Note that every queued job is, or is about to be, rung in this Redis."""
+        with _reached():
+            self._redis.set(_MARKER, self._run_id() or _UNKNOWN)
+
+    def _run_id(self) -> bytes | None:
+        """Return what is new whenever the server starts; None where INFO is not allowed."""
         try:
-            self._redis.set(_MARKER, self._run_id())
-        except (RedisError, OSError) as error:
-            raise _unreachable(error) from error
-
-    def _run_id(self) -> bytes:
-        return str(self._redis.info("server")["run_id"]).encode()
+            return str(self._redis.info("server")["run_id"]).encode()
+        except (ResponseError, KeyError):
+            return None
 
 
-def _unreachable(error: Exception) -> BrokerUnreachable:
-    return BrokerUnreachable(f"Redis does not answer: {error}")
+@contextmanager
+def _reached() -> Iterator[None]:
+    try:
+        yield
+    except (KombuError, RedisError, OSError) as error:
+        raise unreachable(error) from error

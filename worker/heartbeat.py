@@ -8,11 +8,15 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 from models.errors import DatabaseUnreachable, OutOfTime, Stalled
 from models.metrics import EpochMetrics
+from worker.lasting_trouble import LastingTrouble
 from worker.recorder import Claim, LeaseLost, Origin, Progress, Recorder, Released
+
+if TYPE_CHECKING:  # it brings torch
+    from worker.training.engine import Run
 
 logger = logging.getLogger(__name__)
 _TICK_SECONDS = 0.5
@@ -33,10 +37,12 @@ class _Pulse:
     verdict: Exception | None = None
     #: The time it took so far; of a pack's time, its share.
     seconds: float = 0.0
+    run: "Run | None" = None
 
     def read(self) -> Progress:
         self.told = self.checkpoint[0]
-        return Progress(tuple(self.epochs), *self.checkpoint, self.origin)
+        batches_done = self.run.batch if self.run else 0
+        return Progress(tuple(self.epochs), *self.checkpoint, self.origin, batches_done)
 
     def forget(self, written: Progress) -> None:
         del self.epochs[: len(written.epochs)]
@@ -58,6 +64,7 @@ class Heartbeat:
     def __init__(self, recorder: Recorder, claims: Sequence[Claim], stopping: Event) -> None:
         self._recorder, self._stopping = recorder, stopping
         self._thread = Thread(target=self._run, name=f"heartbeat of {claims[0]}", daemon=True)
+        self._trouble = LastingTrouble(logger, f"heartbeat of {claims[0]}")
         self._done = Event()
         self._lock = Lock()  # guards _pulses and what is in them
         self._writing = Lock()  # is held while SQL is told of them
@@ -94,6 +101,12 @@ class Heartbeat:
         with self._lock:
             for claim, origin in origins.items():
                 self._pulses[claim].origin = origin
+
+    def follow(self, runs: "Mapping[Claim, Run]") -> None:
+        """Write from now on how many batches of their epochs these runs have done."""
+        with self._lock:
+            for claim, run in runs.items():
+                self._pulses[claim].run = run
 
     def report(self, claim: Claim, metrics: EpochMetrics) -> None:
         """Hand over an epoch's metrics."""
@@ -136,15 +149,21 @@ class Heartbeat:
             try:
                 with self._writing:
                     self._beat()
+                if self.present:  # else there was nothing to write
+                    self._trouble.end()
             except DatabaseUnreachable as error:
-                self._tell_outage(error)
+                self._report(str(error))
+            # Without this thread nobody would renew the leases or watch the training.
+            except Exception as error:  # noqa: BLE001 - the worker's boundary
+                self._report(repr(error), exc_info=True)
             self._watch()
 
-    def _tell_outage(self, error: DatabaseUnreachable) -> None:
+    def _report(self, error: str, **options: Any) -> None:
         if present := self.present:
             company = " and those with it" if len(present) > 1 else ""
-            told = "%s%s: training goes on; %s"
-            logger.warning(told, present[0], company, error, extra=present[0].ids)
+            message = "%s%s: training goes on; %s"
+            ids = present[0].ids
+            self._trouble.report(message, present[0], company, error, extra=ids, **options)
 
     def _beat(self) -> None:
         with self._lock:

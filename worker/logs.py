@@ -2,18 +2,18 @@
 
 import json
 import logging
-import warnings
 from datetime import UTC, datetime
 from typing import Any
 
 from celery import signals
-from celery.exceptions import CPendingDeprecationWarning
 
 from models.settings import Settings
 
 _TEXT = "%(asctime)s %(levelname)-7s [%(process)d] %(message)s"
 #: What a log call's `extra` may say, besides its message.
 _IDS = ("job_id", "attempt")
+#: Celery's words on what this program has its own for: lost connections, children that died.
+_SAID_BY_US = ("celery.worker.consumer", "celery.worker.request", "multiprocessing")
 
 
 class JsonFormatter(logging.Formatter):
@@ -46,5 +46,5 @@ def configure(**_: Any) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.captureWarnings(capture=True)
     logging.getLogger("worker").setLevel(logging.INFO)
-    # At each lost connection Celery announces the next default of a setting that dq sets.
-    warnings.simplefilter("ignore", CPendingDeprecationWarning)
+    for name in _SAID_BY_US:
+        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Select, exists, select, update
+from sqlalchemy import Select, exists, func, select, update
 from sqlalchemy.sql.dml import Update
 
 from models import lifecycle
@@ -20,6 +20,7 @@ from worker.doorbell import Doorbell
 
 logger = logging.getLogger(__name__)
 _BATCH = 500
+_QUEUED = Job.state == JobState.QUEUED, Job.held.is_(False)
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Reconciler:
         self._database, self._doorbell = database, doorbell
         self._lease_seconds = lease_seconds
         self._leases_count_from = 0.0
+        self._knows_redis = False
 
     def reconcile(self) -> Repairs:
         """Make one pass: idempotent, in short transactions."""
@@ -63,11 +65,11 @@ class Reconciler:
             return len(jobs)
 
     def _ring(self) -> int:
-        if forgetful := self._doorbell.forgets():
-            logger.warning("Redis is new, was wiped or restarted: ringing for every queued job")
+        forgetful, waiting = self._doorbell.forgets(), self._doorbell.count()
+        has_lost = forgetful and waiting < self._count_queued()
+        if has_lost:
             self._make_all_due()
-        everything = forgetful or self._doorbell.is_empty()
-        began, rung = self._read_clock(), 0
+        everything, began, rung = has_lost or not waiting, self._read_clock(), 0
         while bells := self._take_due(everything, began):
             self._send(bells)
             rung += len(bells)
@@ -75,7 +77,15 @@ class Reconciler:
             self._note("rung", rung)
         if forgetful:
             self._doorbell.remember()
+        if has_lost and rung and self._knows_redis:  # to a new worker, any Redis is new
+            logger.warning("Redis was wiped or restarted: sent %s queued jobs again", rung)
+        self._knows_redis = True
         return rung
+
+    def _count_queued(self) -> int:
+        """Return how many messages should wait in Redis, or were just taken."""
+        with self._database.reading() as session:
+            return session.scalar(select(func.count()).where(*_QUEUED)) or 0
 
     def _note(self, action: str, jobs: int) -> None:
         with self._database.writing() as session:
@@ -119,12 +129,7 @@ def _expired() -> Select[Job]:
 
 
 def _due(everything: bool, began: datetime) -> Select[Job]:
-    due = select(Job).where(
-        Job.state == JobState.QUEUED,
-        Job.held.is_(False),
-        Job.publish_due <= began,
-        ~exists(select(Pause.id)),
-    )
+    due = select(Job).where(*_QUEUED, Job.publish_due <= began, ~exists(select(Pause.id)))
     if not everything:
         due = due.where(Job.publishes == 0)
     return due.order_by(Job.priority, Job.id).limit(_BATCH).with_for_update(skip_locked=True)

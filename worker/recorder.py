@@ -23,21 +23,26 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.dml import ReturningInsert
 
 from models import lifecycle
 from models.clock import from_now
 from models.database import Database, insert_missing
-from models.errors import DatabaseUnreachable, DqError
+from models.errors import DatabaseUnreachable, DqError, ValueRefused
 from models.metrics import EpochMetrics
 from models.provenance import Provenance
 from models.spec import TRAINER_VERSION, ExperimentSpec
 from models.state import JobState, WorkerState
 from models.tables import Epoch, Job, Pause, Result, Worker
+from worker.lasting_trouble import LastingTrouble
 
 logger = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
+#: A job whose writes the database refused is tried again after that long.
+_BACK_OFF_SECONDS = 30.0
+_LONGEST_CAUSE = 500  # characters
 _Write = TypeVar("_Write", bound=Callable[..., Any])
 
 # What every job needs is made once: making a statement takes longer than running it.
@@ -153,6 +158,8 @@ class Progress:
     checkpoint: str | None = None
     checkpoint_epoch: int = 0
     origin: Origin | None = None
+    #: How many batches of the epoch after those are done.
+    batches_done: int = 0
 
 
 def _until_answered(write: _Write) -> _Write:
@@ -160,12 +167,16 @@ def _until_answered(write: _Write) -> _Write:
 
     @wraps(write)
     def insist(*args: Any, **kwargs: Any) -> Any:
+        trouble = LastingTrouble(logger, "the database")
         while True:
             try:
-                return write(*args, **kwargs)
+                written = write(*args, **kwargs)
             except DatabaseUnreachable as error:
-                logger.warning("%s (trying again)", error)
+                trouble.report("%s (trying again)", error)
                 time.sleep(_RETRY_SECONDS)
+            else:
+                trouble.end()
+                return written
 
     return cast(_Write, insist)
 
@@ -277,6 +288,15 @@ class Recorder:
         logger.info("%s: given back", claim, extra=claim.ids)
 
     @_until_answered
+    def give_back(self, claim: Claim, error: SQLAlchemyError) -> None:
+        """Give the job back to the queue, to be tried later: the database failed, not the job."""
+        cause = _storable(" ".join(str(error).split())[:_LONGEST_CAUSE])
+        with self._fenced(claim) as (session, job):
+            lifecycle.give_back(session, job, f"the database failed: {cause}")
+            job.publish_due = from_now(_BACK_OFF_SECONDS)
+        logger.error("%s: given back: the database failed: %s", claim, cause, extra=claim.ids)
+
+    @_until_answered
     def suspect(self, claim: Claim, detail: str) -> None:
         """Give the job back to the queue, to run alone."""
         with self._fenced(claim) as (session, job):
@@ -305,8 +325,14 @@ class Recorder:
             self.release(claim)
         except FailedTogether as error:
             self.suspect(claim, _storable(str(error)))
+        except SQLAlchemyError as error:
+            self.give_back(claim, error)
         except Exception as error:  # noqa: BLE001 - the worker's boundary: recorded on the job
-            self.fail(claim, _storable(_describe(error)), _storable(format_exc()))
+            reason, detail = _storable(_describe(error)), _storable(format_exc())
+            try:
+                self.fail(claim, reason, detail)
+            except ValueRefused:  # the database keeps text in an encoding that lacks some of it
+                self.fail(claim, ascii(reason), ascii(detail))
 
     @contextmanager
     def _fenced(self, claim: Claim) -> Iterator[tuple[Session, Job]]:
@@ -401,12 +427,18 @@ def _add_progress(session: Session, progress: Mapping[Claim, Progress]) -> None:
     _add_epochs(session, progress)
     _add_checkpoints(session, progress)
     reached = [
-        {"id": claim.job_id, "epochs_done": made.epochs[-1].epoch}
+        {"id": claim.job_id, "epochs_done": made.epochs[-1].epoch, "batches_done": 0}
         for claim, made in progress.items()
         if made.epochs
     ]
-    if reached:
-        session.execute(update(Job), reached)
+    within = [
+        {"id": claim.job_id, "batches_done": made.batches_done}
+        for claim, made in progress.items()
+        if made.batches_done and not made.epochs
+    ]
+    for rows in (reached, within):
+        if rows:
+            session.execute(update(Job), rows)
 
 
 def _add_origins(session: Session, progress: Mapping[Claim, Progress]) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from models.message import Bell
 from models.metrics import EpochMetrics
 from worker.checkpoints import Checkpoints
@@ -13,8 +15,7 @@ from worker.process import WorkerProcess
 from worker.provenance import provenance
 from worker.recorder import Claim, FailedTogether, LeaseLost, Origin, Recorder, Released
 from worker.training import engine
-from worker.training.data import Data
-from worker.training.run import Run
+from worker.training.data.tensors import Data
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ class _Member:
 
     claim: Claim
     checkpoints: Checkpoints
-    training: Run
+    training: engine.Run
 
 
 def run(bell: Bell, process: WorkerProcess) -> None:
@@ -55,6 +56,7 @@ def _run(heartbeat: Heartbeat, process: WorkerProcess) -> None:
         return heartbeat.check()
 
     runs = {claim: members[claim].training for claim in heartbeat.present}
+    heartbeat.follow(runs)
     for claim, outcome in engine.train(runs, data, before_batch):
         if isinstance(outcome, Exception):
             _leave(members[claim], outcome, heartbeat, recorder)
@@ -135,6 +137,7 @@ def _recording_errors(
     try:
         yield
     except Exception as error:  # noqa: BLE001 - the worker's boundary: recorded on the jobs
-        together = FailedTogether(f"failed together with others: {error!r}")
+        is_of_each = is_alone or isinstance(error, SQLAlchemyError)
+        reason = error if is_of_each else FailedTogether(f"failed together with others: {error!r}")
         for claim in heartbeat.present:
-            _close(claim, error if is_alone else together, heartbeat, recorder)
+            _close(claim, reason, heartbeat, recorder)

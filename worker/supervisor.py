@@ -6,17 +6,21 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from select import select
 from threading import Event, Thread
 from types import FrameType
 
 from models.embedded_redis import EmbeddedRedis
-from models.errors import BrokerUnreachable, DatabaseUnreachable
+from models.errors import DqError
 from models.settings import Settings
 from worker.app import DRAIN_SIGNAL
+from worker.lasting_trouble import LastingTrouble
 from worker.places import Place
+from worker.ready import READY
 from worker.reconciler import Reconciler
 from worker.roster import Roster, worker_name
 
@@ -39,27 +43,45 @@ class Post:
     restart_seconds: float = 0.0
     #: Told to end after its current job, and not to be started again.
     is_draining: bool = False
+    #: What the process printed so far.
+    printed: bytes = b""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether both the process and its child said that they can take jobs."""
+        return all(word in self.printed for word in READY)
 
     def start(self) -> None:
         """Start the process in a session of its own, so that it can be killed with its child."""
         command = [sys.executable, "-P", "-m", "worker", "consume", worker_name(self.place)]
         command.append(str(os.getpid()))
         environment = {**os.environ, **self.place.environment}
-        self.process = subprocess.Popen(command, env=environment, start_new_session=True)
         self.started_at = time.monotonic()
+        try:
+            # What it prints is for this process alone: that it is ready, and words of Celery's.
+            self.process = subprocess.Popen(
+                command, env=environment, start_new_session=True, stdout=subprocess.PIPE, bufsize=0
+            )
+        except OSError as error:  # the host lacks memory, or has too many processes
+            self._put_off(f"cannot be started: {error}")
+
+    def listen(self) -> None:
+        """Read what the process printed since."""
+        if self.process and self.process.stdout and select([self.process.stdout], [], [], 0)[0]:
+            self.printed = (self.printed + self.process.stdout.read(4096))[-4096:]
 
     def revive(self) -> None:
         """Start the process again if it died, later each time it dies young."""
         if self.is_draining:
             return
         if self.process and self.process.poll() is not None:
-            self._bury(self.process)
+            self._put_off(f"died (exit {self.process.returncode})")
         if not self.process and time.monotonic() - self.started_at >= self.restart_seconds:
             self.start()
 
-    def _bury(self, process: "subprocess.Popen[bytes]") -> None:
-        """Note a death, and how long after its start the next process may start."""
-        logger.error("%s died (exit %s)", self.place.name, process.returncode)
+    def _put_off(self, why: str) -> None:
+        """Note an end, and how long after its start the next process may start."""
+        logger.error("%s %s", self.place.name, why)
         is_young = time.monotonic() - self.started_at < _LAST_RESTART_SECONDS
         later = min(max(1.0, 2 * self.restart_seconds), _LAST_RESTART_SECONDS)
         self.restart_seconds = later if is_young else 0.0
@@ -87,6 +109,26 @@ class Post:
                 os.kill(pid, signal.SIGKILL)
 
 
+class Chore:
+    """What the housekeeping does again and again, whatever came of it the time before."""
+
+    def __init__(self, name: str, do: Callable[[], object]) -> None:
+        self._do = do
+        self._trouble = LastingTrouble(logger, name)
+
+    def attempt(self) -> None:
+        """Do it; what fails is logged, and tried again the next time."""
+        try:
+            self._do()
+        except DqError as error:
+            self._trouble.report("%s", error)
+        # If its thread ended, the worker would live and look well, and do nothing.
+        except Exception as error:  # noqa: BLE001 - the worker's boundary
+            self._trouble.report("housekeeping failed: %r", error, exc_info=True)
+        else:
+            self._trouble.end()
+
+
 class Supervisor:
     """The `dq worker` of one host."""
 
@@ -97,6 +139,7 @@ class Supervisor:
         self._posts = [Post(place) for place in places]
         self._roster, self._reconciler = roster, reconciler
         self._stop = Event()
+        self._is_ready = False
 
     def run(self) -> None:
         """Run until SIGTERM or SIGINT, then give all jobs back; a second one kills."""
@@ -109,9 +152,21 @@ class Supervisor:
         while not self._stop.wait(_TICK_SECONDS) and not self._is_drained():
             for post in self._posts:
                 post.revive()
+                post.listen()
+            self._say_ready()
         self._shut_down()
         house.join(timeout=1)
-        _attempt(self._roster.leave)
+        Chore("leave", self._roster.leave).attempt()
+
+    def _say_ready(self) -> None:
+        """Say once that jobs are taken, as soon as each process can."""
+        if self._is_ready or not all(post.is_ready for post in self._posts):
+            return
+        self._is_ready = True
+        devices = Counter(post.place.device for post in self._posts)
+        where = ", ".join(f"{name} x {count}" for name, count in devices.items())
+        pack = self._posts[0].place.environment.get("DQ_PACK", self._settings.pack)
+        logger.info("ready: runs jobs on %s, packs %s. Ctrl-C stops it", where, pack)
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
         if self._stop.is_set():
@@ -143,17 +198,18 @@ class Supervisor:
                 post.drain()
 
     def _keep_house(self) -> None:
-        chores: list[Callable[[], object]] = [
-            self._roster.beat,
-            self._drain,
-            self._reconciler.reconcile,
-            self._kill_strays,
+        chores = [
+            Chore("heartbeat", self._roster.beat),
+            Chore("drain", self._drain),
+            Chore("reconciler", self._reconciler.reconcile),
+            Chore("stuck children", self._kill_strays),
         ]
         if self._settings.is_broker_embedded:
-            chores.insert(0, EmbeddedRedis(self._settings.home).ensure_running)
+            embedded = EmbeddedRedis(self._settings.home)
+            chores.insert(0, Chore("embedded Redis", embedded.ensure_running))
         while True:
             for chore in chores:
-                _attempt(chore)
+                chore.attempt()
             if self._stop.wait(min(2.0, self._settings.lease_seconds / 4)):
                 return
 
@@ -161,11 +217,3 @@ class Supervisor:
         for pid in self._roster.strays(_STRAY_SECONDS):
             for post in self._posts:
                 post.kill_child(pid)
-
-
-def _attempt(chore: Callable[[], object]) -> None:
-    """Do what can wait until the database and Redis answer."""
-    try:
-        chore()
-    except (BrokerUnreachable, DatabaseUnreachable) as error:
-        logger.warning("%s", error)

@@ -5,7 +5,7 @@ from typing import Any
 from celery import Task, shared_task, signals
 
 from models.message import TASK, Bell
-from worker import logs  # noqa: F401 - connects its set-up to each process that runs tasks
+from worker import logs, ready  # noqa: F401 - logs connects its set-up to each process here
 
 # Torch is imported in the child alone: its parent stays small, and answers while the child trains.
 
@@ -16,6 +16,7 @@ def prepare(**_: Any) -> None:
     from worker import process, runner  # noqa: F401 - so that the first job need not wait for it
 
     process.listen_for_release()
+    ready.say(ready.RUNS_JOBS)
 
 
 @shared_task(name=TASK, bind=True)  # type: ignore[untyped-decorator] # Celery publishes no types

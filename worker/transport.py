@@ -1,7 +1,8 @@
 """A Redis transport that outlives what other people put into the queue, and Redis itself.
 
-kombu 5.7 lets an item that is no message (no JSON, a scalar, bad base64) end the whole worker, and
-make it take no further message if Redis dies between a message's arrival and its acknowledgement.
+kombu 5.7 lets an item that is no message (no JSON, a scalar, bad base64) or a command that Redis
+refuses (it is full, or a replica) end the whole worker, and make it take no further message if
+Redis dies between a message's arrival and its acknowledgement.
 """
 
 import logging
@@ -11,23 +12,37 @@ from typing import Any
 
 from kombu.message import Message
 from kombu.transport import TRANSPORT_ALIASES, redis, virtual
+from redis.exceptions import RedisError
+
+from worker.lasting_trouble import LastingTrouble
 
 logger = logging.getLogger(__name__)
+#: What keeps this process from taking messages: it is over once Redis lets it ask for one.
+trouble = LastingTrouble(logger, "Redis")
 
 
 class QoS(redis.QoS):
-    """The count of messages taken and not yet acknowledged; at its limit no more are asked for."""
+    """The count of messages taken and not yet acknowledged; at its limit no more are asked for.
+
+    What Redis does not take note of is counted here all the same: the message is taken, and a
+    count that stays too high would have no other asked for, so that nobody notices the trouble.
+    """
+
+    def append(self, message: Message, delivery_tag: str) -> None:
+        """Count a message that was taken."""
+        try:
+            super().append(message, delivery_tag)  # type: ignore[no-untyped-call] # kombu
+        except (RedisError, OSError) as error:
+            logger.debug("a message that was taken is not noted: %r", error)
+            virtual.QoS.append(self, message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
-        """Acknowledge a message; where Redis is not there to hear it, at least stop counting it.
-
-        Else none is asked for again, and so nobody ever notices that the connection is gone.
-        """
+        """Acknowledge a message, which no longer counts."""
         try:
             super().ack(delivery_tag)  # type: ignore[no-untyped-call] # kombu
-        except self.channel.connection_errors:
+        except (RedisError, OSError) as error:
+            logger.debug("a message that was acknowledged comes again, late: %r", error)
             virtual.QoS.ack(self, delivery_tag)
-            raise
 
 
 class Channel(redis.Channel):
@@ -68,8 +83,9 @@ class Channel(redis.Channel):
 
     def _brpop_read(self, **options: Any) -> Any:
         try:
-            return super()._brpop_read(**options)  # type: ignore[no-untyped-call] # kombu
+            read = super()._brpop_read(**options)  # type: ignore[no-untyped-call] # kombu
         except Empty:
+            trouble.end()
             raise
         except Exception as error:
             # kombu counts a KeyError, which is what a misshaped item makes, among these.
@@ -77,12 +93,16 @@ class Channel(redis.Channel):
                 raise
             logger.warning("dropped an item that is no message: %r", error)
             return True
+        trouble.end()
+        return read
 
 
 class Transport(redis.Transport):
     """What `redis://`, `rediss://` and `redis+socket://` mean once `install` was called."""
 
     Channel = Channel
+    #: A refusal is one of them: only time helps, and Redis must be asked again.
+    connection_errors = (*redis.Transport.connection_errors, RedisError)
 
 
 def install() -> None:

@@ -10,7 +10,7 @@ from service.cli.output import write
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def command(ctx: click.Context, *, shell: str) -> None:
-    """Print the script that makes a shell complete dq's commands and options.
+    """Print the completion script for a shell: commands and options.
 
     \b
     dq completion bash >> ~/.bashrc

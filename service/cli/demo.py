@@ -36,6 +36,8 @@ def command() -> None:
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     log = settings.home / "demo-worker.log"
     with LocalService(settings, worker_arguments("auto", None), log=log) as local:
+        if local.others:
+            say(f"{local.others[0]} already runs here: its workers run the demo, too.")
         _run(settings, base, local)
 
 
@@ -48,8 +50,8 @@ def _choose(settings: Settings) -> ExperimentSpec:
     if call(["fetch", "mnist", "--attempt"]) == 0:
         return _MNIST
     say(
-        f"MNIST is neither in {settings.data_dir} nor to be downloaded: "
-        "this demo runs on scikit-learn's 1,797 digits instead."
+        f"MNIST is not in {settings.data_dir} and cannot be downloaded, "
+        "so this demo runs on scikit-learn's 1,797 digits instead."
     )
     return _DIGITS
 

@@ -34,10 +34,11 @@ def command(*, selectors: tuple[str, ...], follow: bool, format: Format) -> None
     """
     from service.job_tables import log_table
     from service.queries import list_log
-    from service.selector import condition
+    from service.selection import find
     from service.store import open_database
 
-    database, which = open_database(Settings.load()), condition(selectors)
+    database = open_database(Settings.load())
+    which = find(database, selectors)
     if not follow:
         emit(log_table(list_log(database, which)), format)
         return

@@ -8,7 +8,7 @@ from service.cli.output import write
 
 @click.command
 def command() -> None:
-    """Print the queue, the attempts, the reconcilers and the GPUs for Prometheus.
+    """Print metrics of the queue, attempts, repairs and GPUs for Prometheus.
 
     \b
     dq metrics > /var/lib/node_exporter/dq.prom

@@ -8,7 +8,7 @@ from typing import Any, Self
 from service.cli.output import say
 from service.cli.streams import deferring_ctrl_c, draws
 from service.comparison import phrase
-from service.job_tables import describe_progress
+from service.job_tables import describe_batches, describe_progress
 from service.queries import JobRow, Progress
 from service.report import count
 
@@ -71,7 +71,7 @@ class _Bars:
         self._rich.update(
             self._all,
             description=f"{finished:,} of {count(progress.jobs, 'job')} done",
-            completed=progress.epochs_done,
+            completed=progress.epochs_reached,
             total=max(1, progress.epochs),
         )
         for job in progress.running:
@@ -87,6 +87,6 @@ class _Bars:
             total = job.spec.epochs
             self._jobs[job.job_id] = self._rich.add_task(title, total=total, figures="")
         accuracy = job.metrics.get("valid_accuracy")
-        figures = "" if accuracy is None else f"valid acc {accuracy:.4f}"
+        figures = describe_batches(job) if accuracy is None else f"valid acc {accuracy:.4f}"
         task = self._jobs[job.job_id]
-        self._rich.update(task, completed=job.epochs_done, figures=figures)
+        self._rich.update(task, completed=job.epochs_reached, figures=figures)

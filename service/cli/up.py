@@ -25,10 +25,8 @@ def command(*, workers: int | None, pack: str | None) -> None:
 
     settings = Settings.load()
     end = "dq is down. What is queued is kept. Type: dq up"
-    with (
-        on_ctrl_c(end),
-        LocalService(settings, worker_arguments("auto", workers, pack), stops_redis=True) as local,
-    ):
+    arguments = worker_arguments("auto", workers, pack)
+    with on_ctrl_c(end), LocalService(settings, arguments, name="up") as local:
         say(f"dq is up in {settings.home}. Type in another terminal: dq submit. Ctrl-C stops it.")
         with ExitStack() as page:
             if find_spec("fastapi"):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _LINE_SECONDS = 10.0
 #: The lines of a terminal that the rows of the live table leave to all else.
-_OTHER_LINES = 9
+_OTHER_LINES = 11
 
 
 @contextmanager

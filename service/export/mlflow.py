@@ -62,7 +62,9 @@ class Experiment:
         if found is None:
             return cls(server, server.post("experiments/create", name=name)["experiment_id"])
         if found["experiment"]["lifecycle_stage"] == "deleted":
-            raise DqError(f"Experiment {name!r} is in MLflow's trash. Restore it, or take another.")
+            raise DqError(
+                f"Experiment {name!r} is in MLflow's trash. Restore it, or give another name."
+            )
         return cls(server, found["experiment"]["experiment_id"])
 
     def add(self, detail: JobDetail, database: str) -> Outcome:
@@ -127,7 +129,9 @@ class Server:
         """Have something done."""
         found = self._call(path, json.dumps(body, allow_nan=False).encode())
         if found is None:
-            raise DqError(f"MLflow at {self.url} lost what is being written. Export once more.")
+            raise DqError(
+                f"MLflow at {self.url} lost the run that was being written. Export again."
+            )
         return found
 
     def _call(self, path: str, body: bytes | None) -> dict[str, Any] | None:
@@ -146,7 +150,9 @@ class Server:
             why = getattr(error, "reason", None) or error
             raise DqError(f"No MLflow server answers at {self.url}: {why}. {_ADVICE}") from error
         except ValueError as error:
-            raise DqError(f"What answers at {self.url} is no MLflow server. {_ADVICE}") from error
+            raise DqError(
+                f"What answers at {self.url} is not an MLflow server. {_ADVICE}"
+            ) from error
 
 
 def _split(url: str) -> SplitResult:

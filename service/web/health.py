@@ -5,9 +5,9 @@ from pydantic import BaseModel
 from redis import Redis
 from redis.exceptions import RedisError
 
-from models.embedded_redis import for_redis_py
 from models.errors import DqError
 from models.settings import Settings
+from models.urls import for_redis_py
 from service.metrics import CONTENT_TYPE, render
 from service.web.here import Here, Ours
 
@@ -37,7 +37,7 @@ async def healthz() -> Health:
 
 @router.get("/readyz", responses={503: {"model": Readiness, "description": "Something is down"}})
 def readyz(here: Ours, response: Response) -> Readiness:
-    """Tell whether the database and Redis answer."""
+    """Tell whether the database takes writes and Redis answers."""
     found = Readiness(database=_ask_database(here), redis=_ask_redis(here.settings))
     if {found.database, found.redis} != {"ok"}:
         response.status_code = 503
@@ -53,6 +53,7 @@ def metrics(here: Ours) -> Response:
 def _ask_database(here: Here) -> str:
     try:
         here.database.check_schema()
+        here.database.check_writable()
     except DqError as error:
         return str(error)
     return "ok"

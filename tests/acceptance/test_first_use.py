@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from integration import rows
 from models.database import Database
 from models.message import Priority
+from servers import wait_until
 
 UNREACHABLE_DATABASE = "postgresql://dq:secret@127.0.0.1:1/dq"
 UNREACHABLE_REDIS = "redis://:secret@127.0.0.1:1/0"
@@ -68,8 +70,8 @@ def test_a_wait_for_jobs_that_do_not_exist_does_not_pass_for_success(terminal):
 
     done = terminal.dq("wait", "77")
 
-    assert done.returncode != 0
-    assert "There are no such jobs." in done.stderr
+    assert done.returncode == 2
+    assert "There is no job 77." in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,7 @@ def test_a_word_that_names_no_jobs_is_a_usage_error_that_shows_the_grammar(termi
 
 @pytest.mark.parametrize(
     "words",
-    [["submit", *DIGITS], ["results"], ["wait", "@last"], ["worker", "--device", "cpu"], ["up"]],
+    [["submit", *DIGITS], ["results"], ["wait", "@last"], ["up"]],
     ids=lambda words: words[0],
 )
 def test_an_unreachable_database_is_one_message_and_exit_code_3(terminal, words):
@@ -102,11 +104,29 @@ def test_an_unreachable_database_is_one_message_and_exit_code_3(terminal, words)
     assert "secret" not in done.stderr
 
 
+def test_a_worker_that_does_not_reach_redis_says_so_without_its_password(terminal):
+    broker = "rediss://user:secret@127.0.0.1:1/0?ssl_password=secret"
+    words = ("worker", "--device", "cpu", "--processes", "1")
+
+    worker = terminal.start("w.log", *words, DQ_BROKER_URL=broker, DQ_LOG_FORMAT="json")
+    wait_until(
+        lambda: terminal.read("w.log").count("worker.transport") > 1, "both of its processes try"
+    )
+    terminal.stop(worker, signal.SIGINT)
+
+    lines = [json.loads(line) for line in terminal.read("w.log").splitlines()]
+    assert worker.returncode == 0
+    assert {line["logger"] for line in lines} == {"worker.transport", "worker.supervisor"}
+    assert "Redis does not answer: Error 111" in str(lines)
+    assert "secret" not in str(lines)
+    assert "traceback" not in str(lines)
+
+
 def test_a_submit_while_redis_is_down_saves_the_job_and_says_that_it_is_sent_later(terminal):
     done = terminal.dq("submit", *DIGITS, DQ_BROKER_URL=UNREACHABLE_REDIS)
 
     assert done.returncode == 0
-    assert "Saved but not queued: no Redis at redis://:**@127.0.0.1:1" in done.stderr
+    assert "Saved but not queued: Redis at redis://:***@127.0.0.1:1" in done.stderr
     assert "Sent as soon as Redis answers." in done.stderr
     assert "secret" not in done.stderr
     assert terminal.data("status")["jobs"]["queued"] == 1

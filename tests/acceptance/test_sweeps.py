@@ -303,7 +303,7 @@ def test_watching_jobs_that_are_not_there_is_told(manned, grid):
     none = manned.dq("watch")
 
     assert (wrong.returncode, none.returncode) == (2, 0)
-    assert "There are no such jobs. Type: dq results" in wrong.stderr
+    assert "There is no sweep s999. Type: dq results" in wrong.stderr
     assert none.stderr == "No job is queued or running. Type: dq results\n"
 
 
@@ -358,7 +358,7 @@ def test_a_published_table_that_is_not_met_ends_with_4(manned, grid):
     done = manned.dq("reproduce", "never.yaml")
 
     assert done.returncode == 4
-    assert "2 of 2 published figures and claims are not met." in done.stderr
+    assert "Not met: 2 of 2 published figures and claims." in done.stderr
     assert "not met" in done.stdout
     assert "to be run" not in done.stderr
 
@@ -369,5 +369,5 @@ def test_a_published_table_that_one_seed_cannot_judge_ends_with_5(manned, grid):
     done = manned.dq("reproduce", "unsure.yaml", "--seeds", "1..1")
 
     assert done.returncode == 5
-    assert "More seeds may tell: add --seeds" in done.stderr
+    assert "More seeds may help: add --seeds" in done.stderr
     assert "not enough evidence" in done.stdout

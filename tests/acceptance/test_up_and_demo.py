@@ -30,6 +30,34 @@ def test_up_runs_jobs_and_ctrl_c_stops_worker_and_redis_and_loses_nothing(termin
     assert left["attempts"][0]["outcome"] == "released"
 
 
+def test_a_home_has_one_up_and_other_commands_say_who_is_there_and_leave_redis_to_it(terminal):
+    up = terminal.start("up.log", "up", "--workers", "1")
+    wait_until(lambda: "ready: runs jobs on cpu x 1" in terminal.read("up.log"), "it is ready")
+    it = f"dq up (process {up.pid})"
+
+    second = terminal.dq("up", "--workers", "1")
+    worker = terminal.start("worker.log", "worker", "--device", "cpu", "--processes", "1")
+    wait_until(lambda: "ready: " in terminal.read("worker.log"), "it is ready, too")
+    terminal.stop(worker, signal.SIGINT)
+    demo = terminal.start("demo.log", "demo")
+    wait_until(lambda: "its workers run the demo" in terminal.read("demo.log"), "it joins")
+    jobs = wait_until(lambda: terminal.data("status")["jobs"]["running"], "they run")
+    terminal.stop(demo, signal.SIGINT)
+    supervisors = [line for line in terminal.processes() if "supervise" in line]
+    redis_runs = EmbeddedRedis(terminal.home).is_running()
+    terminal.stop(up, signal.SIGINT)
+
+    assert second.returncode == 1
+    assert f"{it} already runs workers in {terminal.home}" in second.stderr
+    assert "Traceback" not in second.stderr
+    assert f"{it} already runs workers here; these come on top" in terminal.read("worker.log")
+    assert f"{it} already runs here" in terminal.read("demo.log")
+    assert jobs
+    assert len(supervisors) == 1
+    assert redis_runs
+    wait_until(lambda: not terminal.processes(), "no process is left", seconds=15)
+
+
 def test_a_worker_starts_the_embedded_redis_again_if_that_dies(terminal):
     terminal.start("worker.log", "worker", "--device", "cpu", "--processes", "1")
     terminal.run_jobs()

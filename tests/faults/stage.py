@@ -226,13 +226,19 @@ def figures_of(row: Any) -> tuple[float, float, float, float]:
 
 
 @contextmanager
-def open_stage(*, url: str = "", lease_seconds: float = 2.0, workers: int = 1) -> Iterator[Stage]:
+def open_stage(
+    *,
+    url: str = "",
+    lease_seconds: float = 2.0,
+    workers: int = 1,
+    server: type[DurableRedis] = DurableRedis,
+) -> Iterator[Stage]:
     """Start everything, the second worker's clock being an hour off; stop it at the end.
 
     `url` is that of an empty database; by default it is SQLite.
     """
     with short_folder("dq-faults-") as folder:
-        redis = DurableRedis(folder)
+        redis = server(folder)
         stage = Stage(folder, redis, None, url=url, lease_seconds=lease_seconds)
         redis.start()
         try:

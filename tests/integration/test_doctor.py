@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from sqlalchemy import text
 
@@ -20,6 +22,34 @@ def test_a_redis_on_a_unix_socket_is_found(redis: RedisServer, monkeypatch: pyte
     assert redis.url.startswith("redis+socket://")
     assert checks["redis"].state == "note"  # it keeps nothing on disk
     assert checks["redis"].found.startswith("Redis ")
+
+
+def find_redis() -> doctor.Check:
+    return next(check for check in doctor.examine_readiness() if check.name == "redis")
+
+
+def test_a_redis_that_may_not_be_asked_for_its_settings_is_only_noted(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DQ_BROKER_URL", redis.url_without_dangerous())
+
+    check = find_redis()
+
+    assert check.state == "note"
+    assert "without the right to INFO" in check.found
+
+
+def test_a_redis_that_refuses_messages_fails_in_its_own_words(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DQ_BROKER_URL", redis.url)
+    redis.client().config_set("min-replicas-to-write", 1)
+
+    check = find_redis()
+
+    assert check.state == "fail"
+    assert check.found == "Redis refuses: NOREPLICAS Not enough good replicas to write"
+    assert check.fix == "put that right on the side of Redis"
 
 
 @pytest.mark.parametrize(("oldest", "state"), [(REVISION, "note"), ("9998", "fail")])
@@ -47,3 +77,15 @@ def test_a_configured_database_that_nobody_migrated_is_told(
     check = find_database()
 
     assert (check.state, check.fix) == ("fail", "dq db upgrade")
+
+
+def test_every_data_set_that_is_there_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DQ_DATA_DIR", str(tmp_path))
+    (tmp_path / "fashion-mnist").mkdir()
+    (tmp_path / "fashion-mnist" / "train-labels-idx1-ubyte.gz").write_bytes(b"<html>")
+
+    check = next(check for check in doctor.examine() if check.name == "data")
+
+    assert check.state == "fail"
+    assert check.found == (f"mnist is not complete, fashion-mnist is damaged in {tmp_path}")
+    assert check.fix == "dq data fetch mnist; dq data fetch fashion-mnist, or set DQ_DATA_DIR"

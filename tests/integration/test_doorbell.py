@@ -44,23 +44,21 @@ def test_the_first_of_many_messages_are_there_while_the_last_are_made(
 
 
 def test_a_queue_that_nobody_used_yet_is_empty(doorbell: Doorbell):
-    assert doorbell.is_empty()
+    assert doorbell.count() == 0
 
 
 @pytest.mark.parametrize("priority", Priority)
-def test_a_queue_with_a_message_of_any_priority_is_not_empty(
-    doorbell: Doorbell, priority: Priority
-):
+def test_a_message_of_any_priority_counts(doorbell: Doorbell, priority: Priority):
     doorbell.ring([Bell(1, {}, priority)])
 
-    assert not doorbell.is_empty()
+    assert doorbell.count() == 1
 
 
 def test_a_queue_whose_messages_were_all_taken_is_empty(doorbell: Doorbell, redis: RedisServer):
     doorbell.ring([Bell(1, {})])
     redis.client().delete("dq:dq\x06\x163")
 
-    assert doorbell.is_empty()
+    assert doorbell.count() == 0
 
 
 def test_a_new_redis_has_forgotten(doorbell: Doorbell):
@@ -112,3 +110,47 @@ def test_a_redis_that_does_not_answer_is_an_unreachable_broker(
 
     with pytest.raises(BrokerUnreachable, match="Redis does not answer"):
         use(doorbell)
+
+
+def test_a_redis_that_may_not_be_asked_for_its_run_id_remembers_until_it_is_wiped(
+    redis: RedisServer,
+):
+    doorbell = make_doorbell(Settings(broker_url=redis.url_without_dangerous()))
+    is_new = doorbell.forgets()
+    doorbell.remember()
+    is_known = not doorbell.forgets()
+
+    redis.client().flushall()
+
+    assert (is_new, is_known, doorbell.forgets()) == (True, True, True)
+
+
+def test_whoever_may_not_ask_for_the_run_id_and_who_may_agree_on_a_redis_that_runs_on(
+    doorbell: Doorbell, redis: RedisServer
+):
+    other = make_doorbell(Settings(broker_url=redis.url_without_dangerous()))
+
+    doorbell.remember()
+    knows_ours = not other.forgets()
+    doorbell.remember()
+
+    assert knows_ours
+    assert not doorbell.forgets()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        ("min-replicas-to-write", 1, "NOREPLICAS Not enough good replicas to write"),
+        ("maxmemory", 1, "OOM command not allowed when used memory > 'maxmemory'"),
+    ],
+)
+def test_what_redis_refuses_is_said_in_its_own_words(
+    doorbell: Doorbell, redis: RedisServer, setting: str, value: int, words: str
+):
+    redis.client().config_set(setting, value)
+
+    with pytest.raises(BrokerUnreachable) as refusal:
+        doorbell.ring([Bell(1, {})])
+
+    assert str(refusal.value) == f"Redis refuses: {words}"

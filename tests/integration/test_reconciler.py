@@ -348,6 +348,28 @@ def test_a_redis_that_no_worker_has_rung_in_is_rung_in_for_every_job_that_waits(
     assert rings(reconciler, redis) == job_ids
 
 
+def test_a_redis_that_no_worker_knows_and_that_has_every_message_is_sent_none_again(
+    *,
+    database: Database,
+    settings: Settings,
+    broker: Broker,
+    redis: RedisServer,
+    caplog: pytest.LogCaptureFixture,
+):
+    """As at the first start of a worker."""
+    jobs.submit(database, broker, [SPEC, SPEC], jobs.Order(), "token")
+    reconciler = Reconciler(database, make_doorbell(settings), LEASE_SECONDS)
+
+    rung = rings(reconciler, redis)
+    redis.client().flushall()
+    first_words = list(caplog.messages)
+    rung_again = rings(reconciler, redis)
+
+    assert (rung, first_words) == ([], [])
+    assert len(rung_again) == 2
+    assert caplog.messages == ["Redis was wiped or restarted: sent 2 queued jobs again"]
+
+
 def test_jobs_are_rung_for_by_priority_and_then_in_their_order(
     database: Database, reconciler: Reconciler, redis: RedisServer
 ):
@@ -483,8 +505,8 @@ class CountingDoorbell(Doorbell):
         self.rung += [bell.job_id for bell in bells]
         assert len(self.rung) <= 200, "it rings for ever"
 
-    def is_empty(self) -> bool:
-        return True
+    def count(self) -> int:
+        return 0
 
     def forgets(self) -> bool:
         return True

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -229,6 +230,85 @@ def test_where_it_cannot_start_the_error_is_one_for_people(home, obstacle):
 
     with pytest.raises(DqError, match=str(home)):
         EmbeddedRedis(home).ensure_running()
+
+
+@pytest.mark.parametrize("name", ["appendonly.aof", "dump.rdb"])
+def test_a_queue_that_cannot_be_read_is_put_aside_with_a_line_that_says_so(
+    home: Path, name: str, caplog: pytest.LogCaptureFixture
+):
+    redis = EmbeddedRedis(home)
+    redis.ensure_running()
+    connect(redis).rpush("dq", "one")
+    redis.stop()
+    (redis.folder / "appendonly.aof").write_bytes(b"not what it was")
+    (redis.folder / name).write_bytes(b"not what it was")
+
+    redis.ensure_running()
+
+    (aside,) = redis.folder.glob(f"{name}.2*")
+    (line,) = caplog.messages
+    assert connect(redis).llen("dq") == 0
+    assert aside.read_bytes() == b"not what it was"
+    assert str(aside) in line
+    assert "Bad file format reading the append only file" in line
+    assert "\n" not in line
+
+
+def test_a_queue_that_is_not_to_blame_stays_where_it_is(
+    home: Path, caplog: pytest.LogCaptureFixture
+):
+    redis = EmbeddedRedis(home)
+    redis.ensure_running()
+    connect(redis).rpush("dq", "one")
+    redis.stop()
+    wait_until(lambda: not servers(home), "the process has ended")
+    redis.socket.mkdir()
+
+    with pytest.raises(BrokerUnreachable, match="Opening Unix socket: bind: Addr") as failed:
+        redis.ensure_running()
+    redis.socket.rmdir()
+    redis.ensure_running()
+
+    assert "\n" not in str(failed.value)
+    assert connect(redis).lrange("dq", 0, -1) == [b"one"]
+    assert caplog.messages == []
+
+
+def test_what_a_dead_server_left_behind_does_not_keep_the_next_from_starting(home: Path):
+    redis = EmbeddedRedis(home)
+    redis.folder.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(redis.socket))
+    (redis.folder / "redis.pid").write_text("1\n")
+
+    assert redis.ensure_running()
+
+
+@pytest.mark.parametrize("trouble", ["hangs", "refuses"])
+def test_a_server_that_does_not_serve_is_not_joined_by_another_on_the_same_file(
+    home: Path, trouble: str
+):
+    redis = EmbeddedRedis(home)
+    redis.ensure_running()
+    (server,) = servers(home)
+
+    if trouble == "hangs":
+        server.suspend()
+    else:
+        connect(redis).config_set("requirepass", "a password")
+    has_started = redis.ensure_running()
+    server.resume()
+
+    assert not has_started
+    assert len(servers(home)) == 1
+
+
+def test_a_folder_in_which_nothing_can_be_written_is_an_error_for_people(home: Path):
+    redis = EmbeddedRedis(home)
+    (redis.folder / "lock").mkdir(parents=True)  # root may write everywhere
+
+    with pytest.raises(BrokerUnreachable, match=r"Is a directory.*Set DQ_HOME"):
+        redis.ensure_running()
 
 
 def test_a_server_on_path_serves_where_the_wheel_has_none(monkeypatch, tmp_path):
