@@ -42,6 +42,8 @@ USES = [
     Use("release @last", "queued", kind=WIDE),
     Use("cancel @last", "cancelled", kind=DUMB),
     Use("retry @last", "queued", kind=COLOURLESS),
+    Use("cancel @last", "cancelled"),
+    Use("delete @last --yes", "deleted", kind=ASCII),
     Use("resume", "Resumed", kind=ASCII),
     Use("submit --dataset digits --hidden 16x2 --epochs 9 --lr 0.2 --wait", "succeeded"),
     Use("submit --wait --like 1 --epochs 5", "succeeded", kind=DUMB),
@@ -67,7 +69,7 @@ USES = [
     Use("completion bash", "_DQ_COMPLETE"),
     Use("web --port 0", "The page is down", stop_at="To act, open"),
     Use("demo", r"kept\. Type: dq up; dq wait s\d", code=130, kind=DUMB, stop_at="epochs"),
-    Use("up --workers 1", "dq is down.* Type: dq up", kind=ASCII, stop_at="To look"),
+    Use("up --workers 1", "already runs", code=1, kind=DUMB),
     Use("--help", "submit", kind=ASCII),
     Use("sumbit", "Did you mean 'submit'", code=2, kind=DUMB),
 ]
@@ -159,6 +161,10 @@ def test_a_worker_says_on_ctrl_c_that_it_gives_its_jobs_back_and_one_is_drained(
     run(used, Use("drain", "1 worker", kind=ASCII))
 
 
+def test_up_says_on_ctrl_c_that_what_is_queued_is_kept(terminal):
+    run(terminal, Use("up --workers 1", "is kept. Type: dq up", kind=ASCII, stop_at="To look"))
+
+
 def test_make_demo_ends_in_the_table_on_a_terminal_of_a_new_user_and_leaves_no_process(terminal):
     installed = [f"BIN={DQ.parent}", "--assume-old=.venv/runs"]
     screen = terminal.open_screen("-C", str(ROOT), "demo", *installed, program="make")
@@ -170,7 +176,7 @@ def test_make_demo_ends_in_the_table_on_a_terminal_of_a_new_user_and_leaves_no_p
     (about_mnist,) = [line for line in drawn.splitlines() if "MNIST" in line]
     assert "this demo runs on scikit-learn's 1,797 digits instead" in about_mnist
     assert "digits, hidden 256x3" in end
-    assert re.search(r"keep +n +mean", end)
+    assert re.search("^keep .* mean ", end, re.MULTILINE)
     assert "baseline" in end
     assert "Next: dq show 1" in end
     assert terminal.processes() == []
