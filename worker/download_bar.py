@@ -29,5 +29,5 @@ class DownloadBar:
         if not self._tasks:
             self._bars.start()  # not before: without a network there is nothing to show
         if name not in self._tasks:
-            self._tasks[name] = self._bars.add_task(name)
+            self._tasks[name] = self._bars.add_task(name, total=None)
         self._bars.update(self._tasks[name], completed=received, total=total or None)

@@ -87,6 +87,7 @@ def _wrap(raw: FileIO, was: Any, errors: str) -> TextIOWrapper:
     encoding, errors = getattr(was, "encoding", "utf-8"), getattr(was, "errors", errors)
     if raw.isatty() and _locale() in {"C", "POSIX"}:
         encoding, errors = "ascii", "backslashreplace"
+        os.environ["PYTHONIOENCODING"] = f"{encoding}:{errors}"  # of the worker's program, too
     return TextIOWrapper(BufferedWriter(raw), encoding, errors, line_buffering=True)
 
 

@@ -1,6 +1,7 @@
 """Each command as a person runs it: on a pseudo-terminal, of one kind or another."""
 
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -181,3 +182,17 @@ def test_make_demo_ends_in_the_table_on_a_terminal_of_a_new_user_and_leaves_no_p
     assert "Next: dq show 1" in end
     assert terminal.processes() == []
     assert terminal.data("status")["jobs"]["succeeded"] == 4
+
+
+@pytest.mark.parametrize("kind", [NARROW, WIDE, DUMB, COLOURLESS], ids=lambda kind: kind.columns)
+def test_a_download_is_drawn_on_each_terminal_whether_its_size_is_known_or_not(terminal, kind):
+    program = ["import sys; sys.path.insert(0, sys.argv[1])"]
+    program += ["from worker.download_bar import DownloadBar", "with DownloadBar() as bar:"]
+    program += ["    bar('known.gz', 5_000_000, 10_000_000)", "    bar('unknown.gz', 5_000_000, 0)"]
+    words = ["-c", "\n".join(program), str(ROOT)]
+
+    screen = terminal.open_screen(*words, program=sys.executable, kind=kind)
+
+    assert (screen.finish(), screen.faults) == (0, []), screen.text
+    assert "5.0/10.0 MB" in screen.text
+    assert "5.0/? MB" in screen.text
