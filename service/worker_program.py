@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from models.errors import DqError
+from service.interrupts import deferring_ctrl_c
 
 _PROGRAM = [sys.executable, "-P", "-m", "worker"]
 
@@ -23,8 +23,8 @@ def become(arguments: Sequence[str]) -> NoReturn:
     """Replace this process by the worker's, which takes Ctrl-C once it is ready for it."""
     _check_installed()
     sys.stdout.flush()
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    os.execv(sys.executable, [*_PROGRAM, *arguments])
+    with deferring_ctrl_c():
+        os.execv(sys.executable, [*_PROGRAM, *arguments])
 
 
 def start(arguments: Sequence[str], log: Path | None = None) -> "subprocess.Popen[bytes]":
@@ -41,13 +41,15 @@ def start(arguments: Sequence[str], log: Path | None = None) -> "subprocess.Pope
 def call(arguments: Sequence[str]) -> int:
     """Run one of the worker's commands to its end; return its exit code."""
     _check_installed()
-    return subprocess.run([*_PROGRAM, *arguments], check=False).returncode
+    with deferring_ctrl_c():  # it gets it itself
+        return subprocess.run([*_PROGRAM, *arguments], check=False).returncode
 
 
 def ask(arguments: Sequence[str]) -> Any:
     """Run one of the worker's commands, and return the JSON it printed."""
     _check_installed()
-    asked = subprocess.run([*_PROGRAM, *arguments], check=False, capture_output=True, text=True)
+    with deferring_ctrl_c():
+        asked = subprocess.run([*_PROGRAM, *arguments], check=False, capture_output=True, text=True)
     if asked.returncode:
         raise DqError(asked.stderr.strip().removeprefix("Error: ") or "the worker does not start")
     return json.loads(asked.stdout)

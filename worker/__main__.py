@@ -21,6 +21,8 @@ def main() -> int:
     arguments = _parser().parse_args()
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
+        # `dq` starts this with Ctrl-C blocked: it would end the imports above with a traceback.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         return command(arguments)
     except DqError as error:
         print(f"Error: {error}", file=sys.stderr)

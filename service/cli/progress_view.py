@@ -6,8 +6,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from service.cli.output import say
-from service.cli.streams import deferring_ctrl_c, draws
+from service.cli.streams import draws
 from service.comparison import phrase
+from service.interrupts import deferring_ctrl_c
 from service.job_tables import describe_batches, describe_progress
 from service.queries import JobRow, Progress
 from service.report import count
@@ -63,7 +64,7 @@ class _Bars:
         self._jobs: dict[int, Any] = {}
 
     def stop(self) -> None:
-        with deferring_ctrl_c():
+        with deferring_ctrl_c():  # or the cursor stays hidden
             self._rich.stop()
 
     def update(self, progress: Progress) -> None:

@@ -1,10 +1,7 @@
 """The three standard streams: none is missing, and what goes wrong with them is one message."""
 
 import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import BufferedWriter, FileIO, TextIOWrapper
 from typing import Any
 
@@ -46,16 +43,6 @@ def end_line() -> None:
     """End the line of a terminal on which somebody typed Ctrl-C, and which shows that."""
     if sys.stderr.isatty():
         sys.stderr.write("\n")
-
-
-@contextmanager
-def deferring_ctrl_c() -> Iterator[None]:
-    """Have Ctrl-C wait: a display that was half started, or half stopped, would hide the cursor."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 class _Output(FileIO):

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from service.cli.output import write
-from service.cli.streams import colors, deferring_ctrl_c, draws, is_plain
+from service.cli.streams import colors, draws, is_plain
+from service.interrupts import deferring_ctrl_c
 from service.job_tables import describe_progress, describe_rest, watch_document, watch_table
 from service.report import clean, render, to_json_line
 from service.watching import Look

@@ -162,6 +162,16 @@ def test_a_worker_says_on_ctrl_c_that_it_gives_its_jobs_back_and_one_is_drained(
     run(used, Use("drain", "1 worker", kind=ASCII))
 
 
+def test_a_worker_that_only_starts_is_ended_by_ctrl_c_without_a_traceback(terminal):
+    screen = terminal.open_screen("worker", "--device", "cpu", "--concurrency", "1")
+    screen.wait_for("Started the embedded Redis")
+
+    screen.press(CTRL_C)
+
+    assert screen.finish() in {0, 130}
+    assert screen.faults == []
+
+
 def test_up_says_on_ctrl_c_that_what_is_queued_is_kept(terminal):
     run(terminal, Use("up --workers 1", "is kept. Type: dq up", kind=ASCII, stop_at="To look"))
 
