@@ -3,12 +3,24 @@
 import argparse
 from collections.abc import Callable, Mapping
 
-from bench import gpu_sweep, machine, overhead, queries, submits, sweeps, training, verdicts, web
+from bench import (
+    bulk,
+    gpu_sweep,
+    machine,
+    overhead,
+    queries,
+    submits,
+    sweeps,
+    training,
+    verdicts,
+    web,
+)
 from bench.section import Section, write
 
 _BENCHES: Mapping[str, Callable[[argparse.Namespace], Section]] = {
     "queries": lambda chosen: queries.measure(chosen.jobs),
     "submits": lambda chosen: submits.measure(chosen.specs),
+    "bulk": lambda chosen: bulk.measure(chosen.bulk_jobs),
     "overhead": lambda chosen: overhead.measure(chosen.tasks),
     "solo": lambda chosen: training.measure(chosen.rounds),
     "sweeps": lambda chosen: sweeps.measure(chosen.rounds, chosen.ray),
@@ -26,6 +38,7 @@ def main() -> None:
     parser.add_argument("benches", nargs="*", metavar="BENCH", help=f"of {', '.join(_BENCHES)}")
     parser.add_argument("--jobs", type=int, default=1_000_000, help="that queries asks of")
     parser.add_argument("--specs", type=int, default=10_000, help="that submits sends")
+    parser.add_argument("--bulk-jobs", type=int, default=100_000, help="that bulk changes at once")
     parser.add_argument("--tasks", type=int, default=1_000, help="that overhead sends a round")
     parser.add_argument("--rounds", type=int, default=5, help="of solo and sweeps")
     parser.add_argument("--ray", metavar="PYTHON", help="one that has ray[tune], for sweeps")

@@ -16,7 +16,7 @@ from models.spec import ExperimentSpec
 from worker import app
 
 if TYPE_CHECKING:
-    from worker.training.run import Run
+    from worker.training.engine.run import Run
 
 
 def _train(runs: "Mapping[Any, Run]", *_: object) -> Iterator[tuple[Any, EpochMetrics]]:
@@ -26,17 +26,17 @@ def _train(runs: "Mapping[Any, Run]", *_: object) -> Iterator[tuple[Any, EpochMe
 
 
 def _start(spec: ExperimentSpec, *_: object) -> "Run":
+    from worker.training.engine.run import Run
     from worker.training.randomness import Randomness
-    from worker.training.run import Run
 
     return Run(spec, [], [], Randomness.of(spec.seed))
 
 
 @signals.worker_process_init.connect  # the child alone: torch comes with it
 def _train_nothing(**_: Any) -> None:
-    from worker.training import engine, run
+    from worker.training import engine
 
-    engine.train, run.start = _train, _start
+    engine.train, engine.start = _train, _start
 
 
 def consume(name: str) -> int:

@@ -14,7 +14,7 @@ from ray import tune
 from bench import notebook
 from models.datasets import DATASETS
 from models.settings import Settings
-from worker.training.data import load
+from worker.training.data.tensors import load
 
 
 def main() -> None:

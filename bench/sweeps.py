@@ -22,8 +22,7 @@ from service.store import upgrade
 from tests.servers import short_folder
 from worker.recorder import Recorder
 from worker.training import engine
-from worker.training import run as runs
-from worker.training.data import Data, load
+from worker.training.data.tensors import Data, load
 
 _RUNS = 64
 _SHAPES = ((64, 64), (128, 100))  # width, batch
@@ -130,7 +129,7 @@ def train_pack(trials: Sequence[Trial]) -> None:
         spec = ExperimentSpec(
             hidden=(width,) * 3, keep=_KEEP, batch_size=batch, epochs=1, seed=seed, lr=lr
         )
-        members[seed, lr] = runs.start(spec, _data[0], _data[0].device)
+        members[seed, lr] = engine.start(spec, _data[0], _data[0].device)
     assert len(list(engine.train(members, _data[0]))) == len(trials)
 
 

@@ -15,9 +15,10 @@ from models.datasets import DATASETS
 from models.metrics import EpochMetrics
 from models.settings import Settings
 from models.spec import ExperimentSpec, Precision
-from worker.training import engine, products, trainer
-from worker.training import run as runs
-from worker.training.data import Data, load
+from worker.training import engine
+from worker.training.data.tensors import Data, load
+from worker.training.engine import capacity, products
+from worker.training.reference import trainer
 
 _KEEP = (0.9, 0.8, 0.8)
 _BATCH = 1000
@@ -95,7 +96,7 @@ def _notebook(width: int, data: Data, device: torch.device) -> Callable[[], obje
 
 def _engine(width: int, precision: Precision, data: Data, rounds: int) -> Callable[[], object]:
     spec = _spec(width, precision, rounds + 1)
-    metrics = engine.train_alone(runs.start(spec, data, data.device), data)
+    metrics = engine.train_alone(engine.start(spec, data, data.device), data)
     return lambda: next(metrics)
 
 
@@ -109,7 +110,7 @@ def _row(width: int, name: str, medians: dict[str, float], device: torch.device)
     seconds = medians[name]
     precision: Precision = "fp32" if name == "notebook" else name  # type: ignore[assignment]
     target = _TARGETS.get((device.type, width, name))
-    is_skipping = name != "notebook" and not engine.is_stacked(_spec(width, precision), device)
+    is_skipping = name != "notebook" and not capacity.is_batched(_spec(width, precision), device)
     rate = _count_flops(width, skipping=is_skipping) / seconds
     share = rate / _measure_peak(precision, device)
     times = medians["notebook"] / seconds
@@ -198,7 +199,7 @@ def _compare(shape: str, specs: Sequence[ExperimentSpec], data: Data) -> list[li
     rows = [[shape, "reference", f"{middle:.4f} ± {half:.4f}", "", ""]]
     for precision in _precisions(at):
         low = [spec.model_copy(update={"precision": precision}) for spec in specs]
-        ours = [_last(engine.train_alone(runs.start(s, data, at), data)) for s in low]
+        ours = [_last(engine.train_alone(engine.start(s, data, at), data)) for s in low]
         mean, spread = _interval(ours)
         paired, paired_half = _interval([a - b for a, b in zip(ours, reference, strict=True)])
         off = abs(mean - middle)

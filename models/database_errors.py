@@ -47,6 +47,16 @@ _POSTGRES: Mapping[str, Meaning] = {
     "22": _VALUE,
     "22021": _CHARACTER,
     "22P05": _CHARACTER,
+    "28": Meaning(
+        _OUTAGE.found,
+        "Correct DQ_DATABASE_URL or DQ_DATABASE_PASSWORD_FILE",
+        DatabaseRefused,
+    ),
+    "3D000": Meaning(
+        _OUTAGE.found,
+        "Type in psql: CREATE DATABASE {database} OWNER {role} ENCODING 'UTF8' TEMPLATE template0",
+        DatabaseRefused,
+    ),
     "25006": Meaning(
         "is read-only: {cause}",
         "Name the primary in DQ_DATABASE_URL, or type in psql: "
@@ -69,6 +79,11 @@ _POSTGRES: Mapping[str, Meaning] = {
     "42P07": _FOREIGN,
     "53100": Meaning("has a full disk: {cause}", "Free some space there"),
 }
+#: libpq gives no SQLSTATE for a connection that is refused, but the server's words.
+_REFUSALS = (
+    (re.compile(r'FATAL: +(database ".*" does not exist|no such database)'), "3D000"),
+    (re.compile(r'FATAL: +(password auth|no pg_hba|role ".*" does not exist)'), "28"),
+)
 _SQLITE_TABLES = Meaning(_FOREIGN.found, _OTHER_FILE, DatabaseRefused)
 #: By SQLite's name for it, without what follows a second underscore.
 _SQLITE: Mapping[str, Meaning] = {
@@ -95,13 +110,17 @@ def read(error: DBAPIError) -> Meaning | None:
     """Return what a driver's error means; None if it is for the caller to deal with."""
     if isinstance(error, IntegrityError):
         return None
-    state = str(getattr(error.orig, "sqlstate", None) or "")
+    state = str(getattr(error.orig, "sqlstate", None) or _find_refusal(str(error.orig)))
     name = "_".join(getattr(error.orig, "sqlite_errorname", "").split("_")[:2])
     found = _POSTGRES.get(state) or _POSTGRES.get(state[:2]) or _SQLITE.get(name)
     if found or error.connection_invalidated:
         return found or _OUTAGE
     kinds = {"DataError": _VALUE, "ProgrammingError": _UNSUITED}
     return kinds.get(type(error).__name__, _OUTAGE)
+
+
+def _find_refusal(words: str) -> str:
+    return next((state for pattern, state in _REFUSALS if pattern.search(words)), "")
 
 
 def explain(meaning: Meaning, error: DBAPIError, url: URL) -> DatabaseTrouble:

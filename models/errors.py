@@ -54,12 +54,20 @@ class WaitTimedOut(DqError):
     exit_code = 124
 
 
+class OutputFailed(DqError):
+    """Standard output does not take what a command prints."""
+
+
 class DatasetUnavailable(DqError):
     """The data set is neither on disk nor to be downloaded."""
 
 
 class DatasetCorrupt(DqError):
     """A data file is not what its checksum says."""
+
+
+class DatasetUnreadable(DqError):
+    """A data file, or its folder, does not let this user in."""
 
 
 class Diverged(DqError):

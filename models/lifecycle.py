@@ -116,7 +116,7 @@ def renew(session: Session, job_ids: Collection[int], lease_seconds: float) -> N
 def enqueue(job: Job) -> None:
     """Make the job wait for a worker; whoever rings next rings for it at once."""
     job.state, job.worker, job.lease_until = JobState.QUEUED, None, None
-    job.publish_due, job.publishes = now(), 0
+    job.publish_due, job.publishes, job.reason = now(), 0, None
 
 
 def give_back(session: Session, job: Job, detail: str) -> None:

@@ -59,8 +59,10 @@ def read(kwargs: Mapping[str, Any]) -> Bell | None:
 def send(app: Any, bells: Iterable[Bell]) -> None:
     """Ring many bells in few round trips, by the Celery application `app` of either side."""
     with app.producer_pool.acquire(block=True) as producer, producer.batch(_AT_ONCE):
-        for bell in bells:
-            app.send_task(**bell.as_task(), producer=producer)
+        for number, bell in enumerate(bells):
+            # To look whether the queue is declared takes a quarter of a send's time.
+            known = {"declare": ()} if number else {}
+            app.send_task(**bell.as_task(), producer=producer, **known)
 
 
 def celery_settings(broker_url: str, *, socket_timeout: float) -> dict[str, Any]:

@@ -23,6 +23,7 @@ class Settings(BaseSettings):
 
     home: Path = Field(
         default_factory=lambda: user_data_path("dq"),
+        validate_default=True,
         description="folder of the embedded database, the embedded Redis and the logs",
     )
     database_url: str = Field(
@@ -42,6 +43,7 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(
         default_factory=lambda: user_cache_path("dq") / "data",
+        validate_default=True,
         description="folder of the data sets, one sub-folder each",
     )
     checkpoint_dir: Path | None = Field(
@@ -81,6 +83,10 @@ class Settings(BaseSettings):
             )
         try:
             return cls()
+        except RuntimeError:  # platformdirs'
+            raise UsageError(
+                "This user has no home directory, and HOME is not set: set DQ_HOME and DQ_DATA_DIR"
+            ) from None
         except ValidationError as error:
             first = error.errors()[0]
             field = str(first["loc"][0])
@@ -99,7 +105,16 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _make_absolute(cls, path: Path | None) -> Path | None:
-        return path.expanduser().absolute() if path else None
+        if path is None:
+            return None
+        try:
+            str(path).encode()
+            absolute = path.expanduser().absolute()
+        except UnicodeEncodeError:
+            raise ValueError("this is not valid UTF-8: name a folder whose name is") from None
+        except RuntimeError:
+            raise ValueError("~ stands for no folder here: write the whole path") from None
+        return absolute
 
     @field_validator("database_url")
     @classmethod

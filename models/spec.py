@@ -39,9 +39,9 @@ class ExperimentSpec(BaseModel):
     """One experiment; its results depend on these values alone.
 
     The defaults are the notebook's. `keep` holds, for each hidden layer, the probability that an
-    activation is KEPT (Srivastava et al. 2014, section 4); left out, it is 1 everywhere, which is
-    no dropout. From `input_keep` on, the fields are what table 2 of that paper needs besides
-    (https://jmlr.org/papers/v15/srivastava14a.html).
+    activation is KEPT (Srivastava et al. 2014, section 4); one rate is that of every layer, and
+    left out, it is 1 everywhere, which is no dropout. From `input_keep` on, the fields are what
+    table 2 of that paper needs besides (https://jmlr.org/papers/v15/srivastava14a.html).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -83,45 +83,55 @@ class ExperimentSpec(BaseModel):
     def _is_held(cls, size: int | None, info: ValidationInfo) -> int | None:
         held = _images_held(info)
         if size and held and size > held:
-            raise ValueError(f"{size} is more than the {held} training images there are")
+            raise ValueError(f"{size:,} is more than the {held:,} training images there are")
         return None if size == held else size
 
     @field_validator("keep")
     @classmethod
     def _fits_layers(cls, keep: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
-        """Spell out "no dropout" as keep 1 per layer, so that equal experiments are equal specs."""
+        """Write a rate for each layer, so that equal experiments are equal specs.
+
+        No rate is no dropout, and one rate is that of every layer.
+        """
         layers = len(info.data.get("hidden", keep))
-        if keep and len(keep) != layers:
-            raise ValueError(f"{len(keep)} rates for {layers} hidden layers: give {layers}")
-        return keep or (1.0,) * layers
+        if len(keep) <= 1:
+            return (keep or (1.0,)) * layers
+        if len(keep) != layers:
+            fix = (
+                "1 hidden layer: write 1"
+                if layers == 1
+                else f"{layers} hidden layers: write {layers}"
+            )
+            raise ValueError(f"{len(keep)} rates for {fix}{', or 1 for all' * (layers > 1)}")
+        return keep
 
     @field_validator("batch_size")
     @classmethod
     def _fits_images(cls, size: int, info: ValidationInfo) -> int:
         images = info.data.get("train_size") or _images_held(info)
         if images and size > images:
-            raise ValueError(f"{size} is more than the {images} training images of an epoch")
+            raise ValueError(f"{size:,} is more than the {images:,} training images of an epoch")
         return size
 
     @field_validator("momentum")
     @classmethod
     def _comes_to_rest(cls, momentum: float) -> float:
         if not 0 <= momentum < 1:
-            raise ValueError(f"{momentum} is no momentum: use 0 (none) or more, and less than 1")
+            raise ValueError("a momentum is at least 0 and below 1 (0 is plain SGD)")
         return momentum or 0.0  # -0.0 is the same experiment, and JSONB has no such number
 
     @field_validator("max_norm")
     @classmethod
     def _leaves_weights(cls, norm: float | None) -> float | None:
         if norm is not None and norm <= 0:
-            raise ValueError(f"{norm} leaves no weights: use more than 0, or no max_norm at all")
+            raise ValueError("a max-norm is above 0; leave it out for no limit")
         return norm
 
     @field_validator("lr_decay")
     @classmethod
     def _never_grows(cls, decay: float) -> float:
         if not 0 < decay <= 1:
-            raise ValueError(f"{decay} is no decay: use more than 0, and 1 (none) or less")
+            raise ValueError("a decay is above 0 and at most 1 (1 keeps the rate)")
         return decay
 
     @property

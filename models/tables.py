@@ -95,7 +95,7 @@ class Job(Table):
     #: What jobs must share to be trained together (ExperimentSpec.shape).
     shape: Mapped[str] = mapped_column(String(16))
     state: Mapped[str] = mapped_column(String(12))
-    #: Why it failed, was cancelled or waits, in words.
+    #: Why it failed, was cancelled or waits, in words; of one that runs, models.position.Position.
     reason: Mapped[str | None] = mapped_column(Text)
     #: What a person wrote about it.
     note: Mapped[str | None] = mapped_column(Text)

@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, update
+from sqlalchemy.orm import Session
 
-from models.database import Database
+from models.database import Database, insert_missing
 from models.errors import UsageError
 from models.tables import Job, Tag
+from service.batches import Jobs, Show, change_in_batches, ignore
 
 LONGEST_NAME = 200
 LONGEST_TAG = 100
 LONGEST_NOTE = 10_000
+_BULK = {"synchronize_session": False}
 
 
 def check_name(name: str | None) -> None:
@@ -25,43 +28,56 @@ def check_tags(tags: Sequence[str]) -> None:
     for tag in tags:
         if not tag or len(tag) > LONGEST_TAG or "," in tag or not tag.isprintable():
             raise UsageError(
-                f"{tag[:LONGEST_TAG]!r} is no tag: give 1 to {LONGEST_TAG} printable characters "
+                f"{tag[:LONGEST_TAG]!r} is not a tag: give 1 to {LONGEST_TAG} printable characters "
                 "without a comma"
             )
 
 
-def add_tags(database: Database, which: ColumnElement[bool], tags: Sequence[str]) -> int:
+def add_tags(
+    database: Database, which: ColumnElement[bool], tags: Sequence[str], show: Show = ignore
+) -> int:
     """Put tags on jobs; return how many jobs were selected."""
     check_tags(tags)
-    with database.writing() as session:
-        ids = session.scalars(select(Job.id).where(which)).all()
-        for job_id in ids:
-            for tag in tags:
-                session.merge(Tag(job_id=job_id, tag=tag))
-        return len(ids)
+
+    def add(session: Session, jobs: Jobs) -> int:
+        rows = [{"job_id": job.id, "tag": tag} for job in jobs for tag in dict.fromkeys(tags)]
+        if rows:
+            session.execute(insert_missing(session, Tag), rows)
+        return len(jobs)
+
+    return sum(change_in_batches(database, which, add, show))
 
 
-def remove_tags(database: Database, which: ColumnElement[bool], tags: Sequence[str]) -> int:
+def remove_tags(
+    database: Database, which: ColumnElement[bool], tags: Sequence[str], show: Show = ignore
+) -> int:
     """Take tags off jobs; return how many jobs were selected."""
-    with database.writing() as session:
-        ids = session.scalars(select(Job.id).where(which)).all()
-        chosen = Tag.job_id.in_(select(Job.id).where(which)), Tag.tag.in_(tags)
-        session.execute(delete(Tag).where(*chosen))
-        return len(ids)
+
+    def remove(session: Session, jobs: Jobs) -> int:
+        chosen = Tag.job_id.in_([job.id for job in jobs]), Tag.tag.in_(tags)
+        session.execute(delete(Tag).where(*chosen), execution_options=_BULK)
+        return len(jobs)
+
+    return sum(change_in_batches(database, which, remove, show))
 
 
-def write_note(database: Database, which: ColumnElement[bool], text: str) -> int:
+def write_note(
+    database: Database, which: ColumnElement[bool], text: str, show: Show = ignore
+) -> int:
     """Write a note on jobs, in the place of the one there was; return how many were selected."""
     _check_storable("The note", text)
     if len(text) > LONGEST_NOTE:
         raise UsageError(f"A note has at most {LONGEST_NOTE:,} characters, not {len(text):,}")
-    with database.writing() as session:
-        ids = session.scalars(select(Job.id).where(which)).all()
-        session.execute(update(Job).where(which).values(note=text or None))
-        return len(ids)
+
+    def write(session: Session, jobs: Jobs) -> int:
+        these = update(Job).where(Job.id.in_([job.id for job in jobs]))
+        session.execute(these.values(note=text or None), execution_options=_BULK)
+        return len(jobs)
+
+    return sum(change_in_batches(database, which, write, show))
 
 
 def _check_storable(what: str, text: str) -> None:
     """Raise UsageError for what a database refuses: NUL, and halves of characters."""
     if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
-        raise UsageError(f"{what} {text!r:.100} has characters that are no text: leave them out")
+        raise UsageError(f"{what} {text!r:.100} has characters that are not text: leave them out")

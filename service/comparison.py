@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from models.errors import UsageError
 from models.spec import ExperimentSpec
 from models.state import JobState
+from service.report import count
 
 #: A difference is called better or worse when its corrected p is below this.
 ALPHA = 0.05
@@ -53,7 +55,8 @@ class ComparisonRow:
     `difference_low` to `difference_high` are 95 % intervals, each on its own; `p_holm` alone is
     corrected for the number of rows. None means that there are too few seeds to say. `verdict` is
     "baseline", "better", "worse", "no evidence" or "too few seeds: K more", where K, also in
-    `more_seeds`, is per configuration.
+    `more_seeds`, is per configuration and besides those that are queued or running. Where these
+    are enough it is "wait for K seeds", and where all have failed, "K seeds failed".
     """
 
     #: The configuration's spec; its seed means nothing.
@@ -64,6 +67,10 @@ class ComparisonRow:
     #: The jobs behind the figures, one a seed.
     jobs: tuple[int, ...]
     n: int
+    #: The seeds that are not in `n`, by the state of their jobs.
+    running: int
+    queued: int
+    failed: int
     mean: float | None
     low: float | None
     high: float | None
@@ -82,6 +89,11 @@ class ComparisonRow:
     p_holm: float | None = None
     verdict: str = "baseline"
     more_seeds: int | None = None
+
+    @property
+    def unfinished(self) -> int:
+        """How many seeds are queued or running."""
+        return self.queued + self.running
 
 
 @dataclass(frozen=True)
@@ -198,7 +210,7 @@ def phrase(name: str, value: Any) -> str:
     text = spell(name, value)
     phrases = {
         "dataset": text,
-        "train_size": f"{text} training images",
+        "train_size": f"{text} training image{'' if value == 1 else 's'}",
         "keep": "no dropout" if text == "none" else f"keep {text}",
         "batch_size": f"batch {text}",
         "mask": f"a mask per {text}",
@@ -219,8 +231,9 @@ def describe_common(comparison: Comparison, without: Collection[str] = ()) -> st
 
 def spell_ids(ids: Collection[int], most: int = 8) -> str:
     """Write job ids as the selectors that pick them, "1..5, 8"; past `most` of these, "..."."""
-    starts = sorted(start for start in set(ids) if start - 1 not in ids)
-    ends = sorted(end for end in set(ids) if end + 1 not in ids)
+    known = set(ids)
+    starts = sorted(start for start in known if start - 1 not in known)
+    ends = sorted(end for end in known if end + 1 not in known)
     ranges = [f"{a}" if a == b else f"{a}..{b}" for a, b in zip(starts, ends, strict=True)]
     return ", ".join(ranges[:most] + ["..."] * (len(ranges) > most))
 
@@ -242,6 +255,8 @@ class _Sample:
     spec: ExperimentSpec
     figures: Mapping[int, float]
     jobs: tuple[int, ...]
+    #: How many other seeds there are, by the state of their jobs.
+    others: Mapping[JobState, int]
 
 
 @dataclass(frozen=True)
@@ -330,10 +345,13 @@ def _judge(
     for other, estimate in zip(others, estimates, strict=True):
         row = _describe(base, other, varying, quantum)
         if estimate:
-            row = _add_test(row, estimate, next(corrected), metric, ALPHA / len(tested))
+            row = _add_test(row, estimate, next(corrected), metric)
+            seeds, more = estimate.n, _count_more_seeds(estimate, ALPHA / len(tested))
         else:
             row = _add_bare_difference(row, rows[0])
-        rows.append(row)
+            seeds = min(row.n, rows[0].n)
+            more = 2 - seeds
+        rows.append(row if row.verdict else _leave_undecided(row, rows[0], seeds, more))
     return tuple(rows)
 
 
@@ -350,6 +368,9 @@ def _describe(
         label=_label(sample.spec, varying),
         jobs=sample.jobs,
         n=len(figures),
+        running=sample.others[JobState.RUNNING],
+        queued=sample.others[JobState.QUEUED],
+        failed=sample.others[JobState.FAILED],
         mean=statistics.fmean(figures) if figures else None,
         low=low,
         high=high,
@@ -360,16 +381,10 @@ def _describe(
     )
 
 
-def _add_test(
-    row: ComparisonRow, estimate: _Estimate, p_holm: float, metric: str, alpha: float
-) -> ComparisonRow:
-    """Add a tested difference and what follows from it."""
+def _add_test(row: ComparisonRow, estimate: _Estimate, p_holm: float, metric: str) -> ComparisonRow:
+    """Add a tested difference, and the verdict if it decides; else ""."""
     low, high = estimate.interval
-    more = None if p_holm < ALPHA else _count_more_seeds(estimate, alpha)
-    verdict = f"too few seeds: {more} more" if more else "no evidence"
-    if p_holm < ALPHA:
-        is_better = (estimate.value > 0) is HIGHER_IS_BETTER[metric]
-        verdict = "better" if is_better else "worse"
+    is_better = (estimate.value > 0) is HIGHER_IS_BETTER[metric]
     return replace(
         row,
         difference=estimate.value,
@@ -378,17 +393,30 @@ def _add_test(
         method=estimate.method,
         p=estimate.p,
         p_holm=p_holm,
-        verdict=verdict,
-        more_seeds=more,
+        verdict="" if p_holm >= ALPHA else "better" if is_better else "worse",
     )
 
 
 def _add_bare_difference(row: ComparisonRow, base: ComparisonRow) -> ComparisonRow:
     """Add a difference that one seed a side lets see but not test."""
-    more = 2 - min(row.n, base.n)
     difference = None if row.mean is None or base.mean is None else row.mean - base.mean
-    verdict = f"too few seeds: {more} more"
-    return replace(row, difference=difference, verdict=verdict, more_seeds=more)
+    return replace(row, difference=difference, verdict="")
+
+
+def _leave_undecided(
+    row: ComparisonRow, base: ComparisonRow, seeds: int, more: int | None
+) -> ComparisonRow:
+    """Say what it takes to decide: `more` than the seeds compared, of which some are coming."""
+    for each, name in ((row, ""), (base, "baseline: ")):
+        if each.failed and not each.n + each.unfinished:
+            return replace(row, verdict=f"{name}{count(each.failed, 'seed')} failed")
+    if not more:
+        return replace(row, verdict="no evidence")
+    if coming := row.unfinished or base.unfinished:
+        more = max(seeds + more - each.n - each.unfinished for each in (row, base))
+    if more > 0:
+        return replace(row, verdict=f"too few seeds: {more} more", more_seeds=more)
+    return replace(row, verdict=f"wait for {count(coming, 'seed')}")
 
 
 def _count_more_seeds(estimate: _Estimate, alpha: float) -> int | None:
@@ -424,18 +452,26 @@ def _is_measured(run: Run, metric: str) -> bool:
 
 def _collect(runs: Sequence[Run], measured: Sequence[Run], metric: str) -> list[_Sample]:
     """Gather the configurations in the order of their first job; a seed's first run counts."""
-    specs: dict[str, ExperimentSpec] = {}
+    every: dict[str, list[Run]] = {}
     for run in runs:
-        specs.setdefault(run.spec.configuration, run.spec)
-    counted: dict[str, dict[int, Run]] = {name: {} for name in specs}
+        every.setdefault(run.spec.configuration, []).append(run)
+    counted: dict[str, dict[int, Run]] = {name: {} for name in every}
     for run in measured:
         counted[run.spec.configuration].setdefault(run.spec.seed, run)
-    return [_sample(spec, counted[name].values(), metric) for name, spec in specs.items()]
+    return [_sample(every[name], counted[name].values(), metric) for name in every]
 
 
-def _sample(spec: ExperimentSpec, runs: Collection[Run], metric: str) -> _Sample:
-    figures = {run.spec.seed: float(run.metrics[metric]) for run in runs}
-    return _Sample(spec, figures, tuple(run.job_id for run in runs))
+def _sample(runs: Sequence[Run], counted: Collection[Run], metric: str) -> _Sample:
+    figures = {run.spec.seed: float(run.metrics[metric]) for run in counted}
+    others = _count_others([run for run in runs if run.spec.seed not in figures])
+    return _Sample(runs[0].spec, figures, tuple(run.job_id for run in counted), others)
+
+
+def _count_others(runs: Sequence[Run]) -> Mapping[JobState, int]:
+    """Count the seeds of runs that gave no figure, each once: a retry runs after a failure."""
+    in_order = (JobState.FAILED, JobState.QUEUED, JobState.RUNNING)
+    states = {run.spec.seed: run.state for state in in_order for run in runs if run.state is state}
+    return Counter(states.values())
 
 
 def _list_left_out(
@@ -500,7 +536,7 @@ def _find_baseline(samples: Sequence[_Sample], wanted: str | None) -> _Sample:
     choices = "; ".join(
         f"{sample.spec.configuration[:8]} ({_label(sample.spec, varying)})" for sample in samples
     )
-    trouble = "fits several configurations" if found else "is none of these configurations"
+    trouble = "matches several configurations" if found else "matches none of the configurations"
     raise UsageError(f"The baseline {wanted!r} {trouble}: give one of {choices}")
 
 
@@ -517,7 +553,9 @@ def _refuse_unknown(metric: str, runs: Sequence[Run]) -> None:
     if metric not in HIGHER_IS_BETTER:
         raise UsageError(f"Unknown metric {metric!r}: use one of {', '.join(HIGHER_IS_BETTER)}")
     if not runs:
-        raise UsageError("There is nothing to compare: select jobs that were not cancelled")
+        raise UsageError(
+            "There is nothing to compare: no jobs, or only cancelled ones. Type: dq results"
+        )
 
 
 def _refuse_mixtures(kept: Sequence[Run], measured: Sequence[Run]) -> None:
@@ -537,5 +575,5 @@ def _refuse_mixing(what: str, pairs: Iterable[tuple[object, int]]) -> None:
     one = spell_ids(min(jobs.values(), key=min)).replace(",", "")
     raise UsageError(
         f"Figures of more than one {what} cannot be compared: {listed}. "
-        f"Select the jobs of one: dq results --compare {one}, or insist on it: --mix"
+        f"Select the jobs of one: dq results --compare {one}, or compare them anyway: --mix"
     )

@@ -12,10 +12,11 @@ from service.comparison import (
     Comparison,
     ComparisonRow,
     describe_common,
+    phrase,
     spell,
     spell_ids,
 )
-from service.report import Column, Table
+from service.report import Column, Table, count
 
 _STYLES = {"better": "green", "worse": "red"}
 
@@ -62,7 +63,7 @@ _NOTATIONS = {
 }
 
 _FIGURES = (
-    *("n", "mean", "low", "high", "std", "minimum", "maximum"),
+    *("n", "running", "queued", "failed", "mean", "low", "high", "std", "minimum", "maximum"),
     *("difference", "difference_low", "difference_high", "method", "shared", "p", "p_holm"),
     *("verdict", "more_seeds"),
 )
@@ -88,27 +89,39 @@ def comparison_table(comparison: Comparison, moment: str = "final") -> Table:
 
 def conclude(comparison: Comparison) -> str:
     """Say in plain words what the comparison shows."""
-    baseline = comparison.baseline.label
+    baseline = _name(comparison, comparison.baseline)
     decided = sorted(comparison.decided, key=lambda row: row.p_holm or 0.0)
     if decided:
         said = [_say(comparison, row) for row in decided[:_MOST_SENTENCES]]
         left = len(decided) - len(said)
-        return " ".join([*said, f"And {left} more: see the verdicts."] if left else said)
+        return " ".join([*said, f"See the verdicts for {left} more."] if left else said)
     if len(comparison.rows) == 1:
-        return "There is one configuration only: nothing to compare it with."
+        return "There is only one configuration, and nothing to compare it with."
     if any(row.more_seeds for row in comparison.rows):
         return f"Too few seeds to call any configuration better or worse than {baseline}."
+    if any(row.verdict.startswith("wait") for row in comparison.rows):
+        jobs = count(len(comparison.unfinished), "job")
+        are = "is" if len(comparison.unfinished) == 1 else "are"
+        return f"{jobs} {are} queued or running: wait for the results before you submit more."
     return f"No configuration can be called better or worse than {baseline}."
 
 
 def _say(comparison: Comparison, row: ComparisonRow) -> str:
-    """Say which of a decided row and the baseline wins, and by how much."""
-    pair = [row.label, comparison.baseline.label]
-    winner, loser = pair if row.verdict == "better" else reversed(pair)
+    """Say that a decided row is better or worse than the baseline, and by how much.
+
+    The row comes first: "no dropout beats keep 0.5" reads as if no dropout at all did.
+    """
+    name, other = (_name(comparison, each) for each in (row, comparison.baseline))
     margin = _NOTATIONS[comparison.metric].say_difference(row.difference or 0.0)
     p = spell_p(row.p_holm or 0.0)
     equation = f"p {p[0]} {p[1:]}" if p.startswith("<") else f"p = {p}"
-    return f"{winner[0].upper()}{winner[1:]} beats {loser} by {margin} ({equation})."
+    return f"{name[0].upper()}{name[1:]} is {row.verdict} than {other} by {margin} ({equation})."
+
+
+def _name(comparison: Comparison, row: ComparisonRow) -> str:
+    """Write a row's label with commas, as a sentence needs them."""
+    told = [name for name in comparison.varying if name in row.spec.told]
+    return ", ".join(phrase(name, getattr(row.spec, name)) for name in told) or row.label
 
 
 def _flatten(row: ComparisonRow) -> Mapping[str, Any]:
@@ -117,9 +130,16 @@ def _flatten(row: ComparisonRow) -> Mapping[str, Any]:
         **{name: getattr(row.spec, name) for name in _spec_fields()},
         **{name: getattr(row, name) for name in ("configuration", "label", "jobs", *_FIGURES)},
         "interval": _pair(row.low, row.high),
+        "others": describe_others(row) or None,
         "range": _pair(row.minimum, row.maximum),
         "difference_interval": _pair(row.difference_low, row.difference_high),
     }
+
+
+def describe_others(row: ComparisonRow) -> str:
+    """Say how many seeds are not in `n`, and why: "1 running, 4 queued"."""
+    counted = {"running": row.running, "queued": row.queued, "failed": row.failed}
+    return ", ".join(f"{seeds:,} {state}" for state, seeds in counted.items() if seeds)
 
 
 def _pair(low: float | None, high: float | None) -> tuple[float, float] | None:
@@ -147,17 +167,19 @@ def _align(name: str) -> Any:
 
 
 def _figure_columns(comparison: Comparison) -> Iterable[Column]:
-    """List the columns of figures; the spread goes first where the width is short."""
+    """List the columns of figures; where the width is short, what is concluded stays longest."""
     notation = _NOTATIONS[comparison.metric]
     figure = notation.spell
-    yield Column("n", "n", align="right")
-    yield Column("mean", "mean", figure, "right")
-    yield Column("interval", "95 % interval", partial(spell_pair, figure), "right", 60)
+    yield Column("n", "n", align="right", priority=70, factors_out=True)
+    if any(map(describe_others, comparison.rows)):
+        yield Column("others", "not in n", priority=50)
+    yield Column("mean", "mean", figure, "right", 60)
+    yield Column("interval", "95 % interval", partial(spell_pair, figure), "right", 55)
     yield Column("std", "sd", figure, "right", 40)
     yield Column("range", "min..max", partial(spell_pair, figure), "right", 20)
     if len(comparison.rows) > 1:
         yield from _difference_columns(comparison, notation.spell_difference)
-    yield Column("verdict", "verdict", style=lambda verdict: _STYLES.get(verdict, ""))
+    yield Column("verdict", "verdict", fold=14, style=lambda verdict: _STYLES.get(verdict, ""))
 
 
 def _difference_columns(
@@ -165,7 +187,7 @@ def _difference_columns(
 ) -> Iterable[Column]:
     ends = partial(spell_pair, difference)
     yield Column("difference", "diff", difference, "right", 90)
-    yield Column("difference_interval", "diff 95 % interval", ends, "right", 50)
+    yield Column("difference_interval", "diff 95 % interval", ends, "right", 85)
     if len(_methods(comparison)) > 1:
         yield Column("method", "method", priority=30)
     yield Column("p_holm", "p", spell_p, "right", 80)
@@ -222,7 +244,7 @@ def _note_seeds(comparison: Comparison) -> Iterable[str]:
     partly = [row for row in comparison.rows if row.method == "paired by seed"]
     if any(row.shared < min(row.n, comparison.baseline.n) for row in partly):
         least = min(row.shared for row in partly)
-        yield f"Paired differences are of the shared seeds alone, at least {least} a row."
+        yield f"Paired differences are of the shared seeds alone, at least {least} in each row."
     if any(row.p is not None and row.more_seeds for row in comparison.rows):
         yield f"K more: seeds per configuration to find this difference with power {POWER}."
 
@@ -236,21 +258,25 @@ def _note_noise(comparison: Comparison) -> Iterable[str]:
 
 
 def _note_left_out(comparison: Comparison) -> Iterable[str]:
-    kinds = ("failed", "unfinished", "cancelled", "unmeasured")
+    kinds = {name: name for name in ("failed", "unfinished", "cancelled")}
+    kinds["unmeasured"] = "without this metric"
     parts = [
-        f"{len(ids)} {kind}: {_jobs(ids)}" for kind in kinds if (ids := getattr(comparison, kind))
+        f"{len(ids):,} {words} ({_jobs(ids)})"
+        for kind, words in kinds.items()
+        if (ids := getattr(comparison, kind))
     ]
     if parts:
-        yield f"In no mean: {'; '.join(parts)}."
+        yield f"Not included: {', '.join(parts)}."
 
 
 def _note_repeats(comparison: Comparison) -> Iterable[str]:
     if comparison.duplicates:
-        yield f"A seed counts once: left out {_jobs(comparison.duplicates)}, run before."
+        repeats = _jobs(comparison.duplicates)
+        yield f"Each seed counts once, so repeats are not included: {repeats}."
     if comparison.disagreeing:
         yield (
-            f"Of these, {_jobs(comparison.disagreeing)} gave another figure for the same spec; "
-            "was it another kind of device?"
+            f"Of these, {_jobs(comparison.disagreeing)} gave a different figure for the same spec. "
+            "Was it another kind of device?"
         )
 
 

@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -66,11 +67,21 @@ class MeanCurve:
     configuration: str
     #: What sets it apart, in the comparison's words.
     label: str
-    #: Seeds with one epoch at least.
-    n: int
     points: tuple[Point, ...]
     #: The curves behind the means, one a seed.
     runs: tuple[Curve, ...] = ()
+
+    @property
+    def n(self) -> int:
+        """How many seeds have succeeded, as in a comparison; the means are also of the others."""
+        return sum(run.state is JobState.SUCCEEDED for run in self.runs)
+
+    @property
+    def seeds(self) -> str:
+        """The seeds in words: "2, 1 running, 1 failed"."""
+        states = Counter(run.state for run in self.runs)
+        others = [state for state in JobState if state is not JobState.SUCCEEDED and states[state]]
+        return ", ".join([str(self.n), *(f"{states[state]} {state}" for state in others)])
 
     @property
     def last(self) -> Point:
@@ -213,7 +224,7 @@ def _mean_curve(
     for epoch in (epoch for curve in curves for epoch in curve.epochs):
         figures.setdefault(epoch.epoch, []).append(float(getattr(epoch, metric)))
     points = tuple(_point(epoch, figures[epoch], metric) for epoch in sorted(figures))
-    return MeanCurve(configuration, label, len(curves), points, tuple(curves))
+    return MeanCurve(configuration, label, points, tuple(curves))
 
 
 def _point(epoch: int, figures: Sequence[float], metric: str) -> Point:
@@ -280,7 +291,7 @@ def _row(averaged: CurveSet, curve: MeanCurve, blocks: str) -> Mapping[str, Any]
         "best_epoch": best.epoch,
         "last": curve.last.mean,
         "means": [point.mean for point in curve.points],
-        "seeds": curve.n if curve.last.n == curve.n else f"{curve.n}, last {curve.last.n}",
+        "seeds": curve.seeds,
         "best_at": (best.mean, best.epoch),
         "curve": draw(curve.points, averaged.epochs, averaged.scale, blocks),
     }
@@ -290,7 +301,7 @@ def _note_scale(averaged: CurveSet, blocks: str) -> str:
     low, high = (spell_figure(averaged.metric, end) for end in averaged.scale)
     each = averaged.epochs / min(averaged.epochs, _MOST_CELLS)
     span = "1 epoch" if each == 1 else f"{each:.3g} epochs"
-    cut = " A loss over that of guessing is drawn as that." if averaged.is_cut else ""
+    cut = " A loss above that of guessing is drawn as that." if averaged.is_cut else ""
     return (
         f"All curves are on one scale, {blocks[0]} {low} to {blocks[-1]} {high}; "
         f"a character is {span}.{cut}"
@@ -304,18 +315,18 @@ def _notes(curves: Sequence[Curve], chosen: Mapping[str, Sequence[Curve]]) -> It
     if partly:
         yield (
             f"Shown as far as they got: {_list_states(partly)}. "
-            "Where they lack an epoch its mean is of fewer seeds."
+            "The means of later epochs are of fewer seeds."
         )
     if none := [curve for curve in curves if not curve.epochs]:
-        yield f"Without an epoch: {_list_states(none)}."
+        yield f"Without an epoch so far: {_list_states(none)}."
     if repeats := [curve for curve in curves if curve.epochs and curve.job_id not in used_ids]:
-        yield f"A seed counts once: left out {_jobs(repeats)}."
+        yield f"Each seed counts once, so repeats are not included: {_jobs(repeats)}."
 
 
 def _list_states(curves: Sequence[Curve]) -> str:
     by_state = {state: [curve for curve in curves if curve.state is state] for state in JobState}
-    return "; ".join(
-        f"{len(found)} {state}: {_jobs(found)}" for state, found in by_state.items() if found
+    return ", ".join(
+        f"{len(found):,} {state} ({_jobs(found)})" for state, found in by_state.items() if found
     )
 
 

@@ -3,7 +3,7 @@
 import os
 import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from models.database import Database
+from models.datasets import DATASETS
 from models.embedded_redis import EmbeddedRedis, find_server
 from models.errors import DatabaseUnreachable, DqError
 from models.redis_errors import unreachable
@@ -158,15 +159,34 @@ def _check_torch(_: Settings) -> Check:
 
 
 def _check_data(settings: Settings) -> Check:
+    """Check every data set whose folder is there, and MNIST, which jobs use by default."""
+    there = [name for name in DATASETS if os.path.isdir(settings.data_dir / name)]
+    names = dict.fromkeys(["mnist", *there])
     try:
-        files = ask(["verify", "mnist"])
+        worst = {name: _find_worst(ask(["verify", name])) for name in names}
     except DqError as error:
         return Check("data", "note", str(error), "needed only where jobs are to run")
-    wrong = [file["name"] for file in files if file["state"] != "ok"]
-    if wrong:
-        found = f"mnist is not complete in {settings.data_dir}"
-        return Check("data", "note", found, "dq data fetch mnist, or set DQ_DATA_DIR")
-    return Check("data", "ok", f"mnist in {settings.data_dir}")
+    listed = ", ".join(f"{name} {_DATA_STATES[state]}" for name, state in worst.items())
+    found = f"{listed} in {settings.data_dir}"
+    if set(worst.values()) == {"ok"}:
+        return Check("data", "ok", found)
+    fetch = "; ".join(f"dq data fetch {name}" for name, state in worst.items() if state != "ok")
+    is_missing = set(worst.values()) <= {"ok", "missing"}
+    return Check("data", "note" if is_missing else "fail", found, f"{fetch}, or set DQ_DATA_DIR")
+
+
+#: What the files of a data set may be, the worst first.
+_DATA_STATES = {
+    "unreadable": "cannot be read",
+    "corrupt": "is damaged",
+    "missing": "is not complete",
+    "ok": "is complete",
+}
+
+
+def _find_worst(files: Sequence[dict[str, str]]) -> str:
+    states = {file["state"] for file in files}
+    return next((state for state in _DATA_STATES if state in states), "ok")
 
 
 def _check_checkpoints(settings: Settings) -> Check:

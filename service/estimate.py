@@ -1,8 +1,9 @@
-"""Estimates how long a sweep will take, from what past runs took."""
+"""Estimates how long a sweep will take, from what past runs took, or else from a product rate."""
 
 import statistics
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from sqlalchemy import ColumnElement, Double, and_, cast, func, or_, select
@@ -14,28 +15,44 @@ from models.spec import ExperimentSpec
 from models.state import JobState, WorkerState
 from models.tables import Epoch, Job, Result
 from service import spec_sql
+from service.comparison import spell
 from service.moment import FINAL
 from service.queries import list_workers
 from service.report import count
 from service.selector import open_condition
+from service.speed import Speed, find_speed, has_gpu
 
 #: The newest so many results count.
 _PAST_RUNS = 500
+#: From here on it is said what to type instead: layers of one of these widths.
+_LONG_SECONDS = 3600.0
+_NARROWER = (512, 256, 128, 64, 32)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """The wall time of some specs; `seconds` is None where no past run tells."""
+    """The wall time of some specs; without past runs it goes by `speed`."""
 
-    seconds: float | None
+    seconds: float
     past_runs: int
     workers: int
+    speed: Speed | None = None
+    #: What else to type if it takes too long, or nothing.
+    advice: str = ""
 
     def __str__(self) -> str:
-        if self.seconds is None:
-            return "No past run tells how long this takes."
-        workers, runs = count(self.workers, "worker"), count(self.past_runs, "run")
-        return f"About {spell_seconds(self.seconds)} on {workers}, going by {runs}."
+        workers = count(self.workers, "worker")
+        basis = self.speed.source if self.speed else count(self.past_runs, "run")
+        told = f"About {spell_seconds(self.seconds)} on {workers}, going by {basis}."
+        return f"{told} {self.advice}".rstrip()
+
+
+@dataclass(frozen=True)
+class _Crew:
+    """The workers that take jobs, or one on this host if none does."""
+
+    workers: int
+    has_gpu: bool
 
 
 @dataclass(frozen=True)
@@ -49,16 +66,25 @@ class _Work:
 
 #: What a run of a spec took, in seconds.
 _Past = tuple[ExperimentSpec, float]
+#: Gives what a run of a spec will take, in seconds.
+_Guess = Callable[[ExperimentSpec], float]
 
 
-def estimate(database: Database, specs: Sequence[ExperimentSpec]) -> Estimate:
+def estimate(database: Database | None, specs: Sequence[ExperimentSpec]) -> Estimate:
     """Return how long the specs take on the workers that take jobs, or on one if none does.
 
-    A spec takes what its own configuration took; else its work at the median speed of past runs.
+    A spec takes what its own configuration took; else its work at the median speed of past runs,
+    or at a product rate where there are none, as where there is no database yet.
     """
-    with database.reading() as session:
-        past = _list_past(session)
-    return _estimate([_Work(spec, 1, 1) for spec in specs], past, _count_workers(database))
+    past, crew = list[_Past](), _Crew(1, has_gpu([]))
+    if database:
+        with database.reading() as session:
+            past = _list_past(session)
+        crew = _find_crew(database)
+    numbers = Counter(spec.configuration for spec in specs)
+    some = {spec.configuration: spec for spec in specs}
+    works = [_Work(some[name], number, number) for name, number in numbers.items()]
+    return _estimate(works, past, crew)
 
 
 def estimate_rest(database: Database, which: ColumnElement[bool]) -> Estimate:
@@ -69,14 +95,19 @@ def estimate_rest(database: Database, which: ColumnElement[bool]) -> Estimate:
     with database.reading() as session:
         past = [*_list_running(session), *_list_past(session)]
         works = _list_open(session, which)
-    return _estimate(works, past, _count_workers(database))
+    return _estimate(works, past, _find_crew(database))
+
+
+def count_weights(spec: ExperimentSpec) -> int:
+    """Return how many weights the network has."""
+    dataset = DATASETS[spec.dataset]
+    widths = (dataset.features, *spec.hidden, dataset.classes)
+    return sum(a * b for a, b in pairwise(widths))
 
 
 def count_work(spec: ExperimentSpec) -> int:
     """Return the weights touched by all images of all epochs: proportional to the FLOPs."""
-    dataset = DATASETS[spec.dataset]
-    widths = (dataset.features, *spec.hidden, dataset.classes)
-    return spec.epochs * spec.images * sum(a * b for a, b in pairwise(widths))
+    return spec.epochs * spec.images * count_weights(spec)
 
 
 def spell_seconds(seconds: float) -> str:
@@ -87,28 +118,60 @@ def spell_seconds(seconds: float) -> str:
     return f"{seconds / 86400:.0f} days"
 
 
-def _estimate(works: Sequence[_Work], past: Sequence[_Past], workers: int) -> Estimate:
-    if not past:
-        return Estimate(None, 0, workers)
+def _estimate(works: Sequence[_Work], past: Sequence[_Past], crew: _Crew) -> Estimate:
+    speed = None if past else find_speed(is_gpu=crew.has_gpu)
+    guess = _guess_by_speed(speed) if speed else _guess_by_past(past)
+    seconds = _add_up(works, guess, crew.workers)
+    is_long = seconds > _LONG_SECONDS and not crew.has_gpu
+    advice = _advise(works, guess, crew.workers) if is_long else ""
+    return Estimate(seconds, len(past), crew.workers, speed, advice)
+
+
+def _add_up(works: Sequence[_Work], guess: _Guess, workers: int) -> float:
+    parts = [(work, work.runs * guess(work.spec)) for work in works]
+    jobs = sum(work.jobs for work in works)
+    shared = sum(seconds for _, seconds in parts) / min(workers, max(1, jobs))
+    longest = max((seconds / work.jobs for work, seconds in parts), default=0.0)
+    return max(shared, longest)
+
+
+def _advise(works: Sequence[_Work], guess: _Guess, workers: int) -> str:
+    """Name the widest layers with which it does not take long."""
+    for width in _NARROWER:
+        narrow = [replace(work, spec=_narrow(work.spec, width)) for work in works]
+        seconds = _add_up(narrow, guess, workers)
+        if seconds < _LONG_SECONDS and narrow != works:
+            hidden = spell("hidden", narrow[0].spec.hidden)
+            return f"Without a GPU, try: --hidden {hidden} (about {spell_seconds(seconds)})."
+    return ""
+
+
+def _narrow(spec: ExperimentSpec, width: int) -> ExperimentSpec:
+    return spec.model_copy(update={"hidden": tuple(min(each, width) for each in spec.hidden)})
+
+
+def _guess_by_speed(speed: Speed) -> _Guess:
+    return lambda spec: speed.guess(spec, count_weights(spec))
+
+
+def _guess_by_past(past: Sequence[_Past]) -> _Guess:
+    """Take what the configuration took, or else its work at the median pace."""
     own: dict[str, list[float]] = {}
     for spec, seconds in past:
         own.setdefault(spec.configuration, []).append(seconds)
     pace = statistics.median(seconds / count_work(spec) for spec, seconds in past)
-    parts = [(work, work.runs * _guess(work.spec, own, pace)) for work in works]
-    jobs = sum(work.jobs for work in works)
-    shared = sum(seconds for _, seconds in parts) / min(workers, max(1, jobs))
-    longest = max((seconds / work.jobs for work, seconds in parts), default=0.0)
-    return Estimate(max(shared, longest), len(past), workers)
+
+    def guess(spec: ExperimentSpec) -> float:
+        known = own.get(spec.configuration)
+        return statistics.median(known) if known else pace * count_work(spec)
+
+    return guess
 
 
-def _guess(spec: ExperimentSpec, own: dict[str, list[float]], pace: float) -> float:
-    known = own.get(spec.configuration)
-    return statistics.median(known) if known else pace * count_work(spec)
-
-
-def _count_workers(database: Database) -> int:
+def _find_crew(database: Database) -> _Crew:
     workers = list_workers(database)
-    return sum(each.is_alive and each.state != WorkerState.DRAINING for each in workers) or 1
+    active = [each for each in workers if each.is_alive and each.state != WorkerState.DRAINING]
+    return _Crew(len(active) or 1, has_gpu(active))
 
 
 def _list_past(session: Session) -> list[_Past]:

@@ -56,7 +56,7 @@ def repeat(specs: Iterable[ExperimentSpec], seeds: Sequence[int]) -> Grid:
     Raises UsageError for a seed that no spec takes.
     """
     if wrong := [seed for seed in seeds if not 0 <= seed < _SEEDS]:
-        raise UsageError(f"--seed {wrong[0]}: a seed is at least 0 and below 2**63")
+        raise UsageError(f"--seed {wrong[0]}: {_LIMITS['seed']}")
     configurations = list({spec.configuration: spec for spec in specs}.values())
     repeated = [
         spec.model_copy(update={"seed": seed})
@@ -114,13 +114,20 @@ def _say(field: str, typed: str, problem: Any) -> str:
         return "a drop probability is at least 0 and below 1 (0 drops nothing)"
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])
-    limits = {
-        "keep": "a keep probability is above 0 and at most 1 (1 drops nothing)",
-        "hidden": "a layer's width is a whole number from 1",
-        "lr": "a learning rate is a number above 0",
-        "batch_size": "a batch has at least 1 image",
-        "train_size": "it takes at least 1 training image",
-        "epochs": "it takes at least 1 epoch",
-        "input_keep": "a keep probability is above 0 and at most 1 (1 drops nothing)",
-    }
-    return limits.get(field, str(problem["msg"]))
+    return _LIMITS.get(field, str(problem["msg"]))
+
+
+#: What is said of a number out of a field's range, or of none at all.
+_LIMITS = {
+    "keep": "a keep probability is above 0 and at most 1 (1 drops nothing)",
+    "hidden": "a layer's width is a whole number from 1 to 1,000,000, and there are at most 1,000",
+    "lr": "a learning rate is a finite number above 0",
+    "batch_size": "a batch has at least 1 image",
+    "train_size": "it takes at least 1 training image",
+    "epochs": "epochs are a whole number from 1 to 2,147,483,647",
+    "input_keep": "a keep probability is above 0 and at most 1 (1 drops nothing)",
+    "momentum": "a momentum is at least 0 and below 1 (0 is plain SGD)",
+    "max_norm": "a max-norm is a finite number above 0; leave it out for no limit",
+    "lr_decay": "a decay is above 0 and at most 1 (1 keeps the rate)",
+    "seed": "a seed is a whole number from 0, and below 2**63",
+}

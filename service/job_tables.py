@@ -1,5 +1,6 @@
 """The tables that commands and pages show, but for the comparison."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,6 +10,7 @@ from models.errors import UsageError
 from models.spec import ExperimentSpec
 from models.state import JobState
 from service.comparison import phrase, spell, spell_ids
+from service.difference import Difference
 from service.estimate import spell_seconds
 from service.jobs import Change, Submitted
 from service.known import Key, KnownJob, key
@@ -23,7 +25,7 @@ _STATE_STYLES = {
     JobState.FAILED: "red",
     JobState.CANCELLED: "yellow",
 }
-_SPEC_TITLES = {"batch_size": "batch", "train_size": "images"}
+_SPEC_TITLES = {"dataset": "data set", "batch_size": "batch", "train_size": "images"}
 
 
 def spec_table(specs: Sequence[ExperimentSpec], known: Mapping[Key, KnownJob]) -> Table:
@@ -33,7 +35,7 @@ def spec_table(specs: Sequence[ExperimentSpec], known: Mapping[Key, KnownJob]) -
     """
     told = {name for spec in specs for name in spec.told}
     fields = [name for name in ExperimentSpec.model_fields if name in told]
-    apart = [name for name in fields if len({spell(name, getattr(s, name)) for s in specs}) > 1]
+    apart = _find_changed(specs)
     shown = [name for name in fields if name in {*apart, "keep", "seed"}]
     common = [phrase(name, getattr(specs[0], name)) for name in fields if name not in shown]
     rows = [{**dict(spec), "known": _spell_known(known.get(key(spec)))} for spec in specs]
@@ -67,7 +69,7 @@ def submitted_table(submitted: Submitted) -> Table:
 
 def change_table(changes: Sequence[Change]) -> Table:
     """List what became of the selected jobs."""
-    return Table((Column("job_id", "job"), Column("change", "what happened")), changes)
+    return Table((Column("job_id", "job"), Column("change", "outcome")), changes)
 
 
 @dataclass(frozen=True)
@@ -92,15 +94,20 @@ def job_table(rows: Sequence[JobRow], choice: Choice = Choice(), moment: Moment 
 def _choose_columns(rows: Sequence[JobRow], choice: Choice) -> tuple[Column, ...]:
     if choice.names:
         return tuple(_find_column(name) for name in choice.names)
+    changed = _find_changed([row.spec for row in rows])
     if choice.only_changed:
-        changed = [
-            name
-            for name in ExperimentSpec.model_fields
-            if len({spell(name, getattr(row.spec, name)) for row in rows}) > 1
-        ]
         names = ["job_id", *changed, "progress", "state"]
         return (*map(_find_column, names), *_metric_columns())
-    return (*_drop_empty(_job_columns(), rows), *_metric_columns())
+    return (*_drop_empty(_job_columns(changed), rows), *_metric_columns())
+
+
+def _find_changed(specs: Sequence[ExperimentSpec]) -> list[str]:
+    """Name the fields that read differently in some specs than in others."""
+    return [
+        name
+        for name in ExperimentSpec.model_fields
+        if len({spell(name, getattr(spec, name)) for spec in specs}) > 1
+    ]
 
 
 def _drop_empty(columns: Iterable[Column], rows: Sequence[JobRow]) -> tuple[Column, ...]:
@@ -137,6 +144,7 @@ def worker_table(workers: Sequence[WorkerRow]) -> Table:
             "memory_total": row.memory_total,
             "state": row.state if row.is_alive else "silent",
             "job_id": row.job_id,
+            "job_ids": row.job_ids or None,
             "silent_seconds": row.silent_seconds,
             "started_at": row.started_at,
         }
@@ -144,15 +152,22 @@ def worker_table(workers: Sequence[WorkerRow]) -> Table:
     ]
     columns = (
         Column("worker", "worker"),
-        Column("host", "host", priority=20),
-        Column("device", "device", priority=50),
+        Column("host", "host", priority=20, factors_out=True),
+        Column("device", "device", priority=50, factors_out=True),
         *(_GPU_COLUMNS if any(row.device_uuid for row in workers) else ()),
         Column("state", "state", style=lambda state: "red" if state == "silent" else ""),
-        Column("job_id", "job", align="right"),
+        _running_column(workers),
         Column("silent_seconds", "last heartbeat", lambda value: f"{value:.0f} s ago"),
         Column("started_at", "started (UTC)", priority=10),
     )
     return Table(columns, rows, json_value=rows)
+
+
+def _running_column(workers: Sequence[WorkerRow]) -> Column:
+    """Return the column of what each worker runs: a job, or the jobs that it trains together."""
+    if any(len(row.job_ids) > 1 for row in workers):
+        return Column("job_ids", "jobs", spell_ids)
+    return Column("job_id", "job", align="right")
 
 
 def _in_gib(size: int) -> str:
@@ -173,7 +188,7 @@ def watch_table(look: Look, most_rows: int, *, ascii: bool = False) -> Table:
     running = look.progress.running[:most_rows]
     left = measure_left(look.progress.running)
     columns = (
-        *(each for each in _drop_empty(_job_columns(), running) if each.name in _WATCHED),
+        *(_settle(each) for each in _drop_empty(_job_columns(), running) if each.name in _WATCHED),
         _find_column("valid_accuracy"),
         Column("bar", "progress", lambda share: _bar(share, ascii), priority=45),
         Column("seconds_left", "left", spell_seconds, "right"),
@@ -195,7 +210,7 @@ def watch_document(look: Look) -> dict[str, Any]:
     """Return a look as an object for JSON; times are in seconds."""
     progress = look.progress
     left = measure_left(progress.running)
-    fields = ("job_id", "sweep_id", "name", "epochs_done", "worker", "epoch_seconds")
+    fields = ("job_id", "sweep_id", "name", "epochs_done", "position", "worker", "epoch_seconds")
     return {
         "at": look.at,
         "jobs": progress.jobs,
@@ -221,15 +236,24 @@ def describe_progress(progress: Progress) -> str:
     """Write how many jobs are in each state, and the epochs done: "2 running; 3 of 20 epochs"."""
     states = progress.states
     parts = [f"{states[state]:,} {state}" for state in JobState if states[state]]
-    return f"{', '.join(parts)}; {progress.epochs_done:,} of {count(progress.epochs, 'epoch')}"
+    within = next(
+        (f"; job {row.job_id}: {row.position}" for row in progress.running if row.position), ""
+    )
+    done = f"{progress.epochs_done:,} of {count(progress.epochs, 'epoch')}"
+    return f"{', '.join(parts) or 'no jobs'}; {done}{within}"
 
 
 def describe_rest(look: Look) -> str:
     """Write how long it takes until all have ended."""
-    if look.rest.seconds is None:
-        return str(look.rest)
-    workers = count(look.rest.workers, "worker")
-    return f"About {spell_seconds(look.rest.seconds)} left on {workers}."
+    span = spell_seconds(max(1.0, look.rest.seconds))
+    if not look.workers:
+        return f"About {span} once a worker runs."
+    return f"About {span} left on {count(look.rest.workers, 'worker')}."
+
+
+def _settle(column: Column) -> Column:
+    """Keep the epochs a column: they are the same in all rows at one moment, not at the next."""
+    return replace(column, factors_out=column.factors_out and column.name != "progress")
 
 
 _WATCHED = {"job_id", "name", "hidden", "keep", "lr", "seed", "progress"}
@@ -243,7 +267,7 @@ def _bar(share: float, ascii: bool) -> str:
 
 
 def _flatten_running(row: JobRow) -> dict[str, Any]:
-    share = row.epochs_done / row.spec.epochs
+    share = row.epochs_reached / row.spec.epochs
     return {**_flatten(row), "bar": share}
 
 
@@ -269,7 +293,8 @@ def detail_table(detail: JobDetail, waits: Sequence[str]) -> Table:
         "note": row.note,
         "state": "queued, held" if row.held and row.state == JobState.QUEUED else row.state,
         "reason": row.reason,
-        "progress": f"{row.epochs_done} of {row.spec.epochs} epochs",
+        "progress": f"{row.epochs_done} of {count(row.spec.epochs, 'epoch')}"
+        + (f", {row.position}" if row.position else ""),
         "created (UTC)": row.created_at,
         "started (UTC)": row.started_at,
         "finished (UTC)": row.finished_at,
@@ -290,10 +315,39 @@ def detail_table(detail: JobDetail, waits: Sequence[str]) -> Table:
     return Table(columns, lines, footnotes=tuple(waits), json_value=document)
 
 
+def difference_table(differences: Sequence[Difference], a: int, b: int) -> Table:
+    """List what differs between two jobs of these ids."""
+    columns = (
+        Column("part", "part", priority=10),
+        Column("name", "what"),
+        Column("a", f"job {a}"),
+        Column("b", f"job {b}"),
+    )
+    return Table(columns, differences)
+
+
 def reason_table(reasons: Sequence[str]) -> Table:
     """List sentences; in JSON, just these."""
     rows = [{"reason": reason} for reason in reasons]
     return Table((Column("reason", "why"),), rows, json_value=reasons)
+
+
+def explained_table(rows: Sequence[JobRow], reasons: Sequence[Sequence[str]]) -> Table:
+    """List jobs, each with sentences that say what it waits for or why it ended."""
+    lines = [
+        {"job_id": row.job_id, "state": row.state, "reason": " ".join(why)}
+        for row, why in zip(rows, reasons, strict=True)
+    ]
+    columns = (
+        Column("job_id", "job", align="right"),
+        Column("state", "state", style=lambda state: _STATE_STYLES.get(state, "")),
+        Column("reason", "why"),
+    )
+    return Table(columns, lines)
+
+
+#: Beside another table, whose CSV the command prints.
+_IN_JSON = "use --json or a wider terminal"
 
 
 def epoch_table(detail: JobDetail) -> Table:
@@ -303,7 +357,7 @@ def epoch_table(detail: JobDetail) -> Table:
         *_metric_columns(),
         Column("seconds", "seconds", "{:.2f}".format, "right"),
     )
-    return Table(columns, detail.epochs)
+    return Table(columns, detail.epochs, remedy=_IN_JSON)
 
 
 def attempt_table(detail: JobDetail) -> Table:
@@ -317,7 +371,7 @@ def attempt_table(detail: JobDetail) -> Table:
         Column("outcome", "outcome", style=lambda outcome: _STATE_STYLES.get(outcome, "")),
         Column("detail", "why", _last_line),
     )
-    return Table(columns, detail.attempts)
+    return Table(columns, detail.attempts, remedy=_IN_JSON)
 
 
 def repeat_line(spec: ExperimentSpec) -> str:
@@ -336,12 +390,25 @@ def _provenance(detail: JobDetail) -> dict[str, Any]:
 
 
 def _last_line(text: str) -> str:
-    return text.strip().splitlines()[-1] if text.strip() else ""
+    """Return the line that ends a traceback, without the path of dq's own errors."""
+    last = text.strip().splitlines()[-1] if text.strip() else ""
+    return re.sub(r"^models\.errors\.\w+: ", "", last)
 
 
-def _spec_columns(names: Iterable[str], priority: int = 100) -> tuple[Column, ...]:
+#: What tells jobs apart is left out of a narrow table after their figures.
+_SPEC_PRIORITY = 96
+
+
+def _spec_columns(names: Iterable[str], priority: int = _SPEC_PRIORITY) -> tuple[Column, ...]:
     return tuple(
-        Column(name, _SPEC_TITLES.get(name, name), partial(_spell_field, name), priority=priority)
+        Column(
+            name,
+            _SPEC_TITLES.get(name, name),
+            partial(_spell_field, name),
+            "right" if name == "seed" else "left",
+            priority - (name == "dataset"),
+            factors_out=True,
+        )
         for name in names
     )
 
@@ -350,18 +417,27 @@ def _spell_field(name: str, value: Any) -> str:
     return spell(name, value)
 
 
-def _job_columns() -> tuple[Column, ...]:
+#: The fields of a spec that every list of jobs shows.
+_USUAL = ("dataset", "hidden", "keep", "lr", "seed")
+
+
+def _job_columns(more: Iterable[str] = ()) -> tuple[Column, ...]:
+    """List the columns of jobs, with `more` of the spec's fields than are usual."""
+    told = {*_USUAL, *more} - {"epochs"}  # the progress tells those
+    fields = [name for name in ExperimentSpec.model_fields if name in told]
     return (
         Column("job_id", "job", align="right"),
-        Column("name", "name", priority=30, most=30),
-        Column("dataset", "data set", priority=90),
-        Column("hidden", "hidden", partial(spell, "hidden"), priority=80),
-        Column("keep", "keep", partial(spell, "keep")),
-        Column("lr", "lr", partial(spell, "lr"), priority=40),
-        Column("seed", "seed", align="right", priority=85),
-        Column("progress", "epochs", align="right", priority=70),
-        Column("state", "state", style=lambda state: _STATE_STYLES.get(state, "")),
-        Column("reason", "why", priority=60, most=50),
+        Column("name", "name", priority=30, most=30, factors_out=True),
+        *_spec_columns(fields),
+        Column("progress", "epochs", align="right", priority=70, factors_out=True),
+        Column(
+            "state",
+            "state",
+            style=lambda state: _STATE_STYLES.get(state, ""),
+            priority=98,
+            factors_out=True,
+        ),
+        Column("reason", "why", priority=90, most=50, fold=20, factors_out=True),
     )
 
 
@@ -371,7 +447,7 @@ def _metric_columns() -> tuple[Column, ...]:
         Column("train_loss", "train loss", figure, "right", 10),
         Column("train_accuracy", "train acc", figure, "right", 10),
         Column("valid_loss", "valid loss", figure, "right", 50),
-        Column("valid_accuracy", "valid acc", figure, "right", 95),
+        Column("valid_accuracy", "valid acc", figure, "right", 97),
     )
 
 

@@ -1,71 +1,31 @@
-"""What a person does to jobs: submit, cancel, retry, hold, release, tag, pause."""
+"""What a person does to jobs: submit, cancel, retry, hold, release, pause."""
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, delete, exists, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session
 
 from models import lifecycle
-from models.clock import from_now, now
+from models.clock import now
 from models.database import Database
-from models.errors import BrokerUnreachable, DatabaseUnreachable, UsageError
-from models.message import OVERDUE_SECONDS, Bell, Priority
-from models.spec import ExperimentSpec
-from models.state import JobState, WorkerState
-from models.tables import Job, Member, Pause, Sweep, Tag, Worker
-from service.annotations import check_name, check_tags
-from service.known import find_known, key
-from service.selector import in_sweep
+from models.errors import UsageError
+from models.state import FINAL_STATES, JobState, WorkerState
+from models.tables import Job, Pause, Worker
+from service.batches import Jobs, Show, change_in_batches, ignore
+from service.order import Order
+from service.publishing import list_bells, publish
+from service.selector import ids_condition
+from service.submission import Submitted, submit
 
 if TYPE_CHECKING:  # it brings Celery, which most commands do not need
     from service.broker import Broker
 
-_BATCH = 1000
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a submit asks for besides the specs; each job of the sweep gets the same."""
-
-    name: str | None = None
-    tags: tuple[str, ...] = ()
-    priority: Priority = Priority.NORMAL
-    max_crashes: int = 3
-    stall_seconds: float = 600.0
-    timeout_seconds: float | None = None
-    keep_checkpoint: bool = False
-    #: Take over finished, queued and running jobs of the same spec instead of running it again.
-    reuse: bool = False
-
-    def __post_init__(self) -> None:
-        """Raise UsageError for a name or a tag that SQL could not hold."""
-        check_name(self.name)
-        check_tags(self.tags)
-
-
-@dataclass(frozen=True)
-class Submitted:
-    """The jobs of a sweep, by how it came to them.
-
-    `unsent` says why no message was sent, or is None.
-    """
-
-    sweep_id: int
-    created: tuple[int, ...]
-    #: Finished before, by the same version of the trainer.
-    reused: tuple[int, ...]
-    #: Queued or running before.
-    joined: tuple[int, ...]
-    unsent: str | None
-
-    @property
-    def job_ids(self) -> tuple[int, ...]:
-        """All of them."""
-        return tuple(sorted({*self.created, *self.reused, *self.joined}))
+__all__ = ["Change", "Order", "Submitted", "submit"]
+#: What becomes of a job that waits for a worker again.
+_QUEUED = "queued"
+_RETRIABLE = FINAL_STATES - {JobState.SUCCEEDED}
 
 
 @dataclass(frozen=True)
@@ -76,48 +36,37 @@ class Change:
     change: str
 
 
-def submit(
-    database: Database, broker: "Broker", specs: Sequence[ExperimentSpec], order: Order, token: str
-) -> Submitted:
-    """Record the jobs of a sweep, commit, then send their messages.
-
-    `token` makes it repeatable: a second submit with the same one inserts nothing. If Redis does
-    not answer the jobs stand, and a worker sends their messages later.
-    """
-    inserted = _insert(database, specs, order, token)
-    return Submitted(
-        sweep_id=inserted.sweep_id,
-        created=tuple(bell.job_id for bell in inserted.bells),
-        reused=inserted.reused,
-        joined=inserted.joined,
-        unsent=_ring(database, broker, inserted.bells),
-    )
-
-
-def cancel(database: Database, which: ColumnElement[bool]) -> list[Change]:
+def cancel(database: Database, which: ColumnElement[bool], show: Show = ignore) -> list[Change]:
     """Cancel queued jobs at once, and ask for running ones to be stopped."""
-    return _change(database, which, _cancel)
+    return _flatten(change_in_batches(database, which, _cancel, show))
 
 
 def retry(
-    database: Database, broker: "Broker", which: ColumnElement[bool], *, from_scratch: bool
+    database: Database,
+    broker: "Broker",
+    which: ColumnElement[bool],
+    *,
+    from_scratch: bool,
+    show: Show = ignore,
 ) -> list[Change]:
     """Queue failed and cancelled jobs again; they go on from their checkpoints unless told not."""
 
-    def change(session: Session, job: Job) -> str:
-        return _retry(session, job, from_scratch)
+    def change(session: Session, jobs: Jobs) -> list[Change]:
+        return _retry(session, jobs, from_scratch)
 
-    return _change_and_ring(database, broker, which, change)
+    return _change_and_publish(database, broker, which, change, show)
 
 
-def hold(database: Database, which: ColumnElement[bool]) -> list[Change]:
+def hold(database: Database, which: ColumnElement[bool], show: Show = ignore) -> list[Change]:
     """Keep queued jobs from being started."""
-    return _change(database, which, _hold)
+    return _flatten(change_in_batches(database, which, _hold, show))
 
 
-def release(database: Database, broker: "Broker", which: ColumnElement[bool]) -> list[Change]:
+def release(
+    database: Database, broker: "Broker", which: ColumnElement[bool], show: Show = ignore
+) -> list[Change]:
     """Let held jobs be started."""
-    return _change_and_ring(database, broker, which, _release)
+    return _change_and_publish(database, broker, which, _release, show)
 
 
 def pause(database: Database) -> None:
@@ -126,15 +75,15 @@ def pause(database: Database) -> None:
         session.merge(Pause(id=1, since=now()))
 
 
-def resume(database: Database, broker: "Broker") -> str | None:
+def resume(database: Database, broker: "Broker", show: Show = ignore) -> str | None:
     """Let workers take jobs again; return why no message was sent, or None."""
     with database.writing() as session:
         session.execute(delete(Pause))
-        jobs = session.scalars(
-            select(Job).where(Job.state == JobState.QUEUED, Job.held.is_(False)).order_by(Job.id)
-        )
-        bells = [Bell(job.id, job.spec, job.priority) for job in jobs]
-    return _ring(database, broker, bells)
+    waiting = (Job.state == JobState.QUEUED) & Job.held.is_(False)
+    unsent = None
+    for job_ids in change_in_batches(database, waiting, lambda _, jobs: _ids(jobs), show):
+        unsent = unsent or _publish(database, broker, job_ids)
+    return unsent
 
 
 def drain(database: Database, worker: str | None) -> list[str]:
@@ -149,188 +98,99 @@ def drain(database: Database, worker: str | None) -> list[str]:
         return [each.id for each in workers]
 
 
-@dataclass(frozen=True)
-class _Inserted:
-    sweep_id: int
-    bells: tuple[Bell, ...]
-    reused: tuple[int, ...]
-    joined: tuple[int, ...]
+def _flatten(batches: Iterable[list[Change]]) -> list[Change]:
+    return [change for batch in batches for change in batch]
 
 
-def _insert(
-    database: Database, specs: Sequence[ExperimentSpec], order: Order, token: str
-) -> _Inserted:
-    """Insert the rows; again if the answer to a commit was lost, or if that is still under way."""
-    for _ in range(2):
-        with suppress(DatabaseUnreachable, IntegrityError):
-            return _insert_once(database, specs, order, token)
-    return _insert_once(database, specs, order, token)
-
-
-def _insert_once(
-    database: Database, specs: Sequence[ExperimentSpec], order: Order, token: str
-) -> _Inserted:
-    with database.writing() as session:
-        sweep = session.scalars(select(Sweep).where(Sweep.submit_token == token)).one_or_none()
-        if sweep is None:
-            sweep = _insert_sweep(session, specs, order, token)
-        created = select(Job.id, Job.spec).where(Job.sweep_id == sweep.id).order_by(Job.ordinal)
-        shared = select(Job.id, Job.state).join(Member).where(Member.sweep_id == sweep.id)
-        states = dict(session.execute(shared.order_by(Job.id)).all())
-        return _Inserted(
-            sweep_id=sweep.id,
-            bells=tuple(
-                Bell(job_id, spec, order.priority) for job_id, spec in session.execute(created)
-            ),
-            reused=tuple(i for i, state in states.items() if state == JobState.SUCCEEDED),
-            joined=tuple(i for i, state in states.items() if state != JobState.SUCCEEDED),
-        )
-
-
-def _insert_sweep(
-    session: Session, specs: Sequence[ExperimentSpec], order: Order, token: str
-) -> Sweep:
-    sweep = Sweep(submit_token=token, name=order.name, created_at=now())
-    session.add(sweep)
-    session.flush()
-    known = find_known(session, specs) if order.reuse else {}
-    shared = {known[key(spec)].job_id for spec in specs if key(spec) in known}
-    new = [spec for spec in specs if key(spec) not in known]
-    if new:
-        _insert_jobs(session, sweep.id, new, order)
-    if shared:
-        members = [{"sweep_id": sweep.id, "job_id": job_id} for job_id in sorted(shared)]
-        session.execute(insert(Member), members)
-    _insert_tags(session, sweep.id, order.tags)
-    return sweep
-
-
-def _insert_jobs(
-    session: Session, sweep_id: int, specs: Sequence[ExperimentSpec], order: Order
-) -> None:
-    rows = [_row(sweep_id, ordinal, spec, order) for ordinal, spec in enumerate(specs)]
-    jobs = Job.metadata.tables[Job.__tablename__]
-    statement = insert(jobs).values(created_at=now(), publish_due=from_now(OVERDUE_SECONDS))
-    session.execute(statement, rows)
-
-
-def _insert_tags(session: Session, sweep_id: int, tags: Sequence[str]) -> None:
-    ids = session.scalars(select(Job.id).where(in_sweep(sweep_id))).all() if tags else []
-    had = select(Tag.job_id, Tag.tag).where(
-        Tag.tag.in_(tags), Tag.job_id.in_(select(Job.id).where(in_sweep(sweep_id)))
-    )
-    present = set(session.execute(had)) if ids else set()
-    wanted = {(job_id, tag) for job_id in ids for tag in tags} - present
-    if wanted:
-        session.execute(insert(Tag), [{"job_id": i, "tag": tag} for i, tag in sorted(wanted)])
-
-
-def _row(sweep_id: int, ordinal: int, spec: ExperimentSpec, order: Order) -> dict[str, Any]:
-    return {
-        "sweep_id": sweep_id,
-        "ordinal": ordinal,
-        "name": order.name,
-        "spec": spec.model_dump(mode="json"),
-        "configuration": spec.configuration,
-        "shape": spec.shape,
-        "state": JobState.QUEUED,
-        "priority": order.priority,
-        "max_crashes": order.max_crashes,
-        "stall_seconds": order.stall_seconds,
-        "timeout_seconds": order.timeout_seconds,
-        "keep_checkpoint": order.keep_checkpoint,
-    }
-
-
-def _ring(database: Database, broker: "Broker", bells: Sequence[Bell]) -> str | None:
-    """Send messages and note that they were sent; return why not, or None."""
-    if not bells:
-        return None
-    try:
-        broker.ring(bells)
-    except BrokerUnreachable as error:
-        return str(error)
-    ids = [bell.job_id for bell in bells]
-    with database.writing() as session:
-        for start in range(0, len(ids), _BATCH):
-            sent = Job.id.in_(ids[start : start + _BATCH])
-            due = {"publishes": 1, "publish_due": from_now(OVERDUE_SECONDS)}
-            # The first ones may run by now, or be done: their rows are their workers'.
-            waiting = update(Job).where(sent, Job.state == JobState.QUEUED)
-            session.execute(waiting.values(**due), execution_options={"synchronize_session": False})
-    return None
-
-
-def _change(
-    database: Database, which: ColumnElement[bool], change: Callable[[Session, Job], str]
-) -> list[Change]:
-    """Apply a change to each selected job, all in one transaction."""
-    with database.writing() as session:
-        selected = select(Job).where(which).order_by(Job.id).with_for_update()
-        return [Change(job.id, change(session, job)) for job in session.scalars(selected).all()]
-
-
-def _change_and_ring(
+def _change_and_publish(
     database: Database,
     broker: "Broker",
     which: ColumnElement[bool],
-    change: Callable[[Session, Job], str],
+    change: Callable[[Session, Jobs], list[Change]],
+    show: Show,
 ) -> list[Change]:
-    bells = []
-
-    def change_and_note(session: Session, job: Job) -> str:
-        done = change(session, job)
-        if job.publishes == 0 and job.state == JobState.QUEUED and not job.held:
-            bells.append(Bell(job.id, job.spec, job.priority))
-        return done
-
-    changes = _change(database, which, change_and_note)
-    _ring(database, broker, bells)  # a worker rings later if Redis does not answer
+    changes, unsent = list[Change](), None
+    for batch in change_in_batches(database, which, change, show):
+        changes += batch
+        queued = [each.job_id for each in batch if each.change == _QUEUED]
+        unsent = unsent or _publish(database, broker, queued)  # else a worker sends them later
     return changes
 
 
-def _cancel(session: Session, job: Job) -> str:
-    if job.state == JobState.QUEUED:
-        lifecycle.close(session, job, JobState.CANCELLED, "cancelled before it ran")
-        return "cancelled"
-    if job.state != JobState.RUNNING:
-        return f"was {job.state}"
-    job.cancel_requested = True
-    if _is_abandoned(session, job):
+def _publish(database: Database, broker: "Broker", job_ids: Sequence[int]) -> str | None:
+    with database.reading() as session:
+        bells = list_bells(session, job_ids)
+    return publish(database, broker, bells)
+
+
+def _cancel(session: Session, jobs: Jobs) -> list[Change]:
+    queued = _ids(jobs, JobState.QUEUED)
+    reason = "cancelled before it ran"
+    ended = {"state": JobState.CANCELLED, "reason": reason, "finished_at": now()}
+    _update(session, queued, f"cancelled: {reason}", cancel_requested=False, **ended)
+    became = dict.fromkeys(queued, "cancelled") | _stop(session, _ids(jobs, JobState.RUNNING))
+    return [Change(job.id, became.get(job.id, f"was {job.state}")) for job in jobs]
+
+
+def _stop(session: Session, running: Sequence[int]) -> dict[int, str]:
+    """Ask for running jobs to be stopped; take those at once whose lease has run out."""
+    _update(session, running, None, cancel_requested=True)
+    abandoned = select(Job).where(ids_condition(running), Job.lease_until < now())
+    became = dict.fromkeys(running, "stopping")
+    for job in session.scalars(abandoned.order_by(Job.id)) if running else ():
         lifecycle.lose(session, job, f"{job.worker} fell silent")
-        return "cancelled"
-    return "stopping"
+        became[job.id] = "cancelled"
+    return became
 
 
-def _is_abandoned(session: Session, job: Job) -> bool:
-    """Whether the lease of a running job has run out."""
-    return bool(session.scalar(select(exists().where(Job.id == job.id, Job.lease_until < now()))))
-
-
-def _retry(session: Session, job: Job, from_scratch: bool) -> str:
-    if job.state not in {JobState.FAILED, JobState.CANCELLED}:
-        return f"is {job.state}"
+def _retry(session: Session, jobs: Jobs, from_scratch: bool) -> list[Change]:
+    ended = _ids(jobs, *_RETRIABLE)
+    values: dict[str, Any] = {
+        "state": JobState.QUEUED,
+        "reason": None,
+        "finished_at": None,
+        "worker": None,
+        "lease_until": None,
+        "crashes": 0,
+        "held": False,
+        "suspect": False,
+        "publish_due": now(),
+        "publishes": 0,
+    }
     if from_scratch:
-        job.checkpoint, job.checkpoint_epoch, job.progress_mark = None, 0, 0
-        lifecycle.forget_progress(session, [job.id])
-    job.reason, job.finished_at, job.crashes, job.held = None, None, 0, False
-    job.suspect = False
-    lifecycle.enqueue(job)
-    lifecycle.log(session, job, "queued again from scratch" if from_scratch else "queued again")
-    return "queued"
+        values |= {"checkpoint": None, "checkpoint_epoch": 0, "progress_mark": 0}
+        lifecycle.forget_progress(session, ended)
+    _update(session, ended, f"queued again{' from scratch' * from_scratch}", **values)
+    return _describe(jobs, ended, _QUEUED)
 
 
-def _hold(session: Session, job: Job) -> str:
-    if job.state != JobState.QUEUED:
-        return f"is {job.state}"
-    job.held = True
-    lifecycle.log(session, job, "held")
-    return "held"
+def _hold(session: Session, jobs: Jobs) -> list[Change]:
+    queued = _ids(jobs, JobState.QUEUED)
+    _update(session, queued, "held", held=True)
+    return _describe(jobs, queued, "held")
 
 
-def _release(session: Session, job: Job) -> str:
-    if not job.held:
-        return "was not held"
-    job.held, job.publishes, job.publish_due = False, 0, now()
-    lifecycle.log(session, job, "released")
-    return "queued"
+def _release(session: Session, jobs: Jobs) -> list[Change]:
+    held = [job.id for job in jobs if job.held]
+    _update(session, held, "released", held=False, publishes=0, publish_due=now())
+    return [Change(job.id, _QUEUED if job.held else "was not held") for job in jobs]
+
+
+def _describe(jobs: Jobs, changed: Sequence[int], change: str) -> list[Change]:
+    became = dict.fromkeys(changed, change)
+    return [Change(job.id, became.get(job.id, f"is {job.state}")) for job in jobs]
+
+
+def _ids(jobs: Jobs, *states: JobState) -> list[int]:
+    """Return the ids of those in the states; of all if none is given."""
+    return [job.id for job in jobs if not states or job.state in states]
+
+
+def _update(session: Session, job_ids: Sequence[int], line: str | None, **values: Any) -> None:
+    """Change jobs, whose rows the transaction holds, and write a line into the log of each."""
+    if not job_ids:
+        return
+    changed = update(Job).where(ids_condition(job_ids)).values(**values)
+    session.execute(changed, execution_options={"synchronize_session": False})
+    if line:
+        lifecycle.log_all(session, job_ids, line)

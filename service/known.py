@@ -1,17 +1,20 @@
 """Finds the jobs that already gave, or will give, what a submit asks for."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, and_, or_, select
+from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from models.spec import TRAINER_VERSION, ExperimentSpec
 from models.state import JobState
 from models.tables import Job, Result
+from service import spec_sql
 
 _BATCH = 500
+#: PostgreSQL's advisory lock that submits take: a number that nothing else of dq uses.
+_LOCK = 0x64715F6B6E6F776E
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,27 @@ def key(spec: ExperimentSpec) -> Key:
     return spec.configuration, spec.seed
 
 
-def find_known(session: Session, specs: Iterable[ExperimentSpec]) -> dict[Key, KnownJob]:
-    """Return, by key, the specs' finished jobs of this trainer version, else queued or running."""
+def lock_known(session: Session) -> None:
+    """Keep other submits from looking for known jobs until this transaction has added its own.
+
+    On SQLite no other transaction writes meanwhile anyway.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+
+
+def find_known(
+    session: Session, specs: Sequence[ExperimentSpec], besides: int = 0
+) -> dict[Key, KnownJob]:
+    """Return, by key, the specs' finished jobs of this trainer version, else queued or running.
+
+    Jobs of the sweep `besides` do not count.
+    """
     wanted = {key(spec) for spec in specs}
     known: dict[Key, KnownJob] = {}
     for batch in _split(sorted({configuration for configuration, _ in wanted})):
-        for job_id, configuration, spec, state in session.execute(_query(batch)):
+        query = _query(batch, {seed for _, seed in wanted}, besides)
+        for job_id, configuration, spec, state in session.execute(query):
             found = KnownJob(job_id, state == JobState.SUCCEEDED)
             before = known.setdefault((configuration, spec["seed"]), found)
             if found.is_finished and not before.is_finished:
@@ -44,13 +62,18 @@ def find_known(session: Session, specs: Iterable[ExperimentSpec]) -> dict[Key, K
     return {name: job for name, job in known.items() if name in wanted}
 
 
-def _query(configurations: Sequence[str]) -> Select[int, str, dict[str, Any], str]:
+def _query(
+    configurations: Sequence[str], seeds: Collection[int], besides: int
+) -> Select[int, str, dict[str, Any], str]:
     is_open = Job.state.in_([JobState.QUEUED, JobState.RUNNING]) & Job.cancel_requested.is_(False)
     is_done = and_(Job.state == JobState.SUCCEEDED, Result.trainer_version == TRAINER_VERSION)
     columns = select(Job.id, Job.configuration, Job.spec, Job.state).outerjoin(Result)
-    return columns.where(Job.configuration.in_(configurations), or_(is_open, is_done)).order_by(
-        Job.id
-    )
+    return columns.where(
+        Job.configuration.in_(configurations),
+        Job.sweep_id != besides,  # before the seed, which takes longer to look at
+        spec_sql.column("seed").between(min(seeds), max(seeds)),
+        or_(is_open, is_done),
+    ).order_by(Job.id)
 
 
 def _split(names: Sequence[str]) -> Iterator[Sequence[str]]:

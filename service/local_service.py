@@ -77,16 +77,17 @@ class LocalService:
                     raise DqError(f"{self.others[0]} ended, which ran the jobs. Type: dq worker")
 
     def wait(self) -> int:
-        """Wait until the worker ends; pass SIGINT and SIGTERM on to it. Return its exit code."""
+        """Wait until the worker ends; have SIGINT and SIGTERM stop it. Return its exit code."""
         worker = self._worker
         assert worker is not None
 
-        def pass_on(number: int, _: FrameType | None) -> None:
-            worker.send_signal(signal.SIGTERM if number == signal.SIGHUP else number)
+        def stop(_: int, __: FrameType | None) -> None:
+            worker.terminate()  # SIGINT would interrupt its start with a traceback
 
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, pass_on)
-        return worker.wait()
+            signal.signal(number, stop)
+        code = worker.wait()
+        return 0 if code == -signal.SIGTERM else code
 
     def _stop_worker(self) -> None:
         if self._worker is None or self._worker.poll() is not None:

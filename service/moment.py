@@ -10,6 +10,7 @@ from models.errors import UsageError
 from models.tables import Epoch, Job
 from service.comparison import HIGHER_IS_BETTER
 
+_MOST_DIGITS = 10
 #: The metrics that each epoch has.
 EPOCH_METRICS = tuple(name for name in HIGHER_IS_BETTER if name != "seconds")
 
@@ -53,13 +54,19 @@ def read_moment(text: str) -> Moment:
     kind, _, value = text.partition(":")
     if text == "final":
         return FINAL
-    if kind == "epoch" and re.fullmatch(r"\d{1,10}", value) and 0 < int(value) < 2**31:
-        return Moment(epoch=int(value))
+    if kind == "epoch" and re.fullmatch(r"\d+", value, re.ASCII):
+        return Moment(epoch=_read_epoch(value))
     if kind == "best" and (metric := read_metric(value)) in EPOCH_METRICS:
         return Moment(metric=metric)
     raise UsageError(
         f"--at {text}: give final, epoch:5, or best:METRIC of {', '.join(EPOCH_METRICS)}"
     )
+
+
+def _read_epoch(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS or not 0 < int(digits) < 2**31:
+        raise UsageError(f"--at epoch:{digits:.40}: epochs are numbered from 1 to 2,147,483,647")
+    return int(digits)
 
 
 def read_metric(text: str) -> str:

@@ -46,17 +46,17 @@ class Sort:
 
 @dataclass(frozen=True)
 class Request:
-    """Which page of jobs: at most `limit` of those that follow the cursor `after`."""
+    """Which page of jobs: at most `limit` of those that follow the cursor `after`, or all."""
 
     sort: Sort = Sort()
-    limit: int = 50
+    limit: int | None = 50
     moment: Moment = FINAL
     after: str | None = None
 
     def __post_init__(self) -> None:
         """Raise UsageError for a sort by seconds at another moment: epochs add up to them."""
         if self.sort.field == "seconds" and not self.moment.is_final:
-            raise UsageError("--sort seconds goes with --at final alone")
+            raise UsageError("--sort seconds works with --at final only")
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,9 @@ def read_page(database: Database, which: ColumnElement[bool], request: Request) 
     with database.reading() as session:
         found = session.execute(_select(which, request)).all()
     rows = tuple(to_row(job, epoch) for job, epoch, _ in found[:limit])
-    is_last = len(found) <= limit
-    return Page(rows, None if is_last else _cursor(rows[-1].job_id, sort, found[limit - 1][2]))
+    if limit is None or len(found) <= limit:
+        return Page(rows, None)
+    return Page(rows, _cursor(rows[-1].job_id, sort, found[limit - 1][2]))
 
 
 def _select(which: ColumnElement[bool], request: Request) -> Select[Job, Epoch, Any]:
@@ -114,7 +115,7 @@ def _choose(which: ColumnElement[bool], request: Request) -> Select[int, Any]:
         query = query.join(Result if moment.is_final else Epoch, joined).where(is_there)
     if request.after:
         query = query.where(_follows(value, job_id, sort, request.after))
-    return query.order_by(*_order(key, sort)).limit(request.limit + 1)
+    return query.order_by(*_order(key, sort)).limit(request.limit and request.limit + 1)
 
 
 def _order(key: tuple[Any, Any], sort: Sort) -> list[Any]:
@@ -140,7 +141,7 @@ def _follows(value: Any, job_id: Any, sort: Sort, after: str) -> ColumnElement[b
     try:
         there = _read_cursor(sort, after)
     except (ValueError, OverflowError):
-        raise UsageError(f"--after {after}: give what the page before told you to") from None
+        raise UsageError(f"--after {after}: give the value that the page before printed") from None
     here = tuple_(value, job_id)
     return here < there if sort.is_descending else here > there
 

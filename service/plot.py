@@ -24,6 +24,8 @@ _BAND_OPACITY = 0.2
 _MOST_MARKED_EPOCHS = 30
 #: How many characters of a legend go side by side.
 _LEGEND_WIDTH = 100
+#: Of at most so many epochs each has its tick; plotly would put some between them.
+_MOST_TICKS = 10
 
 # Okabe and Ito's colours, which the colour-blind tell apart, less yellow, which is faint on white
 # (https://jfly.uni-koeln.de/color/). Past seven curves they come again, dashed.
@@ -54,7 +56,7 @@ def save_plot(curves: Sequence[Curve], metric: str, path: Path) -> None:
     """
     draw = _DRAWERS.get(path.suffix.lower())
     if draw is None:
-        raise UsageError(f"{path} is no plot's name: let it end in {', '.join(_DRAWERS)}")
+        raise UsageError(f"{path}: a plot's name ends in {', '.join(_DRAWERS)}")
     averaged = average(curves, metric)
     with writing_whole(path) as part:
         draw(averaged, part)
@@ -77,8 +79,10 @@ def draw_figure(
 
 def draw_run(
     epochs: Sequence[EpochMetrics], kind: Literal["accuracy", "loss"]
-) -> Mapping[str, Any]:
-    """Return one run's accuracies or losses by epoch as a figure of plotly.js."""
+) -> Mapping[str, Any] | None:
+    """Return one run's accuracies or losses by epoch as a figure of plotly.js; None of no epoch."""
+    if not epochs:
+        return None
     parts = (
         ("valid", "Validation", _Style(_COLORS[2], "solid")),
         ("train", "Last batch in training", _Style(_COLORS[4], "dot")),
@@ -95,8 +99,8 @@ def draw_run(
         }
         for part, title, style in parts
     ]
-    unit = "fraction" if kind == "accuracy" else "nats"
-    return {"data": traces, "layout": _frame(kind.capitalize(), f"{kind.capitalize()} ({unit})")}
+    title, unit = kind.capitalize(), "fraction" if kind == "accuracy" else "nats"
+    return {"data": traces, "layout": _frame(title, f"{title} ({unit})", epochs[-1].epoch)}
 
 
 def _draw_with_matplotlib(curves: CurveSet, path: Path, *, format: str) -> None:
@@ -222,7 +226,7 @@ def _trace_runs(curve: MeanCurve, style: _Style, metric: str) -> Mapping[str, An
 
 def _layout(curves: CurveSet, *, is_log: bool = False) -> Mapping[str, Any]:
     heading, common, how = map(html.escape, (*curves.title, _explain(curves)))
-    layout = _frame(heading, curves.axis)
+    layout = _frame(heading, curves.axis, curves.epochs)
     layout["title"]["subtitle"] = {"text": f"{common}<br>{how}"}
     if is_log:
         layout["yaxis"]["type"] = "log"
@@ -231,13 +235,14 @@ def _layout(curves: CurveSet, *, is_log: bool = False) -> Mapping[str, Any]:
     return layout
 
 
-def _frame(title: str, axis_title: str) -> dict[str, Any]:
+def _frame(title: str, axis_title: str, epochs: int) -> dict[str, Any]:
     """Make the layout that all figures have in common."""
+    ticks = {"dtick": 1} if epochs <= _MOST_TICKS else {}
     axis = {"gridcolor": _GRID, "linecolor": _INK, "zeroline": False}
     return {
         "title": {"text": title},
         "margin": {"t": 110},
-        "xaxis": {**axis, "title": {"text": "Epoch"}},
+        "xaxis": {**axis, **ticks, "title": {"text": "Epoch"}},
         "yaxis": {**axis, "title": {"text": axis_title}},
         "font": {"color": _INK, "family": "sans-serif"},
         "plot_bgcolor": "white",
@@ -256,7 +261,7 @@ def _style(curves: CurveSet) -> Iterator[tuple[MeanCurve, _Style]]:
 
 
 def _name(curve: MeanCurve) -> str:
-    return f"{curve.label} (n = {curve.n})"
+    return f"{curve.label} (n = {curve.seeds})"
 
 
 def _count_legend_columns(curves: CurveSet) -> int:

@@ -20,11 +20,16 @@ class Prospects:
 
 
 def foresee(
-    database: Database, specs: Sequence[ExperimentSpec], *, is_forced: bool = False
+    database: Database | None, specs: Sequence[ExperimentSpec], *, is_forced: bool = False
 ) -> Prospects:
-    """Look up what a submit of the specs would do; forced, it runs all of them."""
-    with database.reading() as session:
-        known = {} if is_forced else find_known(session, specs)
+    """Look up what a submit of the specs would do; forced, it runs all of them.
+
+    Without a database there is nothing yet that could be known.
+    """
+    known: Mapping[Key, KnownJob] = {}
+    if database and not is_forced:
+        with database.reading() as session:
+            known = find_known(session, specs)
     new = [spec for spec in specs if key(spec) not in known]
     finished = sum(job.is_finished for job in known.values())
     shared = f"{finished} finished already, {len(known) - finished} queued or running, not again."

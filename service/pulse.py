@@ -26,7 +26,9 @@ def mark_queue(database: Database) -> str:
 
 def mark_job(database: Database, job_id: int) -> str:
     """Return a mark of a job; that of a job that is not there never changes."""
-    job = select(Job.state, Job.attempt, Job.epochs_done, Job.cancel_requested, Job.held)
+    job = select(
+        Job.state, Job.attempt, Job.epochs_done, Job.reason, Job.cancel_requested, Job.held
+    )
     line = select(func.max(LogLine.id)).where(LogLine.job_id == job_id)
     with database.reading() as session:
         found = session.execute(job.where(Job.id == job_id)).one_or_none()

@@ -12,12 +12,14 @@ from models.clock import now
 from models.database import Database
 from models.errors import UsageError
 from models.metrics import EpochMetrics
+from models.position import Position, read_position
 from models.spec import ExperimentSpec
 from models.state import JobState, Outcome
 from models.tables import Attempt, Epoch, Job, LogLine, Pause, Repair, Result, Tag, Worker
 from service import spec_sql
 from service.comparison import Run
 from service.moment import EPOCH_METRICS, FINAL, Moment
+from service.report import count
 
 #: A worker whose last heartbeat is older is taken for dead.
 ALIVE_SECONDS = 15.0
@@ -44,6 +46,13 @@ class JobRow:
     metrics: Mapping[str, float]
     #: How long the epoch of these metrics took; of a job in a pack, its share of the pack's time.
     epoch_seconds: float | None = None
+    #: Where in its epoch it is, if it runs and its epochs take long.
+    position: Position | None = None
+
+    @property
+    def epochs_reached(self) -> float:
+        """How many epochs it has done, with the part of the one under way."""
+        return self.epochs_done + (self.position.share if self.position else 0.0)
 
     @property
     def epochs_left(self) -> int:
@@ -93,7 +102,10 @@ class WorkerRow:
     host: str
     device: str
     state: str
+    #: The newest of its jobs.
     job_id: int | None
+    #: All that it runs: several where it trains them together.
+    job_ids: tuple[int, ...]
     silent_seconds: float
     started_at: datetime
     device_uuid: str | None
@@ -154,9 +166,14 @@ class Progress:
         return sum(self.states.values())
 
     @property
+    def epochs_reached(self) -> float:
+        """The epochs done, with the parts of those under way."""
+        return self.epochs_done + sum(row.epochs_reached - row.epochs_done for row in self.running)
+
+    @property
     def open_jobs(self) -> int:
         """How many are not at their end."""
-        return sum(count for state, count in self.states.items() if not state.is_final)
+        return sum(number for state, number in self.states.items() if not state.is_final)
 
 
 def count_states(database: Database) -> Mapping[JobState, int]:
@@ -169,6 +186,18 @@ def count_jobs(database: Database, which: ColumnElement[bool]) -> int:
     """Return how many jobs are selected."""
     with database.reading() as session:
         return session.scalar(select(func.count()).select_from(Job).where(which)) or 0
+
+
+def check_moment(database: Database, which: ColumnElement[bool], moment: Moment) -> None:
+    """Raise UsageError for an epoch that none of the selected jobs, if there are any, will have."""
+    if moment.epoch is None:
+        return
+    with database.reading() as session:
+        longest = session.scalar(select(func.max(spec_sql.column("epochs"))).where(which))
+    if longest is not None and longest < moment.epoch:
+        raise UsageError(
+            f"--at {moment}: none of these jobs has that epoch: give at most epoch:{longest}"
+        )
 
 
 def list_jobs(
@@ -227,11 +256,17 @@ def show_job(database: Database, job_id: int) -> JobDetail:
 
 
 def list_workers(database: Database) -> list[WorkerRow]:
-    """Return the workers, with the job each has."""
-    job = select(func.max(Job.id)).where(Job.state == JobState.RUNNING, Job.worker == Worker.id)
-    query = select(Worker, job.scalar_subquery(), now()).order_by(Worker.host, Worker.id)
+    """Return the workers, with the jobs each has."""
+    running = select(Job.worker, Job.id).where(Job.state == JobState.RUNNING).order_by(Job.id)
+    query = select(Worker, now()).order_by(Worker.host, Worker.id)
     with database.reading() as session:
-        return [_worker(*row) for row in session.execute(query)]
+        jobs: dict[str | None, list[int]] = {}
+        for worker, job_id in session.execute(running):
+            jobs.setdefault(worker, []).append(job_id)
+        return [
+            _worker(worker, tuple(jobs.get(worker.id, ())), time)
+            for worker, time in session.execute(query)
+        ]
 
 
 def measure_operation(database: Database) -> Operation:
@@ -246,14 +281,14 @@ def measure_operation(database: Database) -> Operation:
             func.sum(case((Result.seconds <= limit, 1), else_=0)) for limit in SECONDS_BUCKETS
         ]
         taken = select(func.count(), func.sum(Result.seconds), *within)
-        count, seconds, *counts = session.execute(taken).one()
+        succeeded, seconds, *counts = session.execute(taken).one()
         ended = dict(session.execute(outcomes).all())
         return Operation(
             states=_count_states(session),
             oldest_queued_seconds=(time - created_at).total_seconds() if created_at else None,
             attempts={outcome: ended.get(outcome, 0) for outcome in Outcome},
             repairs=dict(session.execute(repairs).all()),
-            succeeded=count,
+            succeeded=succeeded,
             succeeded_seconds=seconds or 0.0,
             succeeded_within={
                 limit: found or 0 for limit, found in zip(SECONDS_BUCKETS, counts, strict=True)
@@ -331,7 +366,14 @@ def explain_wait(database: Database, job_id: int) -> list[str]:
     if not alive:
         return [*reasons, "No worker is running. Type: dq worker"]
     busy = sum(worker.job_id is not None for worker in alive)
-    return [*reasons, f"{busy} of {len(alive)} workers are busy."]
+    verb = "is" if 1 in {busy, len(alive)} else "are"
+    return [*reasons, f"{busy} of {count(len(alive), 'worker')} {verb} busy."]
+
+
+def explain(database: Database, row: JobRow) -> list[str]:
+    """Say in sentences what a job waits for, or why it ended."""
+    ended = f"It has {row.state}." if row.state == JobState.SUCCEEDED else f"It is {row.state}."
+    return explain_wait(database, row.job_id) or [row.reason or ended]
 
 
 def _blocks(session: Session, job: Job) -> list[str]:
@@ -342,7 +384,7 @@ def _blocks(session: Session, job: Job) -> list[str]:
     if session.get(Pause, 1) is not None:
         blocks.append("The queue is paused. Type: dq resume")
     if not job.publishes and not job.held:
-        blocks.append("Its message is not in Redis yet; a worker sends it. See: dq doctor")
+        blocks.append("Its message is not in Redis yet; a worker will send it. See: dq doctor")
     return blocks
 
 
@@ -350,7 +392,9 @@ def _places(session: Session, job: Job) -> list[str]:
     waiting = Job.state == JobState.QUEUED, Job.held.is_(False)
     earlier = (Job.priority < job.priority) | ((Job.priority == job.priority) & (Job.id < job.id))
     ahead = session.scalar(select(func.count()).select_from(Job).where(*waiting, earlier)) or 0
-    return [f"{ahead} queued jobs are ahead of it." if ahead else "It is the next in the queue."]
+    if not ahead:
+        return ["It is the next in the queue."]
+    return [f"{count(ahead, 'queued job')} {'is' if ahead == 1 else 'are'} ahead of it."]
 
 
 def _count_states(
@@ -373,12 +417,13 @@ def read_rows(session: Session, query: Select[Job, Epoch]) -> list[JobRow]:
 
 def to_row(job: Job, epoch: Epoch | None) -> JobRow:
     """Return a job's row with the metrics of an epoch."""
+    position = read_position(job.reason) if job.state == JobState.RUNNING else None
     return JobRow(
         job_id=job.id,
         sweep_id=job.sweep_id,
         name=job.name,
         state=JobState(job.state),
-        reason=job.reason,
+        reason=None if position else job.reason,
         note=job.note,
         spec=ExperimentSpec.model_validate(job.spec),
         attempt=job.attempt,
@@ -390,6 +435,7 @@ def to_row(job: Job, epoch: Epoch | None) -> JobRow:
         held=job.held,
         metrics={name: getattr(epoch, name) for name in EPOCH_METRICS} if epoch else {},
         epoch_seconds=epoch.seconds if epoch else None,
+        position=position,
     )
 
 
@@ -426,13 +472,14 @@ def _attempt(attempt: Attempt) -> AttemptRow:
     )
 
 
-def _worker(worker: Worker, job_id: int | None, time: datetime) -> WorkerRow:
+def _worker(worker: Worker, job_ids: tuple[int, ...], time: datetime) -> WorkerRow:
     return WorkerRow(
         worker=worker.id,
         host=worker.host,
         device=worker.device,
         state=worker.state,
-        job_id=job_id,
+        job_id=max(job_ids, default=None),
+        job_ids=job_ids,
         silent_seconds=max(0.0, (time - worker.heartbeat_at).total_seconds()),
         started_at=worker.started_at,
         device_uuid=worker.device_uuid,

@@ -1,7 +1,7 @@
 """The queue as it is now: what runs and how long still, what comes next, and who works."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Select, select
 
@@ -80,7 +80,4 @@ def _estimate(database: Database, queued: int) -> Estimate | None:
     if not found:
         return None
     guessed = estimate(database, [ExperimentSpec.model_validate(spec) for spec in found])
-    if guessed.seconds is None:
-        return guessed
-    seconds = guessed.seconds * max(1.0, queued / len(found))
-    return Estimate(seconds, guessed.past_runs, guessed.workers)
+    return replace(guessed, seconds=guessed.seconds * max(1.0, queued / len(found)))

@@ -48,7 +48,8 @@ class Column:
 
     `spell` writes a value for people and never sees None, which is a dash; `style` gives a value's
     rich style. Where the width is short, cells of more than `most` characters are cut, and those of
-    more than `fold` folded; then the lowest `priority` goes first, of equals the rightmost.
+    more than `fold` folded; then a column that `factors_out` and has one value in all rows goes
+    into the title; then the lowest `priority` is left out, of equals the rightmost.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Column:
     most: int | None = None
     fold: int | None = None
     style: Callable[[Any], str] = leave_unstyled
+    factors_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -194,9 +196,9 @@ def _escape(text: str) -> str:
 def _render_table(table: Table, width: int, color: bool, ascii: bool) -> str:
     out = io.StringIO()
     console = _open_console(out, width, color)
-    shown, dropped = _fit(table, console, ascii)
-    notes = [*table.footnotes, *_note_dropped(table, dropped, width)]
-    _print_lines(console, table.title, "bold", ascii)
+    shown, gone = _fit(table, console, ascii)
+    notes = [*table.footnotes, *_note_dropped(table, gone, width)]
+    _print_lines(console, [*table.title, *_say_shared(table, gone)], "bold", ascii)
     console.print(_build_grid(shown, ascii))
     _print_lines(console, [""][: len(notes)] + notes, "dim", ascii)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
@@ -240,16 +242,32 @@ def _print_lines(console: "Console", lines: Sequence[str], style: str, ascii: bo
 
 
 def _fit(table: Table, console: "Console", ascii: bool) -> tuple[Table, list[Column]]:
-    """Fold cells, then leave out columns, the least important first, until the rest fits."""
-    shown, dropped = table, list[Column]()
+    """Fold cells, then leave out columns until the rest fits; return the rest, and those."""
+
+    def rank(column: Column) -> tuple[bool, int]:
+        return not _is_shared(table, column), column.priority
+
+    shown = table
     while not _fits(_unfold(shown), console, ascii) and not _fits(shown, console, ascii):
-        least = min(reversed(shown.columns), key=lambda column: column.priority)
+        least = min(reversed(shown.columns), key=rank)
         if least.priority >= ESSENTIAL:
             break
         shown = replace(shown, columns=tuple(each for each in shown.columns if each is not least))
-        dropped.append(least)
-    in_order = [column for column in table.columns if column in dropped]
-    return (_unfold(shown) if _fits(_unfold(shown), console, ascii) else shown), in_order
+    gone = [column for column in table.columns if column not in shown.columns]
+    return (_unfold(shown) if _fits(_unfold(shown), console, ascii) else shown), gone
+
+
+def _is_shared(table: Table, column: Column) -> bool:
+    """Whether one line can say the column's value for all rows."""
+    if not column.factors_out or len(table.rows) < 2:  # noqa: PLR2004
+        return False
+    return len({spell_cell(row, column) for row in table.rows}) == 1
+
+
+def _say_shared(table: Table, gone: Sequence[Column]) -> list[str]:
+    shared = [column for column in gone if _is_shared(table, column)]
+    values = [f"{column.title} {spell_cell(table.rows[0], column)}" for column in shared]
+    return [f"In all rows: {', '.join(values)}"] if values else []
 
 
 def _unfold(table: Table) -> Table:
@@ -263,7 +281,8 @@ def _fits(table: Table, console: "Console", ascii: bool) -> bool:
     return measured <= console.width
 
 
-def _note_dropped(table: Table, dropped: Sequence[Column], width: int) -> list[str]:
+def _note_dropped(table: Table, gone: Sequence[Column], width: int) -> list[str]:
+    dropped = [column for column in gone if not _is_shared(table, column)]
     if not dropped:
         return []
     titles = ", ".join(column.title for column in dropped)

@@ -167,11 +167,11 @@ class Reproduction:
         """Raise NotMet or NotEnoughEvidence unless everything comparable is met."""
         verdicts = [row.verdict for row in self.rows] + [row.verdict for row in self.claims]
         if count := verdicts.count(Verdict.NOT_MET):
-            raise NotMet(f"{count} of {len(verdicts)} published figures and claims are not met.")
+            raise NotMet(f"Not met: {count} of {len(verdicts)} published figures and claims.")
         if count := verdicts.count(Verdict.UNDECIDED):
             raise NotEnoughEvidence(
-                f"{count} of {len(verdicts)} published figures and claims cannot be judged yet. "
-                "More seeds may tell: add --seeds"
+                f"Not enough evidence yet: {count} of {len(verdicts)} published figures and "
+                "claims. More seeds may help: add --seeds"
             )
 
 
@@ -192,7 +192,7 @@ def load_table(name: str) -> PublishedTable:
         return PublishedTable.model_validate(yaml.safe_load(path.read_text()))
     # PyYAML lets its constructors' own errors through: `!!bool perhaps` is a KeyError.
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
-        raise UsageError(f"{path} is no published table: {_first_line(error)}") from error
+        raise UsageError(f"{path} is not a published table: {_first_line(error)}") from error
 
 
 def find_scale(table: PublishedTable, name: str | None) -> Scale | None:

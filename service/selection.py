@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, exists
 
-from service.selector import condition
+from models.database import Database
+from models.errors import UsageError
+from models.tables import Job
+from service.selector import condition, describe_missing, split
 
 
 def select(words: Sequence[str], where: str | None = None) -> ColumnElement[bool]:
@@ -17,3 +20,17 @@ def select(words: Sequence[str], where: str | None = None) -> ColumnElement[bool
     from service.where import condition as parse
 
     return condition(words) & parse(where)
+
+
+def find(database: Database, words: Sequence[str], where: str | None = None) -> ColumnElement[bool]:
+    """Return the same, and raise UsageError for a job, a sweep or a tag that does not exist.
+
+    A state that no job is in, and a condition that none meets, select no jobs.
+    """
+    which = select(words, where)
+    with database.reading() as session:
+        for word in split(words):
+            missing = describe_missing(word)
+            if missing and not session.scalar(exists(Job.id).where(condition([word])).select()):
+                raise UsageError(missing)
+    return which

@@ -11,6 +11,10 @@ from models.tables import Job, Member, Sweep, Tag
 
 _own = Job.__table__.alias("own")
 
+#: Ids are 32 bits wide.
+_LARGEST = 2**31 - 1
+_MOST_DIGITS = 100
+
 GRAMMAR = "an id (142), a range (140..151), a sweep (s7), tag:NAME, state:failed, or @last"
 
 
@@ -21,10 +25,29 @@ def condition(words: Sequence[str]) -> ColumnElement[bool]:
     """
     if not words:
         return true()
+    return or_(*map(_one, split(words)))
+
+
+def split(words: Sequence[str]) -> list[str]:
+    """Return the single names in the words; raise UsageError if the words hold none at all."""
     parts = [part for word in words for part in word.split(",") if part]
-    if not parts:  # `dq cancel "$JOBS"` with nothing in it must not be `dq cancel` of all
+    if words and not parts:  # `dq cancel "$JOBS"` with nothing in it must not be `dq cancel` of all
         raise UsageError(f"An empty word names no jobs: give {GRAMMAR}")
-    return or_(*map(_one, parts))
+    return parts
+
+
+def describe_missing(word: str) -> str | None:
+    """Say that no job has this name; None for a state, which any number of jobs may be in."""
+    kind, _, value = word.partition(":")
+    if kind == "state":
+        return None
+    if kind == "tag":
+        return f"No job has the tag {value!r}. Type: dq results"
+    if word == "@last":
+        return "There is no sweep yet. Type: dq submit"
+    if word.startswith("s"):
+        return f"There is no sweep {word}. Type: dq results"
+    return f"There {'are no jobs' if '..' in word else 'is no job'} {word}. Type: dq results"
 
 
 def in_sweep(sweep: int | ScalarSelect[int]) -> ColumnElement[bool]:
@@ -37,18 +60,29 @@ def in_sweep(sweep: int | ScalarSelect[int]) -> ColumnElement[bool]:
 def _one(word: str) -> ColumnElement[bool]:
     if word == "@last":
         return in_sweep(select(func.max(Sweep.id)).scalar_subquery())
-    if found := re.fullmatch(r"(\d{1,9})", word):
-        return Job.id == int(found[1])
-    if found := re.fullmatch(r"(\d{1,9})\.\.(\d{1,9})", word):
-        return Job.id.between(int(found[1]), int(found[2]))
-    if found := re.fullmatch(r"s(\d{1,9})", word):
-        return in_sweep(int(found[1]))
+    if found := re.fullmatch(r"(\d+)", word, re.ASCII):
+        return Job.id == _number(found[1])
+    if found := re.fullmatch(r"(\d+)\.\.(\d+)", word, re.ASCII):
+        return _range(word, *found.groups())
+    if found := re.fullmatch(r"s(\d+)", word, re.ASCII):
+        return in_sweep(_number(found[1]))
     kind, colon, value = word.partition(":")
     if colon and kind == "tag":
         return Job.id.in_(select(Tag.job_id).where(Tag.tag == value))
     if colon and kind == "state":
         return Job.state == _state(value)
     raise UsageError(f"{word!r} names no jobs: give {GRAMMAR}")
+
+
+def _range(word: str, first: str, last: str) -> ColumnElement[bool]:
+    if _number(first) > _number(last):
+        raise UsageError(f"{word} counts down and holds no job: write {last}..{first}")
+    return Job.id.between(_number(first), _number(last))
+
+
+def _number(digits: str) -> int:
+    """Return an id; of those that no column of SQL holds, the largest that it does."""
+    return min(int(digits), _LARGEST) if len(digits) <= _MOST_DIGITS else _LARGEST
 
 
 def _state(value: str) -> str:

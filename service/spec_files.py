@@ -30,7 +30,7 @@ def _parse(text: str, name: str) -> Iterator[dict[str, Any]]:
         for row in _PARSERS[_guess_format(text, name)](text):
             if not isinstance(row, dict):
                 raise UsageError(
-                    f"{name}: {reprlib.repr(row)} is no object of field names and values"
+                    f"{name}: {reprlib.repr(row)} is not an object of field names and values"
                 )
             yield row
     except (ValueError, RecursionError, csv.Error) as error:
@@ -60,7 +60,7 @@ def _parse_csv(text: str) -> Iterator[Any]:
         raise ValueError("row 1 gives a field twice")
     for number, row in enumerate(reader, 1):
         if None in row or None in row.values():
-            raise ValueError(f"row {number} has another number of cells than the header")
+            raise ValueError(f"row {number} has more or fewer cells than the header")
         yield row
 
 

@@ -16,6 +16,9 @@ _PER_LAYER = {"keep", "dropout", "drop", "hidden"}
 _DIGITS = 12  # 1 - 0.1 is 0.9, and not 0.90000000000000002
 _MOST_LAYERS = 100
 _MOST_SEEDS = 100_000
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+#: What a time limit may be at most; SQL adds it to a time.
+LONGEST_SECONDS = 10_000 * 86400
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Value:
 
 
 def read_keep(typed: str, source: str = "--dropout") -> Value:
-    """Read keep probabilities: "0.9,0.8,0.8" or "none"."""
+    """Read keep probabilities: "0.9,0.8,0.8", "0.8x3", "0.8" for every layer, or "none"."""
     rates = () if typed == "none" else read_numbers(typed, source, float)
     return Value("keep", rates, f"{source} {typed}")
 
@@ -41,21 +44,34 @@ def read_drop(typed: str, source: str = "--drop") -> Value:
 
 def read_hidden(typed: str, source: str = "--hidden") -> Value:
     """Read layers' widths: "512,512,512" or "512x3"."""
-    width, _, layers = typed.partition("x")
-    if re.fullmatch(r"\d{1,9}x\d{1,3}", typed) and 0 < int(layers) <= _MOST_LAYERS:
-        return Value("hidden", (int(width),) * int(layers), f"{source} {typed}")
     widths = read_numbers(typed, source, int, "512,512,512 or 512x3")
     return Value("hidden", widths, f"{source} {typed}")
 
 
 def read_numbers(
-    typed: str, source: str, kind: Callable[[str], Any], example: str = "0.9,0.8,0.8 or none"
+    typed: str,
+    source: str,
+    kind: Callable[[str], Any],
+    example: str = "0.9,0.8,0.8 or 0.8x3, or none",
 ) -> tuple[Any, ...]:
-    """Read numbers between commas; raise UsageError, naming their source, for anything else."""
+    """Read numbers between commas, each perhaps with how often: 512x3.
+
+    Raises UsageError, naming their source, for anything else.
+    """
     try:
-        return tuple(kind(part) for part in typed.split(","))
+        return tuple(number for part in typed.split(",") for number in _repeat(part, kind))
     except ValueError:
-        raise UsageError(f"{source} {typed}: write a number a hidden layer, {example}") from None
+        raise UsageError(
+            f"{source} {typed:.100}: write a number for each hidden layer, {example}"
+        ) from None
+
+
+def _repeat(part: str, kind: Callable[[str], Any]) -> tuple[Any, ...]:
+    """Read a number, or 512x3, which is three times 512."""
+    number, times, layers = part.partition("x")
+    if times and not (re.fullmatch(r"\d{1,3}", layers) and 0 < int(layers) <= _MOST_LAYERS):
+        raise ValueError(part)
+    return (kind(number),) * (int(layers) if times else 1)
 
 
 def read_seed_range(typed: str) -> tuple[int, ...]:
@@ -68,6 +84,17 @@ def read_seed_range(typed: str) -> tuple[int, ...]:
         why = "holds no seed" if high <= low else f"holds more than {_MOST_SEEDS:,} seeds"
         raise UsageError(f"{typed!r} {why}: write how many (5), or from..to (0..9)")
     return tuple(range(low, high))
+
+
+def read_duration(typed: str) -> float:
+    """Read a time span as seconds: 90, 90s, 30m, 2h, 1d."""
+    found = re.fullmatch(r"(\d{1,12}(?:\.\d+)?)([smhd]?)", typed)
+    seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
+    if not 0 < seconds <= LONGEST_SECONDS:
+        raise UsageError(
+            f"{typed[:40]!r} is not a duration of at most 10000d: write 90s, 30m or 2h"
+        )
+    return seconds
 
 
 def read_row(row: Mapping[str, Any], source: str) -> list[Value]:
@@ -91,7 +118,7 @@ def _strip(value: Any) -> Any:
 def _read_field(name: str, value: Any, source: str) -> Value:
     field = name.strip().replace("-", "_")
     if isinstance(value, bool) or _is_nested(value):
-        fix = "a number a hidden layer" if field in _PER_LAYER else "a number or a word"
+        fix = "a number for each hidden layer" if field in _PER_LAYER else "a number or a word"
         raise UsageError(f"{source}: {name} {_SHORT.repr(value)}: write {fix}")
     listed = ",".join(map(str, value)) if isinstance(value, list | tuple) else value
     typed = f"{source}: {name} {listed}"

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement
 from models.database import Database
 from models.errors import DatabaseRefused, DatabaseUnreachable, WaitTimedOut
 from service.queries import Progress, measure_progress
+from service.report import count
 
 _POLL_SECONDS = 0.3
 _PATIENCE_SECONDS = 60.0
@@ -33,9 +34,10 @@ def wait(
         if not progress.open_jobs:
             return progress
         if deadline and time.monotonic() > deadline:
+            are = "is" if progress.open_jobs == 1 else "are"
             raise WaitTimedOut(
-                f"{progress.open_jobs} of {progress.jobs} jobs are not done after {timeout:g} s. "
-                "They go on. Type: dq status"
+                f"{progress.open_jobs:,} of {count(progress.jobs, 'job')} {are} not done after "
+                f"{timeout:g} s. They go on. Type: dq status"
             )
         time.sleep(_POLL_SECONDS)
 

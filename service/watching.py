@@ -26,7 +26,7 @@ class Look:
 
     at: datetime
     progress: Progress
-    #: Of all that is left; its `seconds` is None where nothing tells.
+    #: Of all that is left.
     rest: Estimate
     #: Workers that are alive, also those that only finish their job.
     workers: int

@@ -165,8 +165,10 @@ class _Kind:
 
 
 def _read_number(text: str) -> float:
-    if not _NUMBER.fullmatch(text) or not math.isfinite(float(text)):
+    if not _NUMBER.fullmatch(text):
         raise ValueError
+    if not math.isfinite(float(text)):
+        raise OverflowError
     return float(text)
 
 
@@ -176,14 +178,14 @@ def _read_whole(text: str) -> int:
     elif (number := int(_read_number(text))) != float(text):
         raise ValueError
     if abs(number) >= 2**63:
-        raise ValueError
+        raise OverflowError
     return number
 
 
 def _read_sweep(text: str) -> int:
-    if not re.fullmatch(r"s?\d{1,9}", text, re.ASCII):
+    if not re.fullmatch(r"s?\d{1,18}", text, re.ASCII):
         raise ValueError
-    return int(text.removeprefix("s"))
+    return min(int(text.removeprefix("s")), 2**31 - 1)  # ids are 32 bits wide
 
 
 def _read_priority(text: str) -> int:
@@ -226,6 +228,8 @@ class _Field:
             raise ValueError(f"{self.name} is {self.kind.noun}, which none is not")
         try:
             return self.kind.read(token.text)
+        except OverflowError:
+            raise ValueError(f"{token} is too large for {self.name}") from None
         except (KeyError, ValueError):
             raise ValueError(f"{self.name} is {self._noun}, which {token} is not") from None
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -19,9 +20,10 @@ class WorkerUnavailable(DqError):
 
 
 def become(arguments: Sequence[str]) -> NoReturn:
-    """Replace this process by the worker's."""
+    """Replace this process by the worker's, which takes Ctrl-C once it is ready for it."""
     _check_installed()
     sys.stdout.flush()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     os.execv(sys.executable, [*_PROGRAM, *arguments])
 
 
@@ -51,10 +53,25 @@ def ask(arguments: Sequence[str]) -> Any:
     return json.loads(asked.stdout)
 
 
+def measure_product_rate() -> float | None:
+    """Return the floating-point operations a second of a core; None on a host that trains nothing.
+
+    It takes half a second, in a process that imports no torch.
+    """
+    if find_spec("numpy") is None:
+        return None
+    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    command = [*_PROGRAM[:-1], "worker.product_rate"]
+    asked = subprocess.run(
+        command, check=False, capture_output=True, text=True, env=os.environ | one_thread
+    )
+    return None if asked.returncode else float(asked.stdout)
+
+
 def _check_installed() -> None:
     missing = [name for name in ("torch", "numpy", "sklearn", "pooch") if find_spec(name) is None]
     if missing:
         raise WorkerUnavailable(
-            f"This host has the client alone: {', '.join(missing)} is not installed. "
+            f"This host has only the client: {', '.join(missing)} is missing. "
             "Type: pip install 'dq[worker]'"
         )

@@ -90,6 +90,14 @@ class Server:
             self.process.wait(timeout=_START_SECONDS)
             self.process = None
 
+    @property
+    def _identity(self) -> dict[str, Any]:
+        """Who runs a server that refuses to be run by root: nobody, whose the folder becomes."""
+        if os.getuid() != 0:
+            return {}
+        os.chown(self.folder, _NOBODY, _NOBODY)
+        return {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
+
 
 class RedisServer(Server):
     """A redis-server on a unix socket that keeps nothing on disk."""
@@ -218,14 +226,6 @@ class PostgresServer(Server):
         )
 
     @property
-    def _identity(self) -> dict[str, Any]:
-        """Who runs the server."""
-        if os.getuid() != 0:
-            return {}
-        os.chown(self.folder, _NOBODY, _NOBODY)
-        return {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
-
-    @property
     def _binaries(self) -> Path:
         """The folder of initdb and postgres; a copy if nobody may not enter the wheel's."""
         with warnings.catch_warnings():
@@ -263,5 +263,7 @@ def delete_rows(database: Database) -> None:
     with database.writing() as session:
         for table in reversed(Table.metadata.sorted_tables):
             session.execute(delete(table))
-        if not database.is_sqlite:
+        if database.is_sqlite:
+            session.execute(text("PRAGMA user_version = 0"))
+        else:
             session.execute(text("SELECT setval(oid, 1, false) FROM pg_class WHERE relkind = 'S'"))

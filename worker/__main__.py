@@ -25,6 +25,8 @@ def main() -> int:
     except DqError as error:
         print(f"Error: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -119,7 +121,7 @@ def _describe(_: argparse.Namespace) -> int:
 
 def _fetch(arguments: argparse.Namespace) -> int:
     from worker.download_bar import DownloadBar
-    from worker.training.download import fetch
+    from worker.training.data.download import fetch
 
     try:
         with DownloadBar() as bar:
@@ -132,7 +134,7 @@ def _fetch(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from worker.training.download import verify
+    from worker.training.data.download import verify
 
     states = verify(arguments.dataset, Settings.load().data_dir)
     print(json.dumps([asdict(state) for state in states]))

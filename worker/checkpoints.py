@@ -8,11 +8,9 @@ from pathlib import Path
 import torch
 
 from worker.recorder import Claim
-from worker.training import checkpoint
-from worker.training import run as runs
+from worker.training import checkpoint, engine
 from worker.training.checkpoint import CheckpointUnreadable
-from worker.training.data import Data
-from worker.training.run import Run
+from worker.training.data.tensors import Data
 
 logger = logging.getLogger(__name__)
 _NAME = re.compile(r"\d+/\d+-\d+-\d+")
@@ -33,17 +31,17 @@ class Checkpoints:
         self._cost = _FIRST_COST_SECONDS
         self._saved_at = time.monotonic()
 
-    def resume(self, data: Data, device: torch.device) -> Run:
+    def resume(self, data: Data, device: torch.device) -> engine.Run:
         """Return a run that goes on from the job's checkpoint, or else starts from scratch."""
         spec = self._claim.spec
         if self._claim.checkpoint:
             try:
                 snapshot = checkpoint.load(self._find(self._claim.checkpoint), spec)
-                return runs.restore(spec, data, device, snapshot)
+                return engine.restore(spec, data, device, snapshot)
             except (FileNotFoundError, CheckpointUnreadable) as error:
                 told = "%s: starts from scratch: %s"
                 logger.warning(told, self._claim, error, extra=self._claim.ids)
-        return runs.start(spec, data, device)
+        return engine.start(spec, data, device)
 
     def _find(self, name: str) -> Path:
         """Return the file of a checkpoint; whoever writes to SQL names no other file of ours."""
@@ -51,20 +49,20 @@ class Checkpoints:
             raise CheckpointUnreadable(f"{name!r} is no name of a checkpoint")
         return self._folder / name
 
-    def is_due(self, run: Run) -> bool:
+    def is_due(self, run: engine.Run) -> bool:
         """Whether a checkpoint at the end of this epoch is worth what it costs."""
         if run.epoch == self._claim.spec.epochs:
             return self._claim.keep_checkpoint
         return time.monotonic() - self._saved_at >= _TRAINING_PER_SAVING * self._cost
 
-    def save(self, run: Run) -> str | None:
+    def save(self, run: engine.Run) -> str | None:
         """Write a checkpoint; return its name, or None if the disk did not take it."""
         name = f"{self._claim.job_id}/{self._claim.attempt}-{run.epoch}-{run.batch}"
         path = self._folder / name
         began = time.monotonic()
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            checkpoint.save(path, self._claim.spec, runs.snapshot(run))
+            checkpoint.save(path, self._claim.spec, engine.snapshot(run))
         except OSError as error:
             told = "%s: goes on without a checkpoint: %s"
             logger.warning(told, self._claim, error, extra=self._claim.ids)

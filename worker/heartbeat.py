@@ -8,12 +8,16 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from models.errors import DatabaseUnreachable, OutOfTime, Stalled
 from models.metrics import EpochMetrics
+from models.position import Position
 from worker.lasting_trouble import LastingTrouble
 from worker.recorder import Claim, LeaseLost, Origin, Progress, Recorder, Released
+
+if TYPE_CHECKING:  # it brings torch
+    from worker.training.engine import Run
 
 logger = logging.getLogger(__name__)
 _TICK_SECONDS = 0.5
@@ -34,10 +38,17 @@ class _Pulse:
     verdict: Exception | None = None
     #: The time it took so far; of a pack's time, its share.
     seconds: float = 0.0
+    run: "Run | None" = None
 
     def read(self) -> Progress:
         self.told = self.checkpoint[0]
-        return Progress(tuple(self.epochs), *self.checkpoint, self.origin)
+        return Progress(tuple(self.epochs), *self.checkpoint, self.origin, self._position)
+
+    @property
+    def _position(self) -> Position | None:
+        if self.run is None or not self.run.batch:
+            return None
+        return Position(self.run.batch, self.run.spec.batches, self.run.epoch + 1)
 
     def forget(self, written: Progress) -> None:
         del self.epochs[: len(written.epochs)]
@@ -97,6 +108,12 @@ class Heartbeat:
             for claim, origin in origins.items():
                 self._pulses[claim].origin = origin
 
+    def follow(self, runs: "Mapping[Claim, Run]") -> None:
+        """Tell from now on where in their epochs these runs of the attempts are."""
+        with self._lock:
+            for claim, run in runs.items():
+                self._pulses[claim].run = run
+
     def report(self, claim: Claim, metrics: EpochMetrics) -> None:
         """Hand over an epoch's metrics."""
         with self._lock:
@@ -138,7 +155,8 @@ class Heartbeat:
             try:
                 with self._writing:
                     self._beat()
-                self._trouble.end()
+                if self.present:  # else there was nothing to write
+                    self._trouble.end()
             except DatabaseUnreachable as error:
                 self._report(str(error))
             # Without this thread nobody would renew the leases or watch the training.

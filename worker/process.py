@@ -16,8 +16,8 @@ from models.settings import Settings
 from models.spec import ExperimentSpec
 from worker.recorder import Recorder
 from worker.training import engine
-from worker.training.data import Data, load
-from worker.training.download import fetch
+from worker.training.data.download import fetch
+from worker.training.data.tensors import Data, load
 
 logger = logging.getLogger(__name__)
 #: The signal by which the Celery process tells its child to give its job back.

@@ -32,6 +32,7 @@ from models.clock import from_now
 from models.database import Database, insert_missing
 from models.errors import DatabaseUnreachable, DqError, ValueRefused
 from models.metrics import EpochMetrics
+from models.position import Position
 from models.provenance import Provenance
 from models.spec import TRAINER_VERSION, ExperimentSpec
 from models.state import JobState, WorkerState
@@ -158,6 +159,8 @@ class Progress:
     checkpoint: str | None = None
     checkpoint_epoch: int = 0
     origin: Origin | None = None
+    #: Where in the epoch under way it is; written where epochs take long.
+    position: Position | None = None
 
 
 def _until_answered(write: _Write) -> _Write:
@@ -425,12 +428,18 @@ def _add_progress(session: Session, progress: Mapping[Claim, Progress]) -> None:
     _add_epochs(session, progress)
     _add_checkpoints(session, progress)
     reached = [
-        {"id": claim.job_id, "epochs_done": made.epochs[-1].epoch}
+        {"id": claim.job_id, "epochs_done": made.epochs[-1].epoch, "reason": None}
         for claim, made in progress.items()
         if made.epochs
     ]
-    if reached:
-        session.execute(update(Job), reached)
+    within = [
+        {"id": claim.job_id, "reason": str(made.position)}
+        for claim, made in progress.items()
+        if made.position and not made.epochs
+    ]
+    for rows in (reached, within):
+        if rows:
+            session.execute(update(Job), rows)
 
 
 def _add_origins(session: Session, progress: Mapping[Claim, Progress]) -> None:

@@ -15,8 +15,7 @@ from worker.process import WorkerProcess
 from worker.provenance import provenance
 from worker.recorder import Claim, FailedTogether, LeaseLost, Origin, Recorder, Released
 from worker.training import engine
-from worker.training.data import Data
-from worker.training.run import Run
+from worker.training.data.tensors import Data
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +26,7 @@ class _Member:
 
     claim: Claim
     checkpoints: Checkpoints
-    training: Run
+    training: engine.Run
 
 
 def run(bell: Bell, process: WorkerProcess) -> None:
@@ -57,6 +56,7 @@ def _run(heartbeat: Heartbeat, process: WorkerProcess) -> None:
         return heartbeat.check()
 
     runs = {claim: members[claim].training for claim in heartbeat.present}
+    heartbeat.follow(runs)
     for claim, outcome in engine.train(runs, data, before_batch):
         if isinstance(outcome, Exception):
             _leave(members[claim], outcome, heartbeat, recorder)

@@ -144,6 +144,8 @@ class Supervisor:
         """Run until SIGTERM or SIGINT, then give all jobs back; a second one kills."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle)
+        # `dq worker` holds Ctrl-C back until here: it would end the start with a traceback.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         house = Thread(target=self._keep_house, name="housekeeping", daemon=True)
         house.start()
         while not self._stop.wait(_TICK_SECONDS) and not self._is_drained():

@@ -7,42 +7,44 @@ from typing import Any
 
 import click
 
-from models.errors import DqError
+from models.errors import DqError, UsageError
+from service.cli import streams
 
 # Taking down at exit what was imported costs a quarter of a short command's time, for nothing.
 atexit.register(gc.freeze)
 
 #: Each command's module and its line in `dq --help`, in the order of a person's first day.
 COMMANDS = {
-    "demo": "Train the notebook's comparison here, and see the table.",
+    "demo": "Train the notebook's comparison here, and print the table.",
     "submit": "Queue experiments: a grid of specs times seeds.",
-    "worker": "Run jobs on this host until told to stop.",
-    "up": "Start all that runs jobs here: Redis, a worker and the page.",
+    "worker": "Run jobs on this host until stopped.",
+    "up": "Start all that jobs need here: Redis, a worker and the page.",
     "web": "Serve the queue, results and comparisons as pages and by REST.",
     "status": "Show the queue: jobs by state, and what runs now.",
     "wait": "Wait until jobs have ended.",
-    "watch": "Show how far jobs are, live.",
+    "watch": "Show the progress of jobs, live.",
     "results": "List results, or compare configurations.",
-    "reproduce": "Run what is missing of a published table, and judge it.",
+    "reproduce": "Run what is missing for a published table, and compare with it.",
     "export": "Export results to files, TensorBoard or MLflow.",
-    "show": "Show one job: spec, curve, attempts, provenance.",
-    "diff": "List all in which two jobs differ.",
-    "tag": "Put words on jobs, to name them by.",
+    "show": "Show a job: spec, curve, attempts, provenance.",
+    "diff": "Show how two jobs differ.",
+    "tag": "Tag jobs with words to name them by.",
     "note": "Write a note on jobs.",
     "logs": "Print what happened to a job.",
     "cancel": "Cancel jobs, queued or running.",
     "retry": "Queue failed or cancelled jobs again.",
-    "hold": "Keep queued jobs from being started.",
-    "release": "Let held jobs be started.",
-    "pause": "Keep all workers from taking jobs.",
+    "delete": "Delete jobs that have ended: results, logs, tags and checkpoints.",
+    "hold": "Keep queued jobs from starting.",
+    "release": "Let held jobs start.",
+    "pause": "Stop all workers from taking jobs.",
     "resume": "Let workers take jobs again.",
     "workers": "List the workers and what each does.",
-    "metrics": "Print what Prometheus reads.",
-    "drain": "Have workers end after their current job.",
+    "metrics": "Print metrics for Prometheus.",
+    "drain": "Stop workers after their current job.",
     "data": "Download or check data sets.",
     "db": "Migrate, check or repair the database.",
-    "doctor": "Check everything, and say how to mend it.",
-    "completion": "Print the completion script of a shell.",
+    "doctor": "Check everything, and say how to fix it.",
+    "completion": "Print the completion script for a shell.",
 }
 
 
@@ -57,6 +59,26 @@ class Failure(click.ClickException):
 class LazyGroup(click.Group):
     """A group that imports a command's module when the command is used, and not for --help."""
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Be the program: its standard streams are this process' own."""
+        streams.prepare()
+        try:
+            return super().__call__(*args, **kwargs)
+        except DqError as error:  # of --help, which prints before there is a command
+            Failure(error).show()
+            raise SystemExit(error.exit_code) from error
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse bytes that are no text, which neither a database nor a terminal takes."""
+        for word in args:
+            if any("\ud800" <= char <= "\udfff" for char in word):
+                raise Failure(
+                    UsageError(
+                        f"{word!r:.100} is not valid UTF-8: leave out the bytes that are not"
+                    )
+                )
+        return super().parse_args(ctx, args)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of COMMANDS."""
         return list(COMMANDS)
@@ -68,6 +90,15 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"service.cli.{cmd_name}")
         command: click.Command = module.command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; where there is none, suggest those of a similar name."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:
+            raise click.NoSuchCommand(error.command_name, None, COMMANDS, ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""
@@ -81,7 +112,7 @@ class LazyGroup(click.Group):
         except DqError as error:
             raise Failure(error) from error
         except KeyboardInterrupt:
-            click.echo("", err=True)
+            streams.end_line()
             ctx.exit(130)
 
 

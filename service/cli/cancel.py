@@ -3,7 +3,8 @@
 import click
 
 from models.settings import Settings
-from service.cli.output import emit, format_option, say
+from service.cli.bulk import changing, emit_changes, yes_option
+from service.cli.output import format_option, say
 from service.cli.parameters import selector_argument
 from service.report import Format
 
@@ -13,8 +14,9 @@ _WAIT_SECONDS = 60.0
 
 @click.command
 @selector_argument(required=True)
+@yes_option
 @format_option
-def command(*, selectors: tuple[str, ...], format: Format) -> None:
+def command(*, selectors: tuple[str, ...], yes: bool, format: Format) -> None:
     """Cancel queued jobs at once, and running ones as soon as their process is off them.
 
     \b
@@ -22,21 +24,21 @@ def command(*, selectors: tuple[str, ...], format: Format) -> None:
     """
     from dataclasses import replace
 
-    from service.job_tables import change_table
     from service.jobs import cancel
     from service.queries import list_jobs
-    from service.selector import condition, ids_condition
+    from service.selection import find
+    from service.selector import ids_condition
     from service.store import open_database
     from service.waiting import wait
 
     database = open_database(Settings.load())
-    changes = cancel(database, condition(selectors))
+    which, again = find(database, selectors), f"dq cancel {' '.join(selectors)}"
+    with changing(database, which, "cancelled", again, yes=yes) as show:
+        changes = cancel(database, which, show)
     stopping = [change.job_id for change in changes if change.change == "stopping"]
     if stopping:
         say("Waiting for the running ones to stop.")
         wait(database, ids_condition(stopping), _WAIT_SECONDS, lambda _: None)
         ended = {row.job_id: str(row.state) for row in list_jobs(database, ids_condition(stopping))}
         changes = [replace(each, change=ended.get(each.job_id, each.change)) for each in changes]
-    emit(change_table(changes), format)
-    if not changes:
-        say("There are no such jobs.")
+    emit_changes(changes, format)

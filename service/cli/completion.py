@@ -3,16 +3,18 @@
 import click
 from click.shell_completion import get_completion_class
 
+from service.cli.output import write
+
 
 @click.command
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def command(ctx: click.Context, *, shell: str) -> None:
-    """Print the script that makes a shell complete dq's commands and options.
+    """Print the completion script for a shell: commands and options.
 
     \b
     dq completion bash >> ~/.bashrc
     """
     kind = get_completion_class(shell)
     assert kind is not None
-    click.echo(kind(ctx.find_root().command, {}, "dq", "_DQ_COMPLETE").source())
+    write(kind(ctx.find_root().command, {}, "dq", "_DQ_COMPLETE").source())

@@ -16,7 +16,7 @@ def command() -> None:
 @command.command
 @click.argument("dataset", type=dataset_choice(), default="mnist")
 def fetch(*, dataset: str) -> None:
-    """Download what is missing or damaged of a data set: mnist, unless you name another."""
+    """Download the files of a data set (mnist by default) that are missing or damaged."""
     from service.worker_program import call
 
     if code := call(["fetch", dataset]):
@@ -28,16 +28,16 @@ def fetch(*, dataset: str) -> None:
 @click.argument("dataset", type=dataset_choice(), default="mnist")
 @format_option
 def verify(*, dataset: str, format: Format) -> None:
-    """Check a data set's files against their checksums; exit with 1 if one is not right."""
+    """Check the files of a data set by their checksums; exit with 1 if one is wrong."""
     from service.worker_program import ask
 
     files = ask(["verify", dataset])
-    styles = {"ok": "green", "missing": "yellow", "corrupt": "red"}
+    styles = {"ok": "green", "missing": "yellow", "corrupt": "red", "unreadable": "red"}
     columns = (Column("name", "file"), Column("state", "state", style=lambda s: styles[s]))
     folder = Settings.load().data_dir / dataset
     emit(Table(columns, files, title=(str(folder),) if files else ()), format)
     if not files:
-        say(f"{dataset} has no files: it lies inside an installed package.")
+        say(f"{dataset} needs no files: scikit-learn brings it along.")
     elif any(file["state"] != "ok" for file in files):
         say(f"Next: dq data fetch {dataset}")
         raise SystemExit(1)

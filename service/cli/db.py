@@ -14,7 +14,7 @@ def command() -> None:
 
 @command.command
 def upgrade() -> None:
-    """Bring the tables to this version of dq; safe while others do the same."""
+    """Bring the tables to this version of dq; several may do so at once."""
     from models.database import Database
     from service.store import upgrade as bring_up
 
@@ -28,7 +28,7 @@ def upgrade() -> None:
 @command.command
 @format_option
 def current(*, format: Format) -> None:
-    """Print the tables' revision, and the one this dq wants."""
+    """Print the revision of the tables, and the one that this dq needs."""
     from models.database import Database
     from models.tables import REVISION
 
@@ -50,7 +50,7 @@ def check() -> None:
 @command.command
 @format_option
 def reconcile(*, format: Format) -> None:
-    """Make one pass of the reconciler, as every worker does all the time."""
+    """Repair once what crashes left behind, as every worker does all the time."""
     from models.embedded_redis import EmbeddedRedis
     from service.store import open_database
     from service.worker_program import ask

@@ -7,7 +7,7 @@ import click
 
 from models.settings import Settings
 from models.spec import ExperimentSpec
-from service.cli.output import emit, say
+from service.cli.output import emit, on_ctrl_c, say
 
 if TYPE_CHECKING:
     from models.database import Database
@@ -31,7 +31,8 @@ def command() -> None:
     from service.local_service import LocalService
 
     settings = Settings.load()
-    base = _choose(settings)
+    with on_ctrl_c("Nothing is queued yet. Type: dq demo"):
+        base = _choose(settings)
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     log = settings.home / "demo-worker.log"
     with LocalService(settings, worker_arguments("auto", None), log=log) as local:
@@ -49,8 +50,8 @@ def _choose(settings: Settings) -> ExperimentSpec:
     if call(["fetch", "mnist", "--attempt"]) == 0:
         return _MNIST
     say(
-        f"MNIST is neither in {settings.data_dir} nor to be downloaded: "
-        "this demo runs on scikit-learn's 1,797 digits instead."
+        f"MNIST is not in {settings.data_dir} and cannot be downloaded, "
+        "so this demo runs on scikit-learn's 1,797 digits instead."
     )
     return _DIGITS
 
@@ -68,7 +69,9 @@ def _run(settings: Settings, base: ExperimentSpec, local: "LocalService") -> Non
     database = open_database(settings)
     order = Order(name="demo", tags=("demo",), priority=Priority.HIGH)
     submitted = submit(database, Broker(settings), specs, order, uuid.uuid4().hex)
-    _follow(database, submitted.job_ids, local)
+    sweep = f"s{submitted.sweep_id}"
+    with on_ctrl_c(f"The worker is stopped, and its jobs are kept. Type: dq up; dq wait {sweep}"):
+        _follow(database, submitted.job_ids, local)
     say(f"\nNext: dq show {submitted.job_ids[0]}; dq submit --help; dq results --compare")
 
 

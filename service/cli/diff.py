@@ -2,34 +2,40 @@
 
 import click
 
+from models.errors import UsageError
 from models.settings import Settings
 from service.cli.output import emit, format_option, say
-from service.cli.parameters import COUNT
-from service.report import Column, Format, Table
+from service.cli.parameters import selector_argument
+from service.report import Format, count
 
 
 @click.command
-@click.argument("a", type=COUNT)
-@click.argument("b", type=COUNT)
+@selector_argument(required=True)
 @format_option
-def command(*, a: int, b: int, format: Format) -> None:
-    """List all in which two jobs differ: spec, provenance, outcome.
+def command(*, selectors: tuple[str, ...], format: Format) -> None:
+    """Show how two jobs differ: in spec, provenance and results.
 
     \b
     dq diff 142 143
     """
     from service.difference import find_differences
-    from service.queries import show_job
+    from service.job_tables import difference_table
+    from service.queries import list_ids, show_job
+    from service.selection import find
+    from service.selector import split
     from service.store import open_database
 
     database = open_database(Settings.load())
-    differences = find_differences(show_job(database, a), show_job(database, b))
-    columns = (
-        Column("part", "part"),
-        Column("name", "what"),
-        Column("a", f"job {a}"),
-        Column("b", f"job {b}"),
-    )
-    emit(Table(columns, differences), format)
+    ids = [i for word in split(selectors) for i in list_ids(database, find(database, [word]))]
+    if len(ids) != 2:  # noqa: PLR2004
+        named = f"{' '.join(selectors)} names {count(len(ids), 'job')}"
+        raise UsageError(f"{named}, and dq diff compares two: dq diff {_example(ids)}")
+    a, b = (show_job(database, job_id) for job_id in ids)
+    differences = find_differences(a, b)
+    emit(difference_table(differences, *ids), format)
     if not differences:
-        say(f"Jobs {a} and {b} do not differ.")
+        say(f"Jobs {ids[0]} and {ids[1]} do not differ.")
+
+
+def _example(ids: list[int]) -> str:
+    return " ".join(map(str, [*ids, 142, 143][:2]))

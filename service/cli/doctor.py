@@ -9,8 +9,10 @@ _STYLES = {"ok": "green", "note": "yellow", "fail": "red"}
 
 
 @click.command
-@click.option("--ready", is_flag=True, help="Only what every command needs: database and Redis.")
-@click.option("--live", is_flag=True, help="Only whether a worker of this host is alive.")
+@click.option(
+    "--ready", is_flag=True, help="Check only what every command needs: database and Redis."
+)
+@click.option("--live", is_flag=True, help="Check only whether a worker of this host is alive.")
 @format_option
 def command(*, ready: bool, live: bool, format: Format) -> None:
     """Check settings, database, Redis, worker, data sets; exit with 1 if one fails.

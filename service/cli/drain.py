@@ -10,9 +10,17 @@ from service.report import count
 @click.command
 @click.argument("worker", required=False)
 def command(*, worker: str | None) -> None:
-    """Have one worker, or all, finish the current job, take no more, and end."""
+    """Stop one worker, or all, after the current job.
+
+    \b
+    dq drain
+    dq drain cpu0-3cc4-6681@host
+    """
     from service.jobs import drain
     from service.store import open_database
 
     drained = drain(open_database(Settings.load()), worker)
-    say(f"{count(len(drained), 'worker')} told to end after the current job. See: dq workers")
+    if drained:
+        say(f"{count(len(drained), 'worker')} will stop after the current job. See: dq workers")
+    else:
+        say("No worker is running.")

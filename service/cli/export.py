@@ -12,8 +12,9 @@ from click.core import ParameterSource
 
 from models.errors import DqError, UsageError
 from models.settings import Settings
-from service.cli.output import emit, say
+from service.cli.output import emit, say, write
 from service.cli.parameters import selector_argument
+from service.cli.streams import draws
 from service.report import count
 
 if TYPE_CHECKING:
@@ -44,10 +45,12 @@ _FEW_JOBS = 20
 @selector_argument(required=False)
 @click.option("--to", "kind", type=click.Choice(_KINDS), required=True, help="What to export to.")
 @click.option("--out", default="-", help="A file, or TensorBoard's folder; - is standard output.")
-@click.option("--epochs", is_flag=True, help="A row an epoch rather than a job.")
+@click.option("--epochs", is_flag=True, help="One row for each epoch instead of each job.")
 @click.option("--metric", default="valid_accuracy", help="What LaTeX compares.", show_default=True)
 @click.option("--baseline", help="What LaTeX compares with.  [default: no dropout]")
-@click.option("--url", default="http://127.0.0.1:5000", help="MLflow's.", show_default=True)
+@click.option(
+    "--url", default="http://127.0.0.1:5000", help="The MLflow server.", show_default=True
+)
 @click.option("--experiment", default="dq", help="MLflow's experiment.", show_default=True)
 def command(
     *,
@@ -63,19 +66,20 @@ def command(
     """Export results to a file, to TensorBoard or to MLflow; all jobs, or those named.
 
     Rows are as `dq results --format csv` has them; LaTeX is the table of `dq results --compare`.
-    TensorBoard and MLflow get a run for each job. What is exported again replaces what was.
+    TensorBoard and MLflow get a run for each job. Exporting again replaces what was exported.
 
     \b
     dq export s7 --to parquet --out s7.parquet --epochs
     dq export s7 --to tensorboard --out runs
     dq export @last --to mlflow --url http://127.0.0.1:5000 --experiment dropout
     """
-    from service.selector import condition
+    from service.selection import find
     from service.store import open_database
 
     _refuse_stray_options(kind)
     path = _read_out(kind, out)
-    database, which = open_database(Settings.load()), condition(selectors)
+    database = open_database(Settings.load())
+    which = find(database, selectors)
     if kind == "mlflow":
         _export_to_mlflow(database, which, url, experiment)
     elif kind == "tensorboard":
@@ -131,7 +135,7 @@ def _list(database: "Database", which: "ColumnElement[bool]", *, epochs: bool) -
 
 def _refuse_none(jobs: Sequence[object]) -> None:
     if not jobs:
-        raise DqError("There are no such jobs: nothing is exported. Type: dq results")
+        raise DqError("No job matches, so nothing is exported. Type: dq results")
 
 
 def _write(table: "Table", kind: Any, path: Path | None) -> None:
@@ -144,7 +148,7 @@ def _write(table: "Table", kind: Any, path: Path | None) -> None:
     elif kind in {"csv", "md"}:
         emit(table, kind)
     else:
-        click.echo(files.to_text(table, kind))
+        write(files.to_text(table, kind))
     if path:
         say(f"{count(len(table.rows), 'row')} in {path}")
 
@@ -179,18 +183,19 @@ def _export_to_mlflow(
     with _counting(started) as counted:
         done = Counter(experiment.add(show_job(database, id), database.name) for id in counted)
     _say_left_out(len(jobs) - len(started))
-    told = ", ".join(f"{done[outcome]} {outcome}" for outcome in ("new", "updated", "unchanged"))
-    say(f"{count(len(started), 'run')} in MLflow's experiment {name}: {told}")
+    counts = ", ".join(f"{done[outcome]} {outcome}" for outcome in ("new", "updated", "unchanged"))
+    say(f"{count(len(started), 'run')} in MLflow's experiment {name}: {counts}")
 
 
 def _say_left_out(left_out: int) -> None:
     if left_out:
-        say(f"Left out: {count(left_out, 'job')} without an epoch yet.")
+        say(f"Not included: {count(left_out, 'job')} without an epoch so far.")
 
 
 @contextmanager
 def _counting(items: Sequence[_Item]) -> "Iterator[Iterable[_Item]]":
     """Show on standard error how far the exporting is, if it takes a while."""
-    few = len(items) < _FEW_JOBS
-    with click.progressbar(items, label="Exporting", file=sys.stderr, hidden=few) as bar:
+    is_dumb = sys.stderr.isatty() and not draws(sys.stderr)
+    hidden = is_dumb or len(items) < _FEW_JOBS
+    with click.progressbar(items, label="Exporting", file=sys.stderr, hidden=hidden) as bar:
         yield bar

@@ -3,23 +3,28 @@
 import click
 
 from models.settings import Settings
-from service.cli.output import emit, format_option
+from service.cli.bulk import changing, emit_changes, yes_option
+from service.cli.output import format_option
 from service.cli.parameters import selector_argument
 from service.report import Format
 
 
 @click.command
 @selector_argument(required=True)
+@yes_option
 @format_option
-def command(*, selectors: tuple[str, ...], format: Format) -> None:
-    """Keep queued jobs from being started, until `dq release`.
+def command(*, selectors: tuple[str, ...], yes: bool, format: Format) -> None:
+    """Keep queued jobs from starting, until `dq release`.
 
     \b
     dq hold tag:later
     """
-    from service.job_tables import change_table
     from service.jobs import hold
-    from service.selector import condition
+    from service.selection import find
     from service.store import open_database
 
-    emit(change_table(hold(open_database(Settings.load()), condition(selectors))), format)
+    database = open_database(Settings.load())
+    which = find(database, selectors)
+    with changing(database, which, "held", f"dq hold {' '.join(selectors)}", yes=yes) as show:
+        changes = hold(database, which, show)
+    emit_changes(changes, format)

@@ -1,5 +1,6 @@
 """`dq logs`: what happened to jobs."""
 
+import sys
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -7,11 +8,15 @@ from typing import TYPE_CHECKING
 import click
 
 from models.settings import Settings
-from service.cli.output import emit, format_option
+from service.cli.output import emit, format_option, on_ctrl_c, typed, write
 from service.cli.parameters import selector_argument
+from service.cli.streams import is_plain
 from service.report import Format, clean, to_json_line
 
 if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+
+    from models.database import Database
     from service.queries import LogRow
 
 _POLL_SECONDS = 0.5
@@ -28,20 +33,29 @@ def command(*, selectors: tuple[str, ...], follow: bool, format: Format) -> None
     dq logs 142 -f
     """
     from service.job_tables import log_table
-    from service.queries import list_log, measure_progress
-    from service.selector import condition
+    from service.queries import list_log
+    from service.selection import find
     from service.store import open_database
 
-    database, which = open_database(Settings.load()), condition(selectors)
+    database = open_database(Settings.load())
+    which = find(database, selectors)
     if not follow:
         emit(log_table(list_log(database, which)), format)
         return
+    with on_ctrl_c(f"The jobs go on. Type: {typed()}"):
+        _follow(database, which, format)
+
+
+def _follow(database: "Database", which: "ColumnElement[bool]", format: Format) -> None:
+    """Print the lines there are and those to come, until the jobs have ended."""
+    from service.queries import list_log, measure_progress
+
     last, is_open = 0, True
     while is_open:
         is_open = measure_progress(database, which).open_jobs > 0
         for line in list_log(database, which, after=last):
             last = line.line_id
-            click.echo(_spell(line, format))
+            write(_spell(line, format))
         time.sleep(_POLL_SECONDS if is_open else 0)
 
 
@@ -49,4 +63,5 @@ def _spell(line: "LogRow", format: Format) -> str:
     """Write one line of a log that is followed: in JSON, an object a line."""
     if format == "json":
         return to_json_line(asdict(line))
-    return clean(f"{line.at:%Y-%m-%d %H:%M:%S} job {line.job_id} ({line.attempt}) {line.text}")
+    text = f"{line.at:%Y-%m-%d %H:%M:%S} job {line.job_id} ({line.attempt}) {line.text}"
+    return clean(text, ascii=is_plain(sys.stdout))

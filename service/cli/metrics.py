@@ -3,11 +3,12 @@
 import click
 
 from models.settings import Settings
+from service.cli.output import write
 
 
 @click.command
 def command() -> None:
-    """Print the queue, the attempts, the reconcilers and the GPUs for Prometheus.
+    """Print metrics of the queue, attempts, repairs and GPUs for Prometheus.
 
     \b
     dq metrics > /var/lib/node_exporter/dq.prom
@@ -15,4 +16,4 @@ def command() -> None:
     from service.metrics import render
     from service.store import open_database
 
-    click.echo(render(open_database(Settings.load())), nl=False)
+    write(render(open_database(Settings.load())), newline=False)

@@ -3,22 +3,28 @@
 import click
 
 from models.settings import Settings
+from service.cli.bulk import changing, yes_option
 from service.cli.output import say
+from service.cli.parameters import one_selector_argument
 from service.report import count
 
 
 @click.command
-@click.argument("selector", metavar="SEL")
+@one_selector_argument
 @click.argument("text")
-def command(*, selector: str, text: str) -> None:
+@yes_option
+def command(*, selector: str, text: str, yes: bool) -> None:
     """Write a note on jobs; `dq show` prints it. An empty TEXT removes it.
 
     \b
     dq note 142 "the fan was broken that day"
     """
     from service.annotations import write_note
-    from service.selector import condition
+    from service.selection import find
     from service.store import open_database
 
-    changed = write_note(open_database(Settings.load()), condition([selector]), text)
-    say(f"{count(changed, 'job')} changed.")
+    database = open_database(Settings.load())
+    which = find(database, [selector])
+    with changing(database, which, "changed", "the same again", yes=yes) as show:
+        changed = write_note(database, which, text, show)
+    say(f"{'Wrote a note on' if text else 'Removed the note of'} {count(changed, 'job')}.")

@@ -1,13 +1,17 @@
 """What commands print: data on standard output, words on standard error."""
 
 import os
+import shlex
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
+from models.errors import OutputFailed
+from service.cli.streams import colors, end_line, is_plain
 from service.report import Column, Format, Table, clean, render
 
 _FORMATS = ("table", "json", "csv", "md")
@@ -22,27 +26,60 @@ def format_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return chosen(as_json(function))
 
 
-def emit(table: Table, format: Format) -> None:
-    """Print a table in a format, as wide as the terminal; in a pipe, with all there is."""
-    encoding = (sys.stdout.encoding or "ascii").lower()
-    is_terminal = sys.stdout.isatty()
+def emit(table: Table, format: Format, done: str = "") -> None:
+    """Print a table in a format, as wide as the terminal; in a pipe, with all there is.
+
+    A command that changed something gives what it has `done`, for when the table fails to print.
+    """
+    is_terminal, ascii = sys.stdout.isatty(), is_plain(sys.stdout)
     text = render(
         table,
         format,
         width=shutil.get_terminal_size().columns if is_terminal else _width_of_pipe(),
-        color=is_terminal and not os.environ.get("NO_COLOR"),
-        ascii=not encoding.startswith("utf"),
+        color=colors(sys.stdout),
+        ascii=ascii,
     )
     # A file takes CSV as it is; a terminal would obey what somebody wrote into a note.
     if format == "csv" and is_terminal:
-        text = "\n".join(clean(line) for line in text.split("\n"))
-    click.echo(text)
+        text = "\n".join(clean(line, ascii) for line in text.split("\n"))
+    try:
+        write(text)
+    except (OutputFailed, BrokenPipeError):
+        say(done)
+        raise
+
+
+def write(text: str, *, newline: bool = True) -> None:
+    """Print data; raise OutputFailed if standard output does not take it."""
+    try:
+        click.echo(text, nl=newline)
+    except UnicodeEncodeError as error:
+        raise OutputFailed(
+            f"Standard output is {error.encoding}, which has no {error.object[error.start]!r}. "
+            "Type, before that command: export PYTHONIOENCODING=utf-8"
+        ) from error
 
 
 def say(text: str) -> None:
     """Print words for a person, on standard error."""
-    for line in text.splitlines() or [""]:
+    for line in text.splitlines():
         click.echo(clean(line, ascii=is_plain(sys.stderr)), err=True)
+
+
+@contextmanager
+def on_ctrl_c(text: str) -> Iterator[None]:
+    """Have Ctrl-C end the command with these words, and exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        end_line()
+        say(text)
+        raise SystemExit(130) from None
+
+
+def typed() -> str:
+    """Return the command as a person may type it again."""
+    return shlex.join(["dq", *sys.argv[1:]])
 
 
 def pairs(facts: dict[str, Any], title: Sequence[str] = ()) -> Table:
@@ -50,11 +87,6 @@ def pairs(facts: dict[str, Any], title: Sequence[str] = ()) -> Table:
     rows = [{"name": name, "value": value} for name, value in facts.items()]
     columns = (Column("name", ""), Column("value", ""))
     return Table(columns, rows, title=tuple(title), json_value=facts)
-
-
-def is_plain(stream: Any) -> bool:
-    """Whether a stream takes ASCII alone."""
-    return not (stream.encoding or "ascii").lower().startswith("utf")
 
 
 def _width_of_pipe() -> int | None:

@@ -10,12 +10,32 @@ from models.datasets import DATASETS
 from models.errors import UsageError
 from models.settings import PACK
 from service.selector import GRAMMAR
-from service.spelling import read_seed_range
+from service.spelling import read_duration, read_seed_range
 
+_WHICH_JOBS = f"Which jobs: {GRAMMAR}; or several with commas."
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+class Whole(click.ParamType[int]):
+    """A whole number in a range; help does not show the range, and a refusal does."""
+
+    name = "n"
+
+    def __init__(self, least: int, most: int) -> None:
+        """Take numbers from `least` to `most`."""
+        self._least, self._most = least, most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number."""
+        is_number = re.fullmatch(r"-?\d{1,40}", str(value), re.ASCII)
+        if not is_number or not self._least <= int(value) <= self._most:
+            kind = f"a whole number from {self._least:,} to {self._most:,}"
+            self.fail(f"{str(value)[:40]!r} is not {kind}", param, ctx)
+        return int(value)
+
+
 #: What SQL counts with: from 1 to the largest of its integers, of ids as of rows.
-COUNT = click.IntRange(1, 2**31 - 1)
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+COUNT = Whole(1, 2**31 - 1)
 
 
 class Duration(click.ParamType[float]):
@@ -29,10 +49,10 @@ class Duration(click.ParamType[float]):
         """Return the seconds."""
         if isinstance(value, int | float):
             return float(value)
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", value)
-        if not found or not float(found[1]):
-            self.fail(f"{value!r} is no duration: write 90s, 30m or 2h", param, ctx)
-        return float(found[1]) * _UNITS[found[2]]
+        try:
+            return read_duration(value)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Seeds(click.ParamType[tuple[int, ...]]):
@@ -88,7 +108,7 @@ class Pack(click.ParamType[str]):
 def pack_option(command: _Command) -> _Command:
     """Add --pack."""
     option = click.option(
-        "--pack", type=Pack(), help="Jobs of one shape to train together.  [default: auto]"
+        "--pack", type=Pack(), help="How many jobs of one shape to train together.  [default: auto]"
     )
     return option(command)
 
@@ -100,6 +120,12 @@ def dataset_choice() -> click.Choice[str]:
 
 def selector_argument(*, required: bool) -> Callable[[_Command], _Command]:
     """Return the argument by which a command names jobs."""
+    metavar = "SEL..." if required else "[SEL]..."
     return click.argument(
-        "selectors", metavar="SEL...", nargs=-1, required=required, help=f"Which jobs: {GRAMMAR}."
+        "selectors", metavar=metavar, nargs=-1, required=required, help=_WHICH_JOBS
     )
+
+
+def one_selector_argument(command: _Command) -> _Command:
+    """Add the argument by which a command names jobs in one word."""
+    return click.argument("selector", metavar="SEL", help=_WHICH_JOBS)(command)

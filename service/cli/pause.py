@@ -8,9 +8,9 @@ from service.cli.output import say
 
 @click.command
 def command() -> None:
-    """Keep all workers from taking jobs, until `dq resume`; running jobs go on."""
+    """Stop all workers from taking jobs, until `dq resume`; running jobs go on."""
     from service.jobs import pause
     from service.store import open_database
 
     pause(open_database(Settings.load()))
-    say("Paused: workers finish their jobs and take no more. Go on with: dq resume")
+    say("Paused: workers finish their jobs and take no more. Type, to go on: dq resume")

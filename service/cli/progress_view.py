@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from service.cli.output import say
+from service.cli.streams import deferring_ctrl_c, draws
 from service.comparison import phrase
 from service.job_tables import describe_progress
 from service.queries import JobRow, Progress
@@ -18,12 +19,10 @@ class ProgressView:
     """Call it with each look at the jobs; use it as a context."""
 
     def __init__(self) -> None:
-        self._bars = _Bars() if sys.stderr.isatty() else None
+        self._bars = _Bars() if draws(sys.stderr) else None
         self._said, self._said_at = "", float("-inf")
 
     def __enter__(self) -> Self:
-        if self._bars:
-            self._bars.start()
         return self
 
     def __exit__(
@@ -46,7 +45,7 @@ class ProgressView:
 
 
 class _Bars:
-    """A bar for all jobs together and one for each that runs."""
+    """A bar for all jobs together, from the first look on, and one for each that runs."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -60,27 +59,27 @@ class _Bars:
             TimeRemainingColumn(),
             console=Console(stderr=True),
         )
-        self._total = self._rich.add_task("waiting", total=None, figures="")
+        self._all = self._rich.add_task("", total=1, figures="")
         self._jobs: dict[int, Any] = {}
 
-    def start(self) -> None:
-        self._rich.start()
-
     def stop(self) -> None:
-        self._rich.stop()
+        with deferring_ctrl_c():
+            self._rich.stop()
 
     def update(self, progress: Progress) -> None:
         finished = progress.jobs - progress.open_jobs
         self._rich.update(
-            self._total,
-            description=f"{finished} of {count(progress.jobs, 'job')} done",
-            completed=progress.epochs_done,
+            self._all,
+            description=f"{finished:,} of {count(progress.jobs, 'job')} done",
+            completed=progress.epochs_reached,
             total=max(1, progress.epochs),
         )
         for job in progress.running:
             self._update_job(job)
         for job_id in set(self._jobs) - {job.job_id for job in progress.running}:
             self._rich.remove_task(self._jobs.pop(job_id))
+        with deferring_ctrl_c():
+            self._rich.start()  # again, it does nothing
 
     def _update_job(self, job: JobRow) -> None:
         if job.job_id not in self._jobs:
@@ -88,6 +87,6 @@ class _Bars:
             total = job.spec.epochs
             self._jobs[job.job_id] = self._rich.add_task(title, total=total, figures="")
         accuracy = job.metrics.get("valid_accuracy")
-        figures = "" if accuracy is None else f"valid acc {accuracy:.4f}"
+        figures = str(job.position or "") if accuracy is None else f"valid acc {accuracy:.4f}"
         task = self._jobs[job.job_id]
-        self._rich.update(task, completed=job.epochs_done, figures=figures)
+        self._rich.update(task, completed=job.epochs_reached, figures=figures)

@@ -3,26 +3,31 @@
 import click
 
 from models.settings import Settings
-from service.cli.output import emit, format_option
+from service.cli.bulk import changing, emit_changes, yes_option
+from service.cli.output import format_option
 from service.cli.parameters import selector_argument
 from service.report import Format
 
 
 @click.command
 @selector_argument(required=True)
+@yes_option
 @format_option
-def command(*, selectors: tuple[str, ...], format: Format) -> None:
-    """Let held jobs be started.
+def command(*, selectors: tuple[str, ...], yes: bool, format: Format) -> None:
+    """Let held jobs start.
 
     \b
     dq release tag:later
     """
     from service.broker import Broker
-    from service.job_tables import change_table
     from service.jobs import release
-    from service.selector import condition
+    from service.selection import find
     from service.store import open_database
 
     settings = Settings.load()
-    changes = release(open_database(settings), Broker(settings), condition(selectors))
-    emit(change_table(changes), format)
+    database = open_database(settings)
+    which = find(database, selectors)
+    again = f"dq release {' '.join(selectors)}"
+    with changing(database, which, "released", again, yes=yes) as show:
+        changes = release(database, Broker(settings), which, show)
+    emit_changes(changes, format)

@@ -7,7 +7,7 @@ import click
 
 from models.settings import Settings
 from models.state import JobState
-from service.cli.output import emit, format_option, say
+from service.cli.output import emit, format_option, on_ctrl_c, say, typed, write
 from service.cli.parameters import Seeds
 from service.report import Format, count
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 @click.command
 @click.argument("name", required=False)
-@click.option("--scale", help="A smaller stand-in, which the table names.  [default: full]")
+@click.option("--scale", help="A smaller experiment instead, by its name.  [default: full]")
 @click.option(
     "--seeds", type=Seeds(), help="How many (5), or which (10..19).  [default: the table's]"
 )
-@click.option("--no-wait", is_flag=True, help="Submit what is missing, and judge what there is.")
+@click.option("--no-wait", is_flag=True, help="Submit what is missing, and compare what there is.")
 @format_option
 def command(
     *,
@@ -32,14 +32,14 @@ def command(
     no_wait: bool,
     format: Format,
 ) -> None:
-    """Run what is missing of a published table, and hold our figures against it.
+    """Run what is missing for a published table, and compare our figures with it.
 
     \b
     dq reproduce notebook --scale small
     dq reproduce my-table.yaml --seeds 5
 
-    Without a name it lists the tables there are. Exit code 4 says that the table is not met, 5
-    that the evidence does not suffice.
+    Without a name it lists the tables. Exit code 4: our figures contradict the table; 5: there is
+    not enough evidence yet.
     """
     from service.cli.reproduction_tables import claim_table, figure_table, listing_table
     from service.grid import repeat
@@ -59,7 +59,7 @@ def command(
     report = judge(table, stand_in, list_runs(database, ids_condition(ids)))
     emit(figure_table(report), format)
     if format == "table" and report.claims:
-        click.echo("")
+        write("")
         emit(claim_table(report), format)
     report.check()
 
@@ -79,11 +79,11 @@ def _run(database: "Database", grid: "Grid", name: str, no_wait: bool) -> tuple[
     submitted = submit(database, broker, grid.specs, order, uuid.uuid4().hex)
     missing = len(submitted.created) + len(submitted.joined)
     if missing and not no_wait:
-        say(f"{count(missing, 'job')} to be run.")
+        say(f"{count(missing, 'job')} to run.")
         if not any(worker.is_alive for worker in list_workers(database)):
             say("No worker is running. Type, in another terminal: dq worker")
-        with ProgressView() as view:
+        with on_ctrl_c(f"The jobs go on. Type: {typed()}"), ProgressView() as view:
             progress = wait(database, ids_condition(submitted.job_ids), None, view)
         if failed := progress.states[JobState.FAILED]:
-            say(f"{count(failed, 'job')} failed, and is in no figure: dq results state:failed")
+            say(f"{count(failed, 'job')} failed and not included. Type: dq results state:failed")
     return submitted.job_ids

@@ -61,16 +61,16 @@ def claim_table(report: Reproduction) -> Table:
         Column("p", "p", spell_p, "right", 80),
         Column("verdict", "verdict", style=lambda verdict: _STYLES.get(verdict, "")),
     )
-    return Table(columns, report.claims)
+    return Table(columns, report.claims, remedy="use --json or a wider terminal")
 
 
 def _figure_columns() -> Iterable[Column]:
     figure = "{:.4f}".format
     yield Column("cell", "published row", fold=20)
-    yield Column("metric", "metric", _spell_metric)
+    yield Column("metric", "metric", _spell_metric, priority=65, factors_out=True)
     yield Column("reported", "reported", figure, "right")
-    yield Column("tolerance", "+-", "{:g}".format, "right", 30)
-    yield Column("n", "n", align="right", priority=60)
+    yield Column("tolerance", "+-", "{:g}".format, "right", 30, factors_out=True)
+    yield Column("n", "n", align="right", priority=60, factors_out=True)
     yield Column("ours", "ours, 95 %", _spell_ours, "right")
     yield Column("deviation", "deviation", "{:+.4f}".format, "right", 70)
     yield Column("verdict", "verdict", style=lambda verdict: _STYLES.get(verdict, ""))

@@ -1,6 +1,7 @@
 """`dq results`: list results, or compare configurations."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,8 +10,9 @@ from click.core import ParameterSource
 
 from models.errors import UsageError
 from models.settings import Settings
-from service.cli.output import emit, format_option, is_plain, say
+from service.cli.output import emit, format_option, say
 from service.cli.parameters import COUNT, selector_argument
+from service.cli.streams import is_plain
 from service.report import Format
 
 if TYPE_CHECKING:
@@ -18,13 +20,16 @@ if TYPE_CHECKING:
 
     from models.database import Database
     from service.job_tables import Choice
+    from service.moment import Moment
     from service.pages import Request
 
 
+_SCREENFUL = 50
 _NO_JOBS = "There are no jobs yet. Type: dq submit"
-_NO_SUCH_JOBS = "There are no such jobs."
+_NO_SUCH_JOBS = "No job matches. Type: dq results"
 #: The options that only some ways of showing results take; "" is the list.
 _TAKEN_BY = {
+    "metric": ("--compare", "--curves", "--plot", "--top"),
     "baseline": ("--compare",),
     "mix": ("--compare",),
     "at": ("--compare", ""),
@@ -34,22 +39,33 @@ _TAKEN_BY = {
 
 @click.command
 @selector_argument(required=False)
-@click.option("--where", metavar="CONDITION", help="Only jobs like 'lr < 0.05'; see below.")
-@click.option("--compare", is_flag=True, help="One row a configuration, with a verdict.")
-@click.option("--metric", default="valid_accuracy", help="To compare or draw.", show_default=True)
+@click.option("--where", metavar="CONDITION", help="Only jobs that meet it: 'lr < 0.05'.")
+@click.option("--compare", is_flag=True, help="One row for each configuration, with a verdict.")
+@click.option(
+    "--metric",
+    default="valid_accuracy",
+    help="What to compare, draw or rank by.",
+    show_default=True,
+)
 @click.option("--baseline", help="The configuration to compare with.  [default: no dropout]")
 @click.option("--mix", is_flag=True, help="Compare across data sets and trainer versions.")
-@click.option("--at", default="final", help="Metrics at final, best:METRIC or epoch:N.")
-@click.option("--curves", is_flag=True, help="Draw learning curves, a row a configuration.")
 @click.option(
-    "--plot", type=click.Path(path_type=Path), help="Save curves with bands: .png, .svg or .html."
+    "--at", default="final", help="When: final, best:METRIC or epoch:N.", show_default=True
 )
-@click.option("--sort", help="By METRIC, id, lr, ...; add :asc or :desc.  [default: newest first]")
-@click.option("--top", type=COUNT, help="The best so many by --metric.")
-@click.option("--cols", help="Which columns: job_id,keep,lr,valid_accuracy.")
-@click.option("--only-changed", is_flag=True, help="Of the spec, only what differs.")
-@click.option("--limit", type=COUNT, default=50, help="List so many.")
-@click.option("--after", help="Go on where the page before ended.")
+@click.option("--curves", is_flag=True, help="Draw the learning curve of each configuration.")
+@click.option(
+    "--plot", type=click.Path(path_type=Path), help="Save the curves as .png, .svg or .html."
+)
+@click.option(
+    "--sort", help="By id, lr, a metric, ...; add :asc or :desc.  [default: newest first]"
+)
+@click.option("--top", type=COUNT, help="Only the best N by --metric.")
+@click.option("--cols", help="Only these columns: job_id,keep,lr,valid_accuracy.")
+@click.option("--only-changed", is_flag=True, help="Only those fields of the spec that differ.")
+@click.option(
+    "--limit", type=COUNT, help="List at most N.  [default: 50 on a terminal, all in a pipe]"
+)
+@click.option("--after", help="Continue after the last job of the page before.")
 @format_option
 def command(
     *,
@@ -66,7 +82,7 @@ def command(
     top: int | None,
     cols: str | None,
     only_changed: bool,
-    limit: int,
+    limit: int | None,
     after: str | None,
     format: Format,
 ) -> None:
@@ -76,43 +92,68 @@ def command(
     dq results --compare s7
     dq results --where 'keep[0] == 0.9 and valid_acc > 0.98' --sort valid_acc
     """
-    from service.comparison import compare as compare_runs
-    from service.comparison_table import comparison_table
     from service.job_tables import Choice
     from service.moment import read_metric, read_moment
     from service.pages import Request, read_sort
-    from service.queries import list_runs
-    from service.selection import select
+    from service.queries import check_moment
+    from service.selection import find
     from service.store import open_database
 
-    _refuse_stray_options(compare=compare, curves=curves, plot=plot is not None)
-    database, which = open_database(Settings.load()), select(selectors, where)
+    _refuse_stray_options(top, compare=compare, curves=curves, plot=plot is not None)
     metric, moment = read_metric(metric), read_moment(at)
+    database = open_database(Settings.load())
+    which = find(database, selectors, where)
+    check_moment(database, which, moment)
     if plot:
         _plot(database, which, metric, plot)
     if curves:
         _draw_curves(database, which, metric, format)
     elif compare:
-        compared = compare_runs(list_runs(database, which, moment), metric, baseline, mix=mix)
-        emit(comparison_table(compared, str(moment)), format)
+        _compare(
+            database, which, metric=metric, moment=moment, baseline=baseline, mix=mix, format=format
+        )
     elif not plot:
         order = read_sort(sort or (metric if top else "id"))
-        request = Request(order, top or limit, moment, after)
+        request = Request(order, top or limit or _limit_by_output(), moment, after)
         columns = Choice(tuple(map(str.strip, cols.split(","))) if cols else None, only_changed)
-        if not _list(database, which, request, columns, format):
-            say(_NO_SUCH_JOBS if selectors or where or after else _NO_JOBS)
+        _list(database, which, request, columns, format)
 
 
-def _refuse_stray_options(**chosen: bool) -> None:
+def _refuse_stray_options(top: int | None, **chosen: bool) -> None:
     if chosen["compare"] and chosen["curves"]:
         raise UsageError("--compare and --curves exclude each other: give one of them")
-    ways = {f"--{way}" for way, is_chosen in chosen.items() if is_chosen} or {""}
+    special = {f"--{way}" for way, is_chosen in chosen.items() if is_chosen}
+    ways = special or {"", "--top" if top else ""}
     source = click.get_current_context().get_parameter_source
     for option, takers in _TAKEN_BY.items():
         if not ways & set(takers) and source(option) is not ParameterSource.DEFAULT:
             name = f"--{option.replace('_', '-')}"
-            fault = f"does not go with {' and '.join(sorted(ways))}" if ways - {""} else ""
-            raise UsageError(f"{name} {fault or f'goes with {takers[0]} alone'}")
+            fault = f"does not go with {' and '.join(sorted(special))}"
+            raise UsageError(f"{name} {fault if special else f'needs {_or(takers)}'}")
+
+
+def _or(words: Sequence[str]) -> str:
+    *most, last = words
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def _compare(
+    database: "Database",
+    which: "ColumnElement[bool]",
+    *,
+    metric: str,
+    moment: "Moment",
+    baseline: str | None,
+    mix: bool,
+    format: Format,
+) -> None:
+    """Print the comparison of the jobs' configurations."""
+    from service.comparison import compare
+    from service.comparison_table import comparison_table
+    from service.queries import list_runs
+
+    compared = compare(list_runs(database, which, moment), metric, baseline, mix=mix)
+    emit(comparison_table(compared, str(moment)), format)
 
 
 def _list(
@@ -121,16 +162,24 @@ def _list(
     request: "Request",
     columns: "Choice",
     format: Format,
-) -> bool:
-    """Print a page; return whether it holds a job."""
+) -> None:
+    """Print a page, and say how to see more."""
     from service.job_tables import job_table
     from service.pages import read_page
 
     page = read_page(database, which, request)
     emit(job_table(page.rows, columns, request.moment), format)
-    if page.next:
-        say(f"There are more: add --after {page.next}")
-    return bool(page.rows)
+    given = click.get_current_context().params
+    if not page.rows:
+        is_all = not (given["selectors"] or given["where"] or given["after"])
+        say(_NO_JOBS if is_all else _NO_SUCH_JOBS)
+    elif page.next and not given["top"]:
+        say(f"There are more: add --after {page.next} for the next ones, or | less for all.")
+
+
+def _limit_by_output() -> int | None:
+    """Return how many jobs to list where nobody says; a pipe gets all."""
+    return _SCREENFUL if sys.stdout.isatty() else None
 
 
 def _draw_curves(

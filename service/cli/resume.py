@@ -3,6 +3,7 @@
 import click
 
 from models.settings import Settings
+from service.cli.bulk import BulkProgress
 from service.cli.output import say
 
 
@@ -14,5 +15,11 @@ def command() -> None:
     from service.store import open_database
 
     settings = Settings.load()
-    unsent = resume(open_database(settings), Broker(settings))
+    with BulkProgress("sent to the queue again") as show:
+        try:
+            unsent = resume(open_database(settings), Broker(settings), show)
+        except KeyboardInterrupt:
+            show.stop()
+            say("Resumed. A worker sends the messages that were not sent.")
+            raise SystemExit(130) from None
     say(f"Resumed. Messages are sent later: {unsent}" if unsent else "Resumed.")

@@ -3,7 +3,8 @@
 import click
 
 from models.settings import Settings
-from service.cli.output import emit, format_option, say
+from service.cli.bulk import changing, emit_changes, yes_option
+from service.cli.output import format_option
 from service.cli.parameters import selector_argument
 from service.report import Format
 
@@ -11,22 +12,24 @@ from service.report import Format
 @click.command
 @selector_argument(required=True)
 @click.option("--from-scratch", is_flag=True, help="Forget what was reached.")
+@yes_option
 @format_option
-def command(*, selectors: tuple[str, ...], from_scratch: bool, format: Format) -> None:
+def command(*, selectors: tuple[str, ...], from_scratch: bool, yes: bool, format: Format) -> None:
     """Queue failed or cancelled jobs again; they go on from their checkpoint.
 
     \b
     dq retry state:failed
     """
     from service.broker import Broker
-    from service.job_tables import change_table
     from service.jobs import retry
-    from service.selector import condition
+    from service.selection import find
     from service.store import open_database
 
     settings = Settings.load()
-    which = condition(selectors)
-    changes = retry(open_database(settings), Broker(settings), which, from_scratch=from_scratch)
-    emit(change_table(changes), format)
-    if not changes:
-        say("There are no such jobs.")
+    database = open_database(settings)
+    which = find(database, selectors)
+    again = f"dq retry {' '.join(selectors)}{' --from-scratch' * from_scratch}"
+    with changing(database, which, "queued again", again, yes=yes) as show:
+        broker = Broker(settings)
+        changes = retry(database, broker, which, from_scratch=from_scratch, show=show)
+    emit_changes(changes, format)

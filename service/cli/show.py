@@ -1,38 +1,71 @@
-"""`dq show`: one job."""
+"""`dq show`: one job, or several a line each."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from models.settings import Settings
-from service.cli.output import emit, format_option, say
-from service.cli.parameters import COUNT
+from service.cli.output import emit, format_option, say, write
+from service.cli.parameters import selector_argument
 from service.report import Format
+
+if TYPE_CHECKING:
+    from models.database import Database
+    from service.queries import JobRow
 
 
 @click.command
-@click.argument("job_id", metavar="ID", type=COUNT)
-@click.option("--why", is_flag=True, help="Say only what the job waits for, or why it ended.")
+@selector_argument(required=True)
+@click.option("--why", is_flag=True, help="Say only what a job waits for, or why it ended.")
 @format_option
-def command(*, job_id: int, why: bool, format: Format) -> None:
-    """Show a job's spec, state, curve, attempts and provenance.
+def command(*, selectors: tuple[str, ...], why: bool, format: Format) -> None:
+    """Show a job's spec, state, curve, attempts and provenance; of several, a line each.
 
     \b
-    dq show 142 --why
+    dq show 142
+    dq show s7 --why
     """
-    from service.job_tables import attempt_table, detail_table, epoch_table, reason_table
-    from service.queries import explain_wait, show_job
+    from service.job_tables import job_table
+    from service.queries import list_jobs
+    from service.selection import find
     from service.store import open_database
 
     database = open_database(Settings.load())
-    detail, waits = show_job(database, job_id), explain_wait(database, job_id)
+    rows = list_jobs(database, find(database, selectors))[::-1]
     if why:
-        reasons = waits or [detail.row.reason or f"It is {detail.row.state}."]
-        emit(reason_table(reasons), format)
-        return
-    emit(detail_table(detail, waits), format)
+        _explain(database, rows, format)
+    elif len(rows) == 1:
+        _show(database, rows[0].job_id, format)
+    else:
+        emit(job_table(rows), format)
+        say(
+            f"For all of one job, type: dq show {rows[0].job_id}"
+            if rows
+            else "No job is in that state."
+        )
+
+
+def _explain(database: "Database", rows: "Sequence[JobRow]", format: Format) -> None:
+    """Print why each job waits or ended; of one job, sentences."""
+    from service.job_tables import explained_table, reason_table
+    from service.queries import explain
+
+    reasons = [explain(database, row) for row in rows]
+    table = reason_table(reasons[0]) if len(rows) == 1 else explained_table(rows, reasons)
+    emit(table, format)
+
+
+def _show(database: "Database", job_id: int, format: Format) -> None:
+    from service.job_tables import attempt_table, detail_table, epoch_table
+    from service.queries import explain_wait, show_job
+
+    detail = show_job(database, job_id)
+    emit(detail_table(detail, explain_wait(database, job_id)), format)
     if format == "table":
         for table in (epoch_table(detail), attempt_table(detail)):
             if table.rows:
-                click.echo("")
+                write("")
                 emit(table, format)
     if detail.row.state == "failed":
         say(f"Next: dq logs {job_id}; dq retry {job_id}")

@@ -5,20 +5,21 @@ from typing import Any
 
 import click
 
-from service.cli.parameters import Seeds, dataset_choice
+from service.cli.parameters import Seeds, Whole, dataset_choice
 
 _OPTIONS = (
     click.option(
         "--dropout",
         multiple=True,
         metavar="KEEP,...",
-        help="Probability that an activation is KEPT, for each hidden layer; or none.",
+        help="Probability that an activation is KEPT: one for all hidden layers (0.8), "
+        "one for each (0.9,0.8,0.8), or none.",
     ),
     click.option(
         "--drop",
         multiple=True,
         metavar="DROP,...",
-        help="The same as probabilities that it is DROPPED.",
+        help="The same, as the probability that it is DROPPED.",
     ),
     click.option(
         "--hidden",
@@ -32,13 +33,13 @@ _OPTIONS = (
     click.option(
         "--batch-size", multiple=True, type=int, help="Images per batch.  [default: 1000]"
     ),
-    click.option("--epochs", multiple=True, type=int, help="Passes over them.  [default: 10]"),
+    click.option(
+        "--epochs", multiple=True, type=int, help="Passes over the training images.  [default: 10]"
+    ),
     click.option(
         "--dataset", multiple=True, type=dataset_choice(), help="Data set.  [default: mnist]"
     ),
-    click.option(
-        "--train-size", multiple=True, type=int, help="Use the first so many training images only."
-    ),
+    click.option("--train-size", multiple=True, type=int, help="Train on the first N images only."),
     click.option(
         "--input-keep", multiple=True, type=float, help="Keep probability of pixels.  [default: 1]"
     ),
@@ -46,28 +47,34 @@ _OPTIONS = (
         "--mask",
         multiple=True,
         type=click.Choice(["batch", "sample"]),
-        help="One dropout mask a batch, or one a sample.  [default: batch]",
+        help="One dropout mask for each batch, or for each sample.  [default: batch]",
     ),
-    click.option("--momentum", multiple=True, type=float, help="Of SGD.  [default: 0]"),
+    click.option("--momentum", multiple=True, type=float, help="Momentum of SGD.  [default: 0]"),
     click.option(
-        "--max-norm", multiple=True, type=float, help="Limit of a hidden unit's weight vector."
+        "--max-norm",
+        multiple=True,
+        type=float,
+        help="Longest that a hidden unit's weight vector may be (L2).",
     ),
     click.option(
-        "--lr-decay", multiple=True, type=float, help="Times the rate, each epoch.  [default: 1]"
+        "--lr-decay",
+        multiple=True,
+        type=float,
+        help="Factor of the learning rate after each epoch.  [default: 1]",
     ),
     click.option(
         "--evaluation",
         multiple=True,
         type=click.Choice(["valid", "test"]),
-        help="Images that metrics are taken on.  [default: valid]",
+        help="Images on which metrics are taken.  [default: valid]",
     ),
     click.option(
         "--precision",
         multiple=True,
         type=click.Choice(["fp32", "tf32", "bf16"]),
-        help="Of products; tf32 needs a GPU.  [default: fp32]",
+        help="Of matrix products; tf32 needs a GPU.  [default: fp32]",
     ),
-    click.option("--seed", multiple=True, type=click.IntRange(0), help="One seed.  [default: 0]"),
+    click.option("--seed", multiple=True, type=Whole(0, 2**63 - 1), help="One seed.  [default: 0]"),
     click.option("--seeds", type=Seeds(), help="How many seeds (5), or which (0..9)."),
 )
 

@@ -1,10 +1,15 @@
 """`dq status`: the queue as it is now."""
 
+from dataclasses import replace
+
 import click
 
 from models.settings import Settings
 from service.cli.output import emit, format_option, say
 from service.report import Column, Format, Table, count
+
+#: Of the jobs; --format csv has the states alone.
+_REMEDY = "type dq results state:running --format csv, or use a wider terminal"
 
 
 @click.command
@@ -26,7 +31,9 @@ def command(*, format: Format) -> None:
     columns = (Column("state", "state"), Column("jobs", "jobs", "{:,}".format, "right"))
     emit(Table(columns, rows, json_value=facts | {"running": [r.job_id for r in running]}), format)
     if format == "table" and running:
-        emit(job_table(running), format)
-    say(f"{count(len(alive), 'worker')} running{', the queue is paused' if paused else ''}.")
+        emit(replace(job_table(running), remedy=_REMEDY), format)
+    say(f"{count(len(alive), 'worker')} running." if alive else "No worker is running.")
+    if paused:
+        say("The queue is paused. Type: dq resume")
     if not alive and states[JobState.QUEUED]:
         say("Queued jobs wait for a worker. Type: dq worker")

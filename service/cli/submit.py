@@ -3,7 +3,8 @@
 import sys
 import uuid
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 import click
 
@@ -11,6 +12,7 @@ from models.errors import DatabaseUnreachable, SchemaOutdated, UsageError
 from models.message import Priority
 from models.settings import Settings
 from models.spec import ExperimentSpec
+from service.cli.bulk import MANY, BulkProgress, confirm, is_watched
 from service.cli.output import emit, format_option, say
 from service.cli.parameters import COUNT, Duration
 from service.cli.spec_options import spec_options
@@ -21,6 +23,7 @@ from service.typed_grid import read_grid, read_seeds, warn_of_low_keep
 if TYPE_CHECKING:
     from models.database import Database
     from service.jobs import Order, Submitted
+    from service.submission import SubmitProgress
 
 
 @click.command
@@ -37,21 +40,22 @@ if TYPE_CHECKING:
 @click.option(
     "--priority",
     type=click.Choice([priority.name.lower() for priority in Priority]),
-    default="normal",
-    help="Which of the waiting jobs go first.",
+    help="Which of the waiting jobs go first.  [default: normal]",
 )
 @click.option("--timeout", type=Duration(), help="The most an attempt may take: 30m.")
 @click.option(
-    "--stall-timeout", type=Duration(), default="10m", help="Fail a job that stands still so long."
+    "--stall-timeout",
+    type=Duration(),
+    help="Fail a job that stands still so long.  [default: 10m]",
 )
 @click.option(
     "--max-crashes",
     type=click.IntRange(1, 1000),
-    default=3,
-    help="Fail a job after so many crashes without progress.",
+    help="Fail a job after so many crashes without progress.  [default: 3]",
 )
 @click.option("--keep-checkpoint", is_flag=True, help="Keep the trained weights.")
 @click.option("--wait", is_flag=True, help="Wait for the end, and print the results.")
+@click.option("--yes", is_flag=True, help=f"Do not ask before more than {MANY:,} new jobs.")
 @click.option("--dry-run", is_flag=True, help="Print the jobs, and queue nothing.")
 @format_option
 def command(
@@ -63,12 +67,13 @@ def command(
     force: bool,
     name: str | None,
     tags: tuple[str, ...],
-    priority: str,
+    priority: str | None,
     timeout: float | None,
-    stall_timeout: float,
-    max_crashes: int,
+    stall_timeout: float | None,
+    max_crashes: int | None,
     keep_checkpoint: bool,
     wait: bool,
+    yes: bool,
     dry_run: bool,
     format: Format,
     **options: Any,
@@ -94,14 +99,14 @@ def command(
     order = Order(
         name=name,
         tags=tags,
-        priority=Priority[priority.upper()],
+        priority=Priority[priority.upper()] if priority else None,
         max_crashes=max_crashes,
         stall_seconds=stall_timeout,
         timeout_seconds=timeout,
-        keep_checkpoint=keep_checkpoint,
+        keep_checkpoint=keep_checkpoint or None,
         reuse=not force,
     )
-    _submit(grid.specs, order, wait, format)
+    _submit(grid.specs, order, format, wait=wait, yes=yes)
 
 
 def _choose(
@@ -156,8 +161,7 @@ def _preview(grid: Grid, force: bool, format: Format) -> None:
     from service.prospects import Prospects, foresee
 
     try:
-        database = _find_database()
-        found = foresee(database, grid.specs, is_forced=force) if database else Prospects()
+        found = foresee(_find_database(), grid.specs, is_forced=force)
     except (DatabaseUnreachable, SchemaOutdated) as error:
         found = Prospects(sentences=[f"What is known already cannot be told: {error}"])
     emit(spec_table(grid.specs, found.known), format)
@@ -175,7 +179,9 @@ def _find_database() -> "Database | None":
     return open_database(settings)
 
 
-def _submit(specs: Sequence[ExperimentSpec], order: "Order", wait: bool, format: Format) -> None:
+def _submit(
+    specs: Sequence[ExperimentSpec], order: "Order", format: Format, *, wait: bool, yes: bool
+) -> None:
     from service.broker import Broker
     from service.job_tables import submitted_table
     from service.jobs import submit
@@ -183,17 +189,71 @@ def _submit(specs: Sequence[ExperimentSpec], order: "Order", wait: bool, format:
 
     settings = Settings.load()
     database = open_database(settings)
-    submitted = submit(database, Broker(settings), specs, order, uuid.uuid4().hex)
+    if len(specs) > MANY and not yes and is_watched():
+        _ask(database, specs, order)
+    with _SubmitView() as show:
+        broker, token = Broker(settings), uuid.uuid4().hex
+        submitted = submit(database, broker, specs, order, token, show=show)
     _say_shared(submitted)
     if submitted.unsent:
         say(f"Saved but not queued: {submitted.unsent.rstrip('.')}. Sent as soon as Redis answers.")
     if wait:
         from service.cli.wait import wait_and_report
 
-        wait_and_report(database, submitted.job_ids, None, format)
+        again = f"dq wait s{submitted.sweep_id}"
+        wait_and_report(database, submitted.job_ids, None, format, again)
         return
-    emit(submitted_table(submitted), format)
+    emit(submitted_table(submitted), format, f"The jobs are saved as sweep s{submitted.sweep_id}.")
     _say_next(database, submitted)
+
+
+def _ask(database: "Database", specs: Sequence[ExperimentSpec], order: "Order") -> None:
+    """Ask before many new jobs are submitted."""
+    from service.prospects import foresee
+
+    found = foresee(database, specs, is_forced=not order.reuse)
+    new = len(specs) - len(found.known)
+    if new > MANY:
+        for sentence in found.sentences:
+            say(sentence)
+        confirm(f"{new:,} new jobs will be submitted. Go on?")
+
+
+class _SubmitView:
+    """Shows how far a submit is; if it is interrupted, says what it left behind."""
+
+    def __init__(self) -> None:
+        self._progress = BulkProgress("submitted")
+        self._last: SubmitProgress | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+        if kind and self._last:
+            say(_describe_left(self._last))
+        if kind is KeyboardInterrupt:
+            if not self._last:
+                say("Nothing was submitted.")
+            raise SystemExit(130)
+
+    def __call__(self, progress: "SubmitProgress") -> None:
+        """Show how far it is."""
+        self._last = progress
+        self._progress(progress.sent or progress.saved, progress.specs)
+
+
+def _describe_left(progress: "SubmitProgress") -> str:
+    sweep, jobs = f"s{progress.sweep_id}", count(progress.specs, "job")
+    sent = f"{count(progress.sent, 'message')} sent, and a worker sends the rest"
+    undo = f"To undo: dq cancel {sweep}"
+    if progress.saved == progress.specs:
+        return f"All {jobs} of {sweep} are saved, {sent}. {undo}"
+    saved = f"{progress.saved:,} of {jobs} of {sweep} are saved, {sent}."
+    return f"{saved} For the rest type the same again. {undo}"
 
 
 def _say_shared(submitted: "Submitted") -> None:
@@ -205,15 +265,21 @@ def _say_shared(submitted: "Submitted") -> None:
     if submitted.joined:
         jobs = count(len(submitted.joined), "job")
         say(f"{jobs} queued before: {spell_ids(submitted.joined)}.")
+    for remark in submitted.remarks:
+        say(remark)
 
 
 def _say_next(database: "Database", submitted: "Submitted") -> None:
+    from service.estimate import estimate_rest
     from service.queries import list_workers
+    from service.selector import in_sweep
 
     sweep = f"s{submitted.sweep_id}"
     if not submitted.created and not submitted.joined:
         say(f"Nothing is left to run. Next: dq results --compare {sweep}")
-    elif any(worker.is_alive for worker in list_workers(database)):
+        return
+    say(str(estimate_rest(database, in_sweep(submitted.sweep_id))))
+    if any(worker.is_alive for worker in list_workers(database)):
         say(f"Next: dq wait {sweep}; then dq results --compare {sweep}")
     else:
         say("No worker is running yet. Start one on a host with a GPU (or this one): dq worker")

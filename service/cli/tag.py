@@ -3,24 +3,32 @@
 import click
 
 from models.settings import Settings
+from service.cli.bulk import changing, yes_option
 from service.cli.output import say
+from service.cli.parameters import one_selector_argument
 from service.report import count
 
 
 @click.command
-@click.argument("selector", metavar="SEL")
+@one_selector_argument
 @click.argument("tags", metavar="TAG...", nargs=-1, required=True)
-@click.option("--remove", is_flag=True, help="Take them off instead.")
-def command(*, selector: str, tags: tuple[str, ...], remove: bool) -> None:
-    """Put tags on jobs, by which they can be named: tag:paper.
+@click.option("--remove", is_flag=True, help="Remove the tags instead.")
+@yes_option
+def command(*, selector: str, tags: tuple[str, ...], remove: bool, yes: bool) -> None:
+    """Tag jobs with words to name them by: tag:paper.
 
     \b
     dq tag s7 paper final
     """
     from service.annotations import add_tags, remove_tags
-    from service.selector import condition
+    from service.selection import find
     from service.store import open_database
 
     change = remove_tags if remove else add_tags
-    changed = change(open_database(Settings.load()), condition([selector]), tags)
-    say(f"{count(changed, 'job')} {'lost' if remove else 'got'} {', '.join(tags)}.")
+    database = open_database(Settings.load())
+    which = find(database, [selector])
+    again = f"dq tag {selector} {' '.join(tags)}{' --remove' * remove}"
+    with changing(database, which, "changed", again, yes=yes) as show:
+        changed = change(database, which, tags, show)
+    change_made = "Untagged" if remove else "Tagged"
+    say(f"{change_made} {count(changed, 'job')}: {', '.join(tags)}.")

@@ -8,7 +8,7 @@ import click
 
 from models.errors import DqError
 from models.settings import Settings
-from service.cli.output import say
+from service.cli.output import on_ctrl_c, say
 from service.cli.parameters import pack_option
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ def command(*, workers: int | None, pack: str | None) -> None:
     from service.local_service import LocalService
 
     settings = Settings.load()
-    with LocalService(settings, worker_arguments("auto", workers, pack), name="up") as local:
+    end = "dq is down, and what is queued is kept. Type: dq up"
+    arguments = worker_arguments("auto", workers, pack)
+    with on_ctrl_c(end), LocalService(settings, arguments, name="up") as local:
         say(f"dq is up in {settings.home}. Type in another terminal: dq submit. Ctrl-C stops it.")
         with ExitStack() as page:
             if find_spec("fastapi"):
@@ -32,7 +34,7 @@ def command(*, workers: int | None, pack: str | None) -> None:
             else:
                 say("There is no page without: pip install 'dq[web]'")
             code = local.wait()
-    say("dq is down.")
+    say(end)
     raise SystemExit(code)
 
 

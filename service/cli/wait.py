@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from models.errors import UsageError
 from models.settings import Settings
-from service.cli.output import emit, format_option, say
+from service.cli.output import emit, format_option, on_ctrl_c, say, typed
 from service.cli.parameters import Duration, selector_argument
 from service.report import Format
 
@@ -26,31 +25,39 @@ def command(*, selectors: tuple[str, ...], timeout: float | None, format: Format
     dq wait @last --timeout 30m
     """
     from service.queries import list_ids
-    from service.selector import condition
+    from service.selection import find
     from service.store import open_database
 
     database = open_database(Settings.load())
-    job_ids = list_ids(database, condition(selectors))
+    job_ids = list_ids(database, find(database, selectors))
     if not job_ids:
-        raise UsageError("There are no such jobs. Type: dq results")
-    wait_and_report(database, job_ids, timeout, format)
+        say("No job is in that state, so there is nothing to wait for.")
+    wait_and_report(database, job_ids, timeout, format, typed())
 
 
 def wait_and_report(
-    database: "Database", job_ids: Sequence[int], timeout: float | None, format: Format
+    database: "Database",
+    job_ids: Sequence[int],
+    timeout: float | None,
+    format: Format,
+    again: str,
 ) -> None:
-    """Wait for the jobs, print them, and exit with 1 unless all succeeded."""
+    """Wait for the jobs, print them, and exit with 1 unless all succeeded.
+
+    After Ctrl-C it says to type `again`.
+    """
     from models.state import JobState
     from service.cli.progress_view import ProgressView
     from service.job_tables import job_table
-    from service.queries import list_jobs, list_workers
+    from service.queries import list_jobs, list_workers, measure_progress
     from service.selector import ids_condition
     from service.waiting import wait
 
     which = ids_condition(job_ids)
-    if not any(worker.is_alive for worker in list_workers(database)):
-        say("No worker is running, so nothing will end. Type, in another terminal: dq worker")
-    with ProgressView() as show:
+    is_open = measure_progress(database, which).open_jobs > 0
+    if is_open and not any(worker.is_alive for worker in list_workers(database)):
+        say("No worker is running. Type, in another terminal: dq worker")
+    with on_ctrl_c(f"The jobs go on. Type: {again}"), ProgressView() as show:
         progress = wait(database, which, timeout, show)
     emit(job_table(list_jobs(database, which)), format)
     if progress.states[JobState.SUCCEEDED] < progress.jobs:

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from models.errors import UsageError
 from models.settings import Settings
-from service.cli.output import say
+from service.cli.output import on_ctrl_c, say, typed
 from service.cli.parameters import selector_argument
+from service.report import count
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
@@ -18,33 +18,31 @@ if TYPE_CHECKING:
 
 @click.command
 @selector_argument(required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print an object a line at each change.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object per line at each change."
+)
 def command(*, selectors: tuple[str, ...], as_json: bool) -> None:
-    """Show how far jobs are until they have ended, or until Ctrl-C, which stops no job.
+    """Show the progress of jobs until they have ended, or until Ctrl-C, which stops no job.
 
-    A terminal shows a table of the jobs that run, with what is left of each and of all; a pipe or
-    a file gets a line now and then. Without a selector these are all that are queued or running.
+    A terminal shows a table of the running jobs, with the time left of each and of all; a pipe or
+    a file gets a line now and then. Without SEL these are all queued and running jobs.
 
     \b
     dq watch s7
     """
     from service.queries import list_ids
-    from service.selector import condition, ids_condition, open_condition
+    from service.selection import find
+    from service.selector import ids_condition, open_condition
     from service.store import open_database
 
     database = open_database(Settings.load())
-    ids = list_ids(database, condition(selectors) if selectors else open_condition())
-    if not ids and selectors:
-        raise UsageError("There are no such jobs. Type: dq results")
+    ids = list_ids(database, find(database, selectors) if selectors else open_condition())
     if not ids:
-        say("No job is queued or running. Type: dq results")
+        say(f"No job is {'in that state' if selectors else 'queued or running'}. Type: dq results")
         return
-    again = " ".join(["dq watch", *selectors])
-    try:  # those there are now: others may be submitted meanwhile
+    with on_ctrl_c(f"The jobs go on. Type: {typed()}"):
+        # Those there are now: others may be submitted meanwhile.
         progress = _watch(database, ids_condition(ids), as_json)
-    except KeyboardInterrupt:
-        say(f"The jobs go on. Type: {again}")
-        raise SystemExit(130) from None
     _say_end(progress, " ".join(selectors))
 
 
@@ -63,5 +61,5 @@ def _say_end(progress: "Progress", selector: str) -> None:
     from models.state import JobState
 
     if failed := progress.states[JobState.FAILED]:
-        say(f"{failed:,} failed. Type: dq results {selector or 'state:failed'}")
+        say(f"{count(failed, 'job')} failed. Type: dq results {selector or 'state:failed'}")
     say(f"Next: dq results --compare {selector}".rstrip())

@@ -1,6 +1,5 @@
 """Shows on standard output how far jobs are: a live table, a line now and then, or JSON lines."""
 
-import os
 import shutil
 import sys
 import time
@@ -8,9 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from service.cli.output import is_plain
+from service.cli.output import write
+from service.cli.streams import colors, deferring_ctrl_c, draws, is_plain
 from service.job_tables import describe_progress, describe_rest, watch_document, watch_table
 from service.report import clean, render, to_json_line
 from service.watching import Look
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
 
 _LINE_SECONDS = 10.0
 #: The lines of a terminal that the rows of the live table leave to all else.
-_OTHER_LINES = 9
+_OTHER_LINES = 11
 
 
 @contextmanager
@@ -28,24 +26,32 @@ def open_view(*, as_json: bool) -> Iterator[Callable[[Look], None]]:
     """Give what shows each look in the way that suits standard output."""
     if as_json:
         yield _JsonLines().show
-    elif sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
-        with _open_live() as live:
+    elif draws(sys.stdout):
+        with _live() as live:
             yield lambda look: _draw(live, look)
     else:
         yield _Lines().show
 
 
-def _open_live() -> "Live":
+@contextmanager
+def _live() -> Iterator["Live"]:
     from rich.console import Console
     from rich.live import Live
 
     # A redirected standard output would no longer say which characters it takes.
-    return Live(
+    live = Live(
         console=Console(highlight=False),
         auto_refresh=False,
         redirect_stdout=False,
         redirect_stderr=False,
     )
+    with deferring_ctrl_c():
+        live.start()
+    try:
+        yield live
+    finally:
+        with deferring_ctrl_c():
+            live.stop()
 
 
 def _draw(live: "Live", look: Look) -> None:
@@ -53,7 +59,7 @@ def _draw(live: "Live", look: Look) -> None:
     from rich.text import Text
 
     columns, lines = shutil.get_terminal_size()
-    plain, color = is_plain(sys.stdout), not os.environ.get("NO_COLOR")
+    plain, color = is_plain(sys.stdout), colors(sys.stdout)
     table = watch_table(look, max(1, lines - _OTHER_LINES), ascii=plain)
     drawn = render(table, "table", width=columns, color=color, ascii=plain)
     live.update(Text.from_ansi(drawn, no_wrap=True), refresh=True)
@@ -69,7 +75,7 @@ class _JsonLines:
         document = watch_document(look)
         told = [document[name] for name in ("states", "running", "workers", "is_paused")]
         if told != self._last:
-            click.echo(to_json_line(document))
+            write(to_json_line(document))
             self._last = told
 
 
@@ -85,5 +91,5 @@ class _Lines:
         if is_due and line != self._last:
             parts = [line, describe_rest(look) if look.is_open else "", look.obstacle or ""]
             text = ". ".join(part.rstrip(".") for part in parts if part)
-            click.echo(clean(f"{look.at:%H:%M:%S} {text}.", ascii=is_plain(sys.stdout)))
+            write(clean(f"{look.at:%H:%M:%S} {text}.", ascii=is_plain(sys.stdout)))
             self._last, self._last_at = line, time.monotonic()

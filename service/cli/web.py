@@ -13,15 +13,19 @@ from service.cli.output import say
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8765, help="0 takes any.", show_default=True
 )
-@click.option("--allow-host", "names", multiple=True, help="A name that browsers call it by.")
-def command(*, host: str, port: int, names: tuple[str, ...]) -> None:
+@click.option(
+    "--allow-host", "names", multiple=True, help="Another name that browsers may call it by."
+)
+@click.option("--public-url", metavar="URL", help="The address of a reverse proxy in front of it.")
+def command(*, host: str, port: int, names: tuple[str, ...], public_url: str | None) -> None:
     """Serve the queue, sweeps, jobs and comparisons as pages and by REST, until Ctrl-C.
 
-    Looking needs no token; acting does. On this host alone one is drawn, and the address that is
-    printed brings it. To be reached from other hosts set DQ_WEB_TOKEN or DQ_WEB_TOKEN_FILE.
+    Viewing needs no token; acting does. By default only this host reaches the page, and the address
+    that is printed contains a new token. For other hosts set DQ_WEB_TOKEN or DQ_WEB_TOKEN_FILE.
 
     \b
     dq web --port 8765
+    dq web --public-url https://dq.example.org/dq
     """
     from service.export.extras import needing
 
@@ -31,8 +35,10 @@ def command(*, host: str, port: int, names: tuple[str, ...]) -> None:
     # Blocked before any thread starts: none takes them, and `sigwait` has them whenever they came.
     stopping = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
     signal.pthread_sigmask(signal.SIG_BLOCK, stopping)
-    with WebServer(Settings.load(), host, port, names) as web:
+    with WebServer(Settings.load(), host, port, names, public_url) as web:
         say(f"dq is at {web.url}. Ctrl-C stops it.")
         say(f"To act, open: {web.login_url}")
+        if public_url:
+            say(f"The proxy reaches it at {web.own_url}.")
         signal.sigwait(stopping)
     say("The page is down.")

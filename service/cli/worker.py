@@ -14,9 +14,9 @@ from service.cli.parameters import Gpus, pack_option
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),
     default="auto",
-    help="Where to train; auto is every GPU, or else the CPU.",
+    help="Where to train; auto is every GPU, or the CPU if there is none.",
 )
-@click.option("--gpus", type=Gpus(), help="Which GPUs to take, by number: 0,1. By default all.")
+@click.option("--gpus", type=Gpus(), help="Which GPUs to use, by number: 0,1.  [default: all]")
 @click.option(
     "--concurrency",
     "--processes",
@@ -28,9 +28,9 @@ from service.cli.parameters import Gpus, pack_option
 def command(
     *, device: str, gpus: tuple[int, ...] | None, processes: int | None, pack: str | None
 ) -> None:
-    """Run jobs until told to stop: a process per GPU, or one per CPU core.
+    """Run jobs until stopped: a process for each GPU, or one for each CPU core.
 
-    A GPU with less than 2 GiB of free memory is not taken.
+    A GPU with less than 2 GiB of free memory is not used.
 
     Ctrl-C or SIGTERM gives running jobs back to the queue; a second one stops at once.
 

@@ -10,7 +10,7 @@ from http.client import HTTPException
 from itertools import accumulate
 from typing import Any, Literal, Self
 from urllib.error import HTTPError
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 from urllib.request import Request, urlopen
 
 from models.errors import DqError, UsageError
@@ -62,7 +62,9 @@ class Experiment:
         if found is None:
             return cls(server, server.post("experiments/create", name=name)["experiment_id"])
         if found["experiment"]["lifecycle_stage"] == "deleted":
-            raise DqError(f"Experiment {name!r} is in MLflow's trash. Restore it, or take another.")
+            raise DqError(
+                f"Experiment {name!r} is in MLflow's trash. Restore it, or give another name."
+            )
         return cls(server, found["experiment"]["experiment_id"])
 
     def add(self, detail: JobDetail, database: str) -> Outcome:
@@ -111,9 +113,7 @@ class Server:
     """An MLflow server at a URL, which may hold a user's name and password."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise UsageError(f"--url {url}: give one like http://127.0.0.1:5000")
+        parts = _split(url)
         user, _, place = parts.netloc.rpartition("@")
         self.url = urlunsplit(parts._replace(netloc=place)).rstrip("/")
         self._headers = {"Content-Type": "application/json"}
@@ -129,7 +129,9 @@ class Server:
         """Have something done."""
         found = self._call(path, json.dumps(body, allow_nan=False).encode())
         if found is None:
-            raise DqError(f"MLflow at {self.url} lost what is being written. Export once more.")
+            raise DqError(
+                f"MLflow at {self.url} lost the run that was being written. Export again."
+            )
         return found
 
     def _call(self, path: str, body: bytes | None) -> dict[str, Any] | None:
@@ -148,7 +150,22 @@ class Server:
             why = getattr(error, "reason", None) or error
             raise DqError(f"No MLflow server answers at {self.url}: {why}. {_ADVICE}") from error
         except ValueError as error:
-            raise DqError(f"What answers at {self.url} is no MLflow server. {_ADVICE}") from error
+            raise DqError(
+                f"What answers at {self.url} is not an MLflow server. {_ADVICE}"
+            ) from error
+
+
+def _split(url: str) -> SplitResult:
+    """Take a URL apart; raise UsageError for one that names no server."""
+    fault = ""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
+            return parts
+    except ValueError as error:
+        fault = f" {error}:"
+    shown = url.rpartition("@")[2]  # no password
+    raise UsageError(f"--url {shown}:{fault} give one like http://127.0.0.1:5000")
 
 
 _ADVICE = "Type: mlflow server --port 5000, or give another --url."

@@ -15,7 +15,10 @@ def writing_whole(path: Path) -> Iterator[Path]:
 
     Makes the folder. Raises DqError where the disk refuses.
     """
-    target = path.expanduser().resolve()  # a link stays one, and what it leads to is replaced
+    try:
+        target = path.expanduser().resolve()  # a link stays one, and what it leads to is replaced
+    except RuntimeError:
+        raise DqError(f"{path}: there is no such user. Write the whole path.") from None
     if target.exists() and not target.is_file():
         raise DqError(f"{path} is not a file. Give the path of one.")
     # Not the target's name: TensorBoard would read the half of an event file.

@@ -10,6 +10,7 @@ from functools import cached_property
 
 from models.errors import UsageError
 from models.settings import Settings
+from service.web.public_url import PublicUrl
 
 #: A shorter one could be guessed.
 LEAST_TOKEN = 16
@@ -56,8 +57,8 @@ class Access:
         return hmac.new(self.token.encode(), message, hashlib.sha256).hexdigest()
 
 
-def open_access(settings: Settings, host: str) -> Access:
-    """Return who may act on a server bound to `host`.
+def open_access(settings: Settings, host: str, public: PublicUrl | None = None) -> Access:
+    """Return who may act on a server bound to `host`, and reached at a public address, too.
 
     Without a configured token one is drawn, for this host alone. Raises UsageError for a token
     that is too short, and where other hosts can reach a server that has none.
@@ -68,10 +69,13 @@ def open_access(settings: Settings, host: str) -> Access:
             f"The web token has {len(token)} characters: give at least {LEAST_TOKEN}, "
             "as `openssl rand -hex 16` does"
         )
-    if not token and not is_loopback(host):
+    reached = f"--host {host}" if not is_loopback(host) else ""
+    if public and not is_loopback(public.name):
+        reached = f"--public-url {public}"
+    if not token and reached:
         raise UsageError(
-            f"--host {host} can be reached from other hosts: set DQ_WEB_TOKEN or "
-            "DQ_WEB_TOKEN_FILE to a secret, as `openssl rand -hex 16` draws one"
+            f"{reached} can be reached from other hosts: set DQ_WEB_TOKEN or "
+            "DQ_WEB_TOKEN_FILE to a secret, such as the output of `openssl rand -hex 16`"
         )
     return Access(token or secrets.token_urlsafe(24))
 

@@ -9,7 +9,7 @@ from models.errors import UsageError
 from models.spec import ExperimentSpec
 from service import jobs
 from service.jobs import Change, Order, Submitted
-from service.selector import condition
+from service.selector import GRAMMAR, condition
 from service.web.asking import split_words
 from service.web.here import Here, new_submit_token
 
@@ -23,7 +23,7 @@ def act(here: Here, action: Action, selector: str) -> list[Change]:
     """Do something to the jobs that a selector names; raise UsageError if it names none."""
     words = split_words(selector)
     if not words:
-        raise UsageError("Name the jobs: an id (142), a range (140..151), a sweep (s7), tag:NAME")
+        raise UsageError(f"Name some jobs: {GRAMMAR}")
     return _ACTIONS[action](here, condition(words))
 
 
@@ -31,9 +31,12 @@ def submit(
     here: Here, specs: Sequence[ExperimentSpec], order: Order, token: str | None = None
 ) -> Submitted:
     """Queue specs; raise UsageError for none, or for more than one request may bring."""
-    if not 0 < len(specs) <= MOST_SPECS:
+    if not specs:
+        raise UsageError("There is no job to submit: give at least one spec")
+    if len(specs) > MOST_SPECS:
         raise UsageError(
-            f"{len(specs):,} jobs: submit 1 to {MOST_SPECS:,} at a time, or type: dq submit"
+            f"{len(specs):,} jobs are too many for one request: submit at most {MOST_SPECS:,}, "
+            "or type: dq submit"
         )
     return jobs.submit(here.database, here.broker, specs, order, token or new_submit_token())
 

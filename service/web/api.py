@@ -28,10 +28,12 @@ from service.queries import (
 )
 from service.queue import Queue, read_queue
 from service.report import jsonable
+from service.spelling import LONGEST_SECONDS
 from service.sweeps import SweepPage, SweepRequest, read_sweeps
 from service.web import acting
 from service.web.acting import Action
 from service.web.asking import MOST_ID, SELECTOR, ComparisonAsk, PageAsk, Selection
+from service.web.forms import MOST_CRASHES
 from service.web.here import Ours, bearing_token
 from service.web.problems import ANSWERS, FORBIDDEN, MISSING, NotThere
 
@@ -67,6 +69,9 @@ class ComparisonAnswer(BaseModel):
     comparison: Comparison
 
 
+Seconds = Annotated[float, Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
+
+
 class Selector(BaseModel):
     """The jobs that something is to be done to."""
 
@@ -87,8 +92,14 @@ class SubmitRequest(BaseModel):
     seeds: Annotated[list[int], Field(max_length=acting.MOST_SPECS)] | None = None
     name: Annotated[str, Field(max_length=200)] | None = None
     tags: Annotated[list[str], Field(max_length=20)] = []
-    priority: Priority = Priority.NORMAL
-    timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    priority: Priority | None = None
+    timeout_seconds: Seconds | None = None
+    #: Fail a job that makes no progress for so long.
+    stall_seconds: Seconds | None = None
+    #: Fail a job after this many crashes without progress.
+    max_crashes: Annotated[int, Field(ge=1, le=MOST_CRASHES)] | None = None
+    #: Keep the trained weights.
+    keep_checkpoint: bool | None = None
     #: Run again what is finished or queued already.
     force: bool = False
     #: Drawn by the client: a request that is sent twice with it submits once.
@@ -102,19 +113,22 @@ class SubmitRequest(BaseModel):
             tags=tuple(self.tags),
             priority=self.priority,
             timeout_seconds=self.timeout_seconds,
+            stall_seconds=self.stall_seconds,
+            max_crashes=self.max_crashes,
+            keep_checkpoint=self.keep_checkpoint,
             reuse=not self.force,
         )
 
 
 @api.get("/queue")
 def get_queue(here: Ours, limit: Limit = 20) -> Queue:
-    """Tell what runs and how long still, what comes next, and who works."""
+    """Return the running jobs with the time left, the next queued ones, and the workers."""
     return read_queue(here.database, limit)
 
 
 @api.get("/workers")
 def get_workers(here: Ours) -> list[WorkerRow]:
-    """List the workers; one whose heartbeat is older than 15 seconds is taken for dead."""
+    """List the workers; one without a heartbeat for 15 seconds is taken for dead."""
     return list_workers(here.database)
 
 
@@ -126,7 +140,7 @@ def get_sweeps(
     after: Annotated[int | None, Query(ge=0, le=MOST_ID)] = None,
     oldest_first: bool = False,
 ) -> SweepPage:
-    """List the sweeps that made the jobs, a page at a time."""
+    """List the sweeps that made the selected jobs, a page at a time."""
     request = SweepRequest(limit, not oldest_first, after)
     return read_sweeps(here.database, None if chosen.is_all else chosen.condition, request)
 
@@ -139,13 +153,13 @@ def get_jobs(here: Ours, ask: Annotated[PageAsk, Depends()]) -> Page:
 
 @api.get("/jobs/{job_id}", responses=MISSING)
 def get_job(here: Ours, job_id: Id) -> JobDetail:
-    """Tell all that is known of a job: its spec, epochs, attempts and tags."""
+    """Return everything about a job: its spec, epochs, attempts and tags."""
     return find_job(here.database, job_id)
 
 
 @api.get("/jobs/{job_id}/log", responses=MISSING)
 def get_log(here: Ours, job_id: Id, after: After = 0, limit: Limit = 100) -> list[LogRow]:
-    """List what happened to a job after the line of that id, oldest first."""
+    """List a job's log after the line with that id, oldest first."""
     if not count_jobs(here.database, Job.id == job_id):
         raise NotThere(f"There is no job {job_id}.")
     return list_log(here.database, Job.id == job_id, after, limit)
@@ -161,7 +175,7 @@ def get_comparison(here: Ours, ask: Annotated[ComparisonAsk, Depends()]) -> Comp
 
 @api.get("/curves")
 def get_curves(here: Ours, ask: Annotated[ComparisonAsk, Depends()]) -> CurveSet:
-    """Average learning curves over seeds, and list those they are of."""
+    """Return learning curves averaged over seeds, with the single runs."""
     return ask.read_curves(here.database)
 
 
@@ -174,20 +188,20 @@ def post_sweep(here: Ours, wanted: SubmitRequest) -> Submitted:
 
 @actions.post("/jobs/{action}")
 def post_action(here: Ours, action: Action, chosen: Annotated[Selector, Body()]) -> list[Change]:
-    """Cancel, retry, hold or release jobs; tell what became of each."""
+    """Cancel, retry, hold or release jobs; return what happened to each."""
     return acting.act(here, action, chosen.jobs)
 
 
 @actions.post("/queue/pause")
 def post_pause(here: Ours) -> Queue:
-    """Keep all workers from taking jobs."""
+    """Pause the queue: no worker starts another job."""
     jobs.pause(here.database)
     return read_queue(here.database)
 
 
 @actions.post("/queue/resume")
 def post_resume(here: Ours) -> Queue:
-    """Let workers take jobs again."""
+    """Resume the queue: workers start jobs again."""
     jobs.resume(here.database, here.broker)
     return read_queue(here.database)
 

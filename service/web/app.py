@@ -10,18 +10,22 @@ from models.settings import Settings
 from service.web import api, health, pages, static_files, streams
 from service.web.access import Access
 from service.web.gate import Gate
+from service.web.heads import HeadAsGet
 from service.web.here import Here
 from service.web.problems import answer_errors
+from service.web.public_url import BasePath, PublicUrl
 
 
 def make_app(
     settings: Settings,
     database: Database,
     access: Access,
+    *,
     names: Iterable[str] = (),
+    public: PublicUrl | None = None,
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> FastAPI:
-    """Return the application for whoever serves it; it answers to `names` besides its own."""
+    """Return the application; it answers to `names`, and to its public one, besides its own."""
     app = FastAPI(
         title="dq",
         version=version("dq"),
@@ -31,11 +35,13 @@ def make_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.here = Here(settings, database, access, is_stopping)
+    app.state.here = Here(settings, database, access, is_stopping, public)
     app.state.pulse = streams.Pulse()
     routers = (api.api, api.actions, health.router, streams.router, static_files.router)
     for router in (*routers, pages.router):
         app.include_router(router)
     answer_errors(app)
-    app.add_middleware(Gate, names=tuple(names))
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(Gate, names=(*names, *([public.name] if public else ())))
+    app.add_middleware(BasePath, base=public.base if public else "")
     return app

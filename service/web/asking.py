@@ -1,5 +1,6 @@
 """What a query string asks for, in the words that the command line takes."""
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -26,18 +27,19 @@ MOST_ID = 2**31 - 1
 Metric = Literal["valid_accuracy", "valid_loss", "train_accuracy", "train_loss", "seconds"]
 _TEXT = r"^[^\x00]*$"
 
+_STATES = "state:(queued|running|succeeded|failed|cancelled)"
+_SELECTOR = rf"(\d{{1,9}}(\.\.\d{{1,9}})?|s\d{{1,9}}|tag:[^,\x00]+|@last|{_STATES})"
 #: The grammar of `service.selector`, for who makes requests by the document; it says itself what
 #: is wrong with others.
-SELECTOR = (
-    r"^( *(\d{1,9}(\.\.\d{1,9})?|s\d{1,9}|tag:[^,\x00]+|@last"
-    r"|state:(queued|running|succeeded|failed|cancelled)) *(,|$))*$"
-)
+SELECTOR = rf"^( *{_SELECTOR} *( |,|$))*$"
+#: Commas stand between selectors, or spaces; a tag may have spaces within, if no selector follows.
+_BETWEEN = re.compile(r",|\s+(?=(\d|s\d|tag:|state:|@last))")
 
 Jobs = Annotated[
     str,
     Query(
         max_length=1000,
-        description=f"Which jobs: {GRAMMAR}; several with commas",
+        description=f"Which jobs: {GRAMMAR}; several with spaces or commas",
         json_schema_extra={"pattern": SELECTOR},
     ),
 ]
@@ -55,8 +57,8 @@ At = Annotated[str, Query(max_length=100, description="Metrics at final, best:ME
 def split_words(jobs: str) -> list[str]:
     """Return the words that name jobs; raise UsageError for what no database holds."""
     if "\0" in jobs:
-        raise UsageError("A NUL character names no jobs: leave it out")
-    return [part.strip() for part in jobs.split(",") if part.strip()]
+        raise UsageError("A selector has no NUL character: leave it out")
+    return [part for part in map(str.strip, _BETWEEN.sub(",", jobs).split(",")) if part]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from models.state import JobState
 from service.comparison import phrase, spell, spell_ids
 from service.estimate import spell_seconds
 from service.job_tables import repeat_line
-from service.report import clean, jsonable, spell_cell
+from service.report import clean, count, jsonable, spell_cell
 from service.web.static_files import PLOTLY_PATH, fingerprint
 
 FOLDER = Path(__file__).parent
@@ -46,17 +46,17 @@ def open_templates() -> Environment:
         "JobState": JobState,
         "assets": fingerprint(),
         "cell": spell_cell,
+        "count": count,
         "phrase": phrase,
         "plotly_path": PLOTLY_PATH,
         "repeat_line": repeat_line,
         "spell": spell,
         "state_names": frozenset(JobState),
-        "url": url,
     }
     return environment
 
 
-def url(path: str, **query: Any) -> str:
+def spell_url(path: str, **query: Any) -> str:
     """Return a path with the parts of a query that say anything; "x if y" may be undefined."""
     defined = {name: each for name, each in query.items() if not isinstance(each, Undefined)}
     said = {name: value for name, value in defined.items() if value not in (None, "", False)}

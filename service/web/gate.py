@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.web.public_url import own_path
+
 #: A submit of a thousand specs is a fifth of it.
 MOST_BODY_BYTES = 1_000_000
 
@@ -43,9 +45,7 @@ class Gate:
             return
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         if not self._is_named(headers.get(b"host", "")):
-            await _refuse(
-                send, 421, "This host is called otherwise: add dq web --allow-host NAME for it"
-            )
+            await _refuse(send, 421, _UNKNOWN_NAME)
         elif _is_too_large(headers.get(b"content-length", "0")):
             await _refuse(send, 413, _TOO_LARGE)
         else:
@@ -69,6 +69,10 @@ def _is_address(name: str) -> bool:
     return True
 
 
+_UNKNOWN_NAME = (
+    "This server does not know the name in the address: start it with dq web --allow-host NAME, "
+    "or behind a proxy with --public-url https://NAME"
+)
 _TOO_LARGE = f"A request has at most {MOST_BODY_BYTES:,} bytes: send it in parts"
 
 
@@ -100,7 +104,7 @@ class _Measured:
 
 def _dressing(scope: Scope, send: Send) -> Send:
     """Add the headers; nothing but the fixed files may be kept by a cache."""
-    fixed = scope["path"].startswith("/static/")
+    fixed = own_path(scope).startswith("/static/")
 
     async def dress(message: Message) -> None:
         if message["type"] == "http.response.start":

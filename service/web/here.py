@@ -13,7 +13,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from models.database import Database
 from models.settings import Settings
 from service.web.access import Access
-from service.web.drawing import open_templates
+from service.web.drawing import open_templates, spell_url
+from service.web.public_url import PublicUrl, own_path
 
 if TYPE_CHECKING:  # it brings Celery, which nobody needs who only looks
     from service.broker import Broker
@@ -30,6 +31,8 @@ class Here:
     database: Database
     access: Access
     is_stopping: Callable[[], bool]
+    #: Where a proxy serves it.
+    public: PublicUrl | None = None
 
     @cached_property
     def broker(self) -> "Broker":
@@ -47,9 +50,9 @@ class Here:
         session = self.find_session(request)
         told = unquote(request.cookies.get(_TOLD, ""))
         text = self._templates.get_template(template).render(
-            path=request.url.path,
-            query=request.url.query,
+            path=own_path(request.scope),
             here=_spell_path(request),
+            url=self.url,
             may_act=bool(session),
             stamp=self.access.stamp(session) if session else "",
             told=told,
@@ -57,8 +60,29 @@ class Here:
         )
         page = HTMLResponse(text)
         if told:
-            page.delete_cookie(_TOLD)
+            page.delete_cookie(_TOLD, self._cookie_path)
         return page
+
+    @property
+    def base(self) -> str:
+        """What all paths begin with."""
+        return self.public.base if self.public else ""
+
+    def url(self, path: str, **query: Any) -> str:
+        """Return the address of a page of ours for a browser: under the base path."""
+        return f"{self.base}{spell_url(path, **query)}"
+
+    @property
+    def _cookie_path(self) -> str:
+        """What else the host of a proxy serves does not get the cookies."""
+        return self.base or "/"
+
+    def is_own_origin(self, request: Request) -> bool:
+        """Whether a page of ours sent a request, by what browsers say of it."""
+        host = request.headers.get("host")
+        ours = {None, f"http://{host}", f"https://{host}", self.public and self.public.origin}
+        site = request.headers.get("sec-fetch-site", "same-origin")
+        return request.headers.get("origin") in ours and site == "same-origin"
 
     def find_session(self, request: Request) -> str:
         """Return the cookie of the request's session, "" if there is none."""
@@ -67,28 +91,41 @@ class Here:
 
     def open_session(self, request: Request) -> RedirectResponse:
         """Let a browser act from now on, and show it the first page."""
-        answer = RedirectResponse("/", 303)
+        answer = RedirectResponse(self.url("/"), 303)
         answer.set_cookie(
             self.access.cookie,
             self.access.open_session(),
+            path=self._cookie_path,
             httponly=True,
             samesite="strict",
-            secure=request.url.scheme == "https",
+            secure=f"{self.public or request.url}".startswith("https:"),
         )
+        return answer
+
+    def close_session(self, answer: RedirectResponse) -> RedirectResponse:
+        """Keep a browser from acting from now on."""
+        answer.delete_cookie(self.access.cookie, self._cookie_path)
         return answer
 
     def tell(self, path: str, told: str) -> RedirectResponse:
         """Go to a page of ours after an action, and say there what was done."""
         parts = urlsplit(path)
         is_ours = path.startswith("/") and not path.startswith(("//", "/\\")) and not parts.netloc
-        answer = RedirectResponse(path if is_ours else "/", 303)
-        answer.set_cookie(_TOLD, quote(told[:_LONGEST_TOLD]), httponly=True, samesite="strict")
+        answer = RedirectResponse(self.url(path if is_ours else "/"), 303)
+        answer.set_cookie(
+            _TOLD,
+            quote(told[:_LONGEST_TOLD]),
+            path=self._cookie_path,
+            httponly=True,
+            samesite="strict",
+        )
         return answer
 
 
 def _spell_path(request: Request) -> str:
     query = request.url.query
-    return f"{request.url.path}?{query}" if query else request.url.path
+    path = own_path(request.scope)
+    return f"{path}?{query}" if query else path
 
 
 def find_here(request: Request) -> Here:
@@ -103,7 +140,7 @@ def bearing_token(request: Request, here: Annotated[Here, Depends(find_here)]) -
     if kind.lower() != "bearer" or not here.access.admits(token.strip()):
         raise HTTPException(
             401,
-            "Acting needs the token of this server: send Authorization: Bearer TOKEN",
+            "This needs the server's token: send the header Authorization: Bearer TOKEN",
             {"WWW-Authenticate": "Bearer"},
         )
 

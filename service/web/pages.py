@@ -1,6 +1,6 @@
 """The pages: the queue, sweeps, jobs, a comparison, one job, and the form of a submit."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
@@ -9,10 +9,12 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from models.datasets import DATASETS
 from models.errors import DqError, UsageError
 from models.message import Priority
+from models.spec import ExperimentSpec
 from models.state import JobState
 from models.tables import Job
 from service import jobs
-from service.comparison import Comparison
+from service.comparison import Comparison, spell
+from service.failures import Failure, advise, list_failures
 from service.grid import Grid
 from service.job_tables import (
     attempt_table,
@@ -26,18 +28,30 @@ from service.plot import draw_figure, draw_run
 from service.prospects import foresee
 from service.queries import explain_wait, list_log
 from service.queue import read_queue
-from service.report import Table, render
-from service.sweeps import SweepRequest, read_sweeps
+from service.report import Table, count, render
+from service.selector import in_sweep
+from service.sweeps import SweepPage, SweepRequest, read_sweeps
 from service.web import acting
 from service.web.api import Chosen, Id, find_job
 from service.web.asking import MOST_ID, ComparisonView, Metric, PageAsk
-from service.web.forms import OwnForm, check_origin, read_form, read_order, read_specs, warn
+from service.web.forms import (
+    MORE,
+    OwnForm,
+    check_origin,
+    name_field,
+    read_form,
+    read_order,
+    read_specs,
+    warn,
+)
 from service.web.here import Ours
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 _LOG_LINES = 100
 _PREVIEWED = 50
+#: Columns of a lower one, or the same, are hidden on a phone.
+_PRIORITY_OF_PHONES = 60
 #: What the pages ask for that is not in a table's column of the same name.
 _SORTS = {"job_id": "id", "images": "train_size"}
 
@@ -63,23 +77,54 @@ def show_sweeps(
     which = None if chosen.is_all else chosen.condition
     page = read_sweeps(here.database, which, wanted)
     return here.render(
-        request, "sweeps.html", page=page, chosen=chosen, order=order, is_first=after is None
+        request,
+        "sweeps.html",
+        page=page,
+        failures=_list_failures_of(here, page),
+        chosen=chosen,
+        order=order,
+        is_first=after is None,
     )
+
+
+def _list_failures_of(here: Ours, page: SweepPage) -> Mapping[int, list[Failure]]:
+    """Return by sweep why jobs of it failed."""
+    failed = [row.sweep_id for row in page.rows if row.states[JobState.FAILED]]
+    return {sweep_id: list_failures(here.database, in_sweep(sweep_id)) for sweep_id in failed}
 
 
 @router.get("/jobs")
 def show_jobs(request: Request, here: Ours, ask: Annotated[PageAsk, Depends()]) -> HTMLResponse:
     """Show jobs, a page of them."""
     page = ask.read(here.database)
+    table = job_table(page.rows, moment=ask.moment)
     return here.render(
         request,
         "jobs.html",
         ask=ask,
         page=page,
-        table=job_table(page.rows, moment=ask.moment),
+        failures=[] if ask.is_all else list_failures(here.database, ask.condition),
+        table=table,
+        **_sort_columns(table, [row.spec for row in page.rows]),
         sorts=_list_sorts(ask),
         states=list(JobState),
     )
+
+
+def _sort_columns(table: Table, specs: Sequence[ExperimentSpec]) -> dict[str, list[str]]:
+    """Name the columns that set jobs apart, and those that a phone has no room for."""
+    fields = ExperimentSpec.model_fields.keys() - {"seed"}
+    varying = {
+        name for name in fields if len({spell(name, getattr(spec, name)) for spec in specs}) > 1
+    } or {"keep"}
+    minor = {column.name for column in table.columns if column.priority <= _PRIORITY_OF_PHONES}
+    apart = varying | {"job_id", "seed"}
+    rare = (minor | fields | {"progress"}) - apart - {"reason"}
+    names = [column.name for column in table.columns]
+    return {
+        "varying": [name for name in names if name in apart],
+        "rare": [name for name in names if name in rare],
+    }
 
 
 def _list_sorts(ask: PageAsk) -> Mapping[str, tuple[str, str]]:
@@ -100,12 +145,15 @@ def _list_sorts(ask: PageAsk) -> Mapping[str, tuple[str, str]]:
 def show_job(request: Request, here: Ours, job_id: Id) -> HTMLResponse:
     """Show one job."""
     detail = find_job(here.database, job_id)
+    row = detail.row
+    has_failed = row.state is JobState.FAILED and row.reason
     provenance = [each.provenance for each in detail.attempts if each.provenance]
     return here.render(
         request,
         "job.html",
         detail=detail,
-        job=detail.row,
+        job=row,
+        advice=advise(job_id, row.reason or "", row.spec) if has_failed else None,
         waits=explain_wait(here.database, job_id),
         figures={kind: draw_run(detail.epochs, kind) for kind in ("accuracy", "loss")},
         epochs=epoch_table(detail),
@@ -131,6 +179,7 @@ def show_comparison(
         **values,
         table=view.tabulate(comparison),
         figure=_draw(here, view),
+        failures=list_failures(here.database, view.condition),
         is_live=bool(comparison.unfinished),
         baselines=_list_baselines(comparison),
     )
@@ -175,16 +224,22 @@ def _download(table: Table, kind: Any) -> Response:
 def show_submit(request: Request, here: Ours) -> HTMLResponse:
     """Show the form of a submit, and what would come of what is in it."""
     form = dict(request.query_params)
-    values: dict[str, Any] = {"grid": None, "trouble": "", "said": [], "table": None}
-    if form:
-        values |= _preview(here, form)
+    return _render_form(request, here, form, _preview(here, form) if form else {})
+
+
+def _render_form(
+    request: Request, here: Ours, form: Mapping[str, str], values: Mapping[str, Any]
+) -> HTMLResponse:
+    """Show the form with what was typed into it."""
+    found: dict[str, Any] = {"grid": None, "trouble": "", "said": [], "table": None, **values}
     return here.render(
         request,
         "submit.html",
         form=form,
+        has_more=any(form.get(name) for name in MORE),
         datasets=list(DATASETS),
         priorities=[priority.name.lower() for priority in Priority],
-        **values,
+        **found,
     )
 
 
@@ -193,7 +248,7 @@ def _preview(here: Ours, form: Mapping[str, str]) -> dict[str, Any]:
         grid: Grid = read_specs(form)
         read_order(form)
     except UsageError as error:
-        return {"trouble": str(error)}
+        return {"trouble": name_field(str(error))}
     warning = warn(form)
     found = foresee(here.database, grid.specs, is_forced=bool(form.get("force")))
     return {
@@ -204,15 +259,28 @@ def _preview(here: Ours, form: Mapping[str, str]) -> dict[str, Any]:
 
 
 @router.post("/submit")
-def submit(here: Ours, form: OwnForm) -> RedirectResponse:
-    """Queue what the form says, and show its jobs."""
-    grid = read_specs(form)
-    submitted = acting.submit(here, grid.specs, read_order(form))
-    new, known = len(submitted.created), len(submitted.reused) + len(submitted.joined)
-    told = f"Sweep s{submitted.sweep_id}: {new} new jobs, {known} that were known."
-    if submitted.unsent:
-        told += f" Saved but not queued: {submitted.unsent}. Sent as soon as Redis answers."
-    return here.tell(f"/jobs?jobs=s{submitted.sweep_id}", told)
+def submit(request: Request, here: Ours, form: OwnForm) -> Response:
+    """Queue what the form says, and show its jobs; or show the form again with what is wrong."""
+    try:
+        grid = read_specs(form)
+        submitted = acting.submit(here, grid.specs, read_order(form))
+    except UsageError as error:
+        answer = _render_form(request, here, form, {"trouble": name_field(str(error))})
+        answer.status_code = 400
+        return answer
+    return here.tell(f"/jobs?jobs=s{submitted.sweep_id}", _describe(submitted))
+
+
+def _describe(submitted: jobs.Submitted) -> str:
+    parts = [
+        (len(submitted.created), "new job", ""),
+        (len(submitted.reused), "job", " finished before"),
+        (len(submitted.joined), "job", " queued before"),
+    ]
+    known = ", ".join(f"{count(number, noun)}{how}" for number, noun, how in parts if number)
+    unsent = submitted.unsent and submitted.unsent.rstrip(".")
+    late = f" Saved but not queued: {unsent}. Sent as soon as Redis answers." if unsent else ""
+    return " ".join([f"Sweep s{submitted.sweep_id}: {known}.{late}", *submitted.remarks])
 
 
 @router.post("/act/{action}")
@@ -220,10 +288,10 @@ def act(here: Ours, action: str, form: OwnForm) -> RedirectResponse:
     """Do something to jobs, or to the whole queue, and go back."""
     if action == "pause":
         jobs.pause(here.database)
-        told = "The queue is paused: running jobs go on, no other is started."
+        told = "The queue is paused. Running jobs continue, and no other job starts."
     elif action == "resume":
         jobs.resume(here.database, here.broker)
-        told = "The queue goes on."
+        told = "The queue is running again."
     elif action in get_args(acting.Action):
         changes = acting.act(here, action, form["jobs"])  # type: ignore[arg-type]  # it is one
         told = _tell(changes)
@@ -234,13 +302,13 @@ def act(here: Ours, action: str, form: OwnForm) -> RedirectResponse:
 
 def _tell(changes: list[jobs.Change]) -> str:
     if not changes:
-        return "There are no such jobs."
+        return "No job matches."
     counted: dict[str, int] = {}
     for change in changes:
         counted[change.change] = counted.get(change.change, 0) + 1
     if len(changes) == 1:
         return f"Job {changes[0].job_id}: {changes[0].change}."
-    return f"{len(changes)} jobs: {', '.join(f'{n} {what}' for what, n in counted.items())}."
+    return f"{len(changes):,} jobs: {', '.join(f'{n:,} {what}' for what, n in counted.items())}."
 
 
 @router.get("/login")
@@ -256,7 +324,7 @@ def show_login(request: Request, here: Ours, token: str = "") -> Response:
 @router.post("/login")
 async def login(request: Request, here: Ours) -> Response:
     """Open a session for who types the token."""
-    check_origin(request)
+    check_origin(request, here)
     form = await read_form(request)
     if here.access.admits(form["token"].strip()):
         return here.open_session(request)
@@ -268,6 +336,6 @@ async def login(request: Request, here: Ours) -> Response:
 @router.post("/logout")
 def logout(here: Ours, form: OwnForm) -> RedirectResponse:
     """End the session."""
-    answer = here.tell(form["back"] or "/", "Signed out: looking is still possible.")
-    answer.delete_cookie(here.access.cookie)
-    return answer
+    return here.close_session(
+        here.tell(form["back"] or "/", "You are signed out. You can still look at everything.")
+    )

@@ -13,6 +13,7 @@ from models.settings import Settings
 from service.store import open_database
 from service.web.access import is_loopback, open_access
 from service.web.app import make_app
+from service.web.public_url import read_public_url
 
 DEFAULT_PORT = 8765
 #: What is not answered by then is cut off: a stream would never end by itself.
@@ -22,14 +23,29 @@ _GRACE_SECONDS = 1
 class WebServer:
     """The pages at an address, for the time of a `with`."""
 
-    def __init__(self, settings: Settings, host: str, port: int, names: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        host: str,
+        port: int,
+        names: Sequence[str] = (),
+        public_url: str | None = None,
+    ) -> None:
         """Bind the address; raise DqError if that cannot be, or would not be safe."""
         self._host = host
-        self._access = open_access(settings, host)
+        self._public = public = None if public_url is None else read_public_url(public_url)
+        self._access = open_access(settings, host, public)
         self._is_configured = bool(settings.token)
         database = open_database(settings)
         self._socket = _bind(host, port)
-        app = make_app(settings, database, self._access, [*names, host], self._is_stopping)
+        app = make_app(
+            settings,
+            database,
+            self._access,
+            names=[*names, host],
+            public=public,
+            is_stopping=self._is_stopping,
+        )
         config = uvicorn.Config(
             app,
             access_log=False,  # it would hold the token of the first address
@@ -44,6 +60,11 @@ class WebServer:
     @property
     def url(self) -> str:
         """The address to look at."""
+        return str(self._public) if self._public else self.own_url
+
+    @property
+    def own_url(self) -> str:
+        """The address that is served, where a proxy finds it."""
         host = "127.0.0.1" if self._host in {"0.0.0.0", "::"} else self._host
         shown = f"[{host}]" if ":" in host else host
         return f"http://{shown}:{self._socket.getsockname()[1]}"

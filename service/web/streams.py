@@ -77,8 +77,13 @@ async def stream(
     """Send an event whenever the queue, or a job, is not as it was."""
     pulse: Pulse = request.app.state.pulse
     if pulse.is_full:
-        raise HTTPException(503, "Too many pages are open: this one asks by itself")
-    return StreamingResponse(_tell(here, pulse, job), media_type="text/event-stream")
+        raise HTTPException(
+            503, "Too many pages are open: this one updates every few seconds instead"
+        )
+    unbuffered = {"x-accel-buffering": "no"}  # nginx would keep events back
+    return StreamingResponse(
+        _tell(here, pulse, job), media_type="text/event-stream", headers=unbuffered
+    )
 
 
 async def _tell(here: Here, pulse: Pulse, job_id: int | None) -> AsyncIterator[str]:

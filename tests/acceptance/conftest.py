@@ -11,7 +11,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 import pytest
+from rich.cells import cell_len
 
 from servers import short_folder, wait_until
 
@@ -29,6 +30,23 @@ DIGITS = {"--dataset": "digits", "--hidden": "16x2", "--batch-size": "100", "--e
 NO_NETWORK = {"HTTP_PROXY": "http://127.0.0.1:1", "HTTPS_PROXY": "http://127.0.0.1:1"}
 #: What a command may take; other work on the host makes it slow.
 PATIENCE = 90.0
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of terminal: its size, and what its user has exported."""
+
+    columns: int = 80
+    lines: int = 24
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+NARROW = Kind()
+WIDE = Kind(200, 50)
+DUMB = Kind(settings={"TERM": "dumb"})
+COLOURLESS = Kind(settings={"NO_COLOR": "1"})
+ASCII = Kind(settings={"LANG": "C"})
+_WITH_COLOURS = {"TERM": "xterm-256color", "LANG": "C.UTF-8"}
 
 
 @dataclass
@@ -47,10 +65,11 @@ class Terminal:
 
     def environment(self, **settings: str) -> dict[str, str]:
         """Return the developer's environment without any setting of dq, and with these."""
-        own = {name: os.environ[name] for name in os.environ if name[:3] not in ("DQ_", "PYT")}
+        theirs = ("DQ_", "PYT", "LC_", "NO_", "COL")
+        own = {name: os.environ[name] for name in os.environ if name[:3] not in theirs}
         nowhere = {"DQ_HOME": str(self.home), "DQ_DATA_DIR": str(self.folder / "data")}
         here = {"HOME": str(self.folder), **NO_NETWORK, **nowhere}
-        return {**own, **here, **self.settings, **settings}
+        return {**own, **_WITH_COLOURS, **here, **self.settings, **settings}
 
     def dq(self, *words: str, **settings: str) -> "subprocess.CompletedProcess[str]":
         """Run a command to its end."""
@@ -66,16 +85,19 @@ class Terminal:
         )
 
     def open_screen(
-        self, columns: int, *words: str, lines: int = 40, shows_words: bool = True, **settings: str
+        self,
+        *words: str,
+        kind: Kind = NARROW,
+        program: str | Path | None = None,
+        shows_words: bool = True,
+        **settings: str,
     ) -> "Screen":
-        """Run a command on a terminal of that size, which also shows its words, or not."""
+        """Run `dq`, or another program, on a terminal, which also shows its words, or not."""
         ours, its = pty.openpty()
-        termios.tcsetwinsize(its, (lines, columns))
-        environment = {**self.environment(**settings), "TERM": "xterm-256color"}
-        environment.pop("COLUMNS", None)
+        termios.tcsetwinsize(its, (kind.lines, kind.columns))
         process = subprocess.Popen(
-            [self.program, *words],
-            env=environment,
+            [program or self.program, *words],
+            env=self.environment(**kind.settings, **settings),
             cwd=self.folder,
             stdin=its,
             stdout=its,
@@ -85,7 +107,7 @@ class Terminal:
         )
         os.close(its)
         self.started.append(process)
-        return Screen(process, ours)
+        return Screen(process, ours, kind)
 
     def data(self, *words: str, **settings: str) -> Any:
         """Run a command that succeeds; return the data it printed."""
@@ -186,27 +208,56 @@ def _take_terminal() -> None:
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
+#: A colour among the attributes that a sequence sets: 30..49 and 90..107.
+_COLOUR = re.compile(rb"\x1b\[(\d+;)*([34]\d|9\d|10\d)[;\d]*m")
+#: The begin of what a worker logs.
+_LOGGED = re.compile(r"(\^C)?\d\d:\d\d:\d\d [A-Z]+ ")
+
+
 @dataclass
 class Screen:
     """A pseudo-terminal on which a command runs, as its controlling one."""
 
     process: "subprocess.Popen[bytes]"
     file: int
+    kind: Kind = NARROW
     written: bytes = b""
     _seen: int = 0
 
     @property
     def text(self) -> str:
         """All that was written so far, without colours; what is drawn over is there, too."""
-        lines = self.written.decode().replace("\r\n", "\n").replace("\r", "\n")
+        lines = self.written.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
         return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", lines)
+
+    @property
+    def faults(self) -> list[str]:
+        """What this kind of terminal cannot show of all that was written, and tracebacks."""
+        settings = self.kind.settings
+        wide = [line for line in self.text.splitlines() if self._is_too_wide(line)]
+        found = {
+            "a traceback": "Traceback" in self.text,
+            "half characters": "\N{REPLACEMENT CHARACTER}" in self.text,
+            f"wider than the terminal: {wide}": wide,
+            "an escape sequence": settings.get("TERM") == "dumb" and b"\x1b" in self.written,
+            "a colour": "NO_COLOR" in settings and _COLOUR.search(self.written),
+            "beyond ASCII": settings.get("LANG") == "C" and not self.written.isascii(),
+        }
+        return [fault for fault, is_there in found.items() if is_there]
+
+    def _is_too_wide(self, line: str) -> bool:
+        """Whether a line is laid out, and not for this width; the terminal folds a sentence."""
+        is_laid_out = re.search(r"\S {2,}\S|[─━]", line) and not _LOGGED.match(line)
+        return bool(is_laid_out) and cell_len(line.replace("^C", "")) > self.kind.columns
 
     def wait_for(self, pattern: str) -> str:
         """Read until there is a match after the last one found; return its (first) group."""
 
         def find() -> re.Match[str] | None:
-            self._read()
-            return re.compile(pattern).search(self.text, self._seen)
+            has_ended = self._read()
+            match = re.compile(pattern).search(self.text, self._seen)
+            assert match or not has_ended, f"{pattern!r} is not in {self.text}"
+            return match
 
         found: re.Match[str] = wait_until(find, f"{pattern!r} is shown", PATIENCE)
         self._seen = found.end()

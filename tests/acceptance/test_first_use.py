@@ -70,8 +70,8 @@ def test_a_wait_for_jobs_that_do_not_exist_does_not_pass_for_success(terminal):
 
     done = terminal.dq("wait", "77")
 
-    assert done.returncode != 0
-    assert "There are no such jobs." in done.stderr
+    assert done.returncode == 2
+    assert "There is no job 77." in done.stderr
 
 
 @pytest.mark.parametrize(

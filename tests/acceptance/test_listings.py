@@ -4,6 +4,8 @@ import pytest
 import yaml
 from rich.cells import cell_len
 
+from acceptance.conftest import Kind
+
 SMALL = ["--dataset", "digits", "--batch-size", "100", "--epochs", "4"]
 DEEP = ["--hidden", "64,32,16,8,8,8,8", "--dropout", "0.95,0.9,0.85,0.8,0.75,0.7,0.65"]
 UNUSUAL = [
@@ -92,7 +94,7 @@ def used(manned):
 @pytest.mark.parametrize("columns", [80, 200])
 @pytest.mark.parametrize("listing", LISTINGS)
 def test_no_line_is_longer_than_the_terminal(used, listing, columns):
-    screen = used.open_screen(columns, *listing.split(), shows_words=False)
+    screen = used.open_screen(*listing.split(), kind=Kind(columns), shows_words=False)
 
     screen.finish()
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from rich.cells import cell_len
 
+from acceptance.conftest import Kind
 from servers import wait_until
 
 SMALL = ["--dataset", "digits", "--hidden", "8", "--batch-size", "100", "--epochs", "4"]
@@ -277,7 +278,7 @@ def test_watch_prints_an_object_a_line_where_json_is_asked_for(manned, grid):
 def test_watch_draws_the_jobs_that_run_and_ctrl_c_stops_none_of_them(manned, grid):
     submitted, _ = submit(manned, *SMALL[:-2], *ENDLESS, "--lr", "0.07", "--lr", "0.08")
     sweep, job = f"s{submitted['sweep']}", submitted["jobs"][0]
-    screen = manned.open_screen(80, "watch", sweep, lines=20)
+    screen = manned.open_screen("watch", sweep, kind=Kind(80, 20))
     screen.wait_for("1 running")
     drawn = [screen.wait_for(rf"{job}  8 +none .* (\d+)/1000000 +0\.\d+") for _ in range(3)]
 
@@ -302,7 +303,7 @@ def test_watching_jobs_that_are_not_there_is_told(manned, grid):
     none = manned.dq("watch")
 
     assert (wrong.returncode, none.returncode) == (2, 0)
-    assert "There are no such jobs. Type: dq results" in wrong.stderr
+    assert "There is no sweep s999. Type: dq results" in wrong.stderr
     assert none.stderr == "No job is queued or running. Type: dq results\n"
 
 
@@ -357,7 +358,7 @@ def test_a_published_table_that_is_not_met_ends_with_4(manned, grid):
     done = manned.dq("reproduce", "never.yaml")
 
     assert done.returncode == 4
-    assert "2 of 2 published figures and claims are not met." in done.stderr
+    assert "Not met: 2 of 2 published figures and claims." in done.stderr
     assert "not met" in done.stdout
     assert "to be run" not in done.stderr
 
@@ -368,5 +369,5 @@ def test_a_published_table_that_one_seed_cannot_judge_ends_with_5(manned, grid):
     done = manned.dq("reproduce", "unsure.yaml", "--seeds", "1..1")
 
     assert done.returncode == 5
-    assert "More seeds may tell: add --seeds" in done.stderr
+    assert "More seeds may help: add --seeds" in done.stderr
     assert "not enough evidence" in done.stdout

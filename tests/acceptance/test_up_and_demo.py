@@ -73,21 +73,6 @@ def test_a_worker_starts_the_embedded_redis_again_if_that_dies(terminal):
     terminal.run_jobs()
 
 
-def test_demo_without_mnist_says_so_and_runs_on_the_digits_and_leaves_no_process(terminal):
-    done = terminal.dq("demo")
-
-    about_mnist = [line for line in done.stderr.splitlines() if "MNIST" in line]
-    assert done.returncode == 0
-    assert len(about_mnist) == 1
-    assert done.stderr.splitlines()[0] == about_mnist[0]
-    assert "digits" in about_mnist[0]
-    assert "digits, hidden 256x3" in done.stdout
-    assert "baseline" in done.stdout
-    assert "Traceback" not in done.stderr
-    assert terminal.processes() == []
-    assert terminal.data("status")["jobs"]["succeeded"] == 4
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_demo_that_is_stopped_leaves_no_process_either(terminal, number):
     demo = terminal.start("demo.log", "demo")

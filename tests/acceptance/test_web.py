@@ -2,12 +2,15 @@
 
 import json
 import re
+import shutil
 import signal
 import socket
+import subprocess
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -70,9 +73,10 @@ def lines(stream: Any, number: int) -> list[bytes]:
 
 
 def test_from_other_hosts_it_is_reached_only_with_a_token_of_their_own(terminal):
-    refused = terminal.dq("web", "--host", "0.0.0.0", "--port", "0")
-    assert refused.returncode == 2
-    assert "set DQ_WEB_TOKEN" in refused.stderr
+    for words in (("--host", "0.0.0.0"), ("--public-url", "https://dq.example.org/dq")):
+        refused = terminal.dq("web", "--port", "0", *words)
+        assert refused.returncode == 2
+        assert f"{' '.join(words)} can be reached from other hosts: set DQ_WEB" in refused.stderr
 
     token = "a-token-of-the-tests"
     _, url = start(terminal, "--host", "0.0.0.0", "--allow-host", "queue", DQ_WEB_TOKEN=token)
@@ -98,6 +102,67 @@ def taken() -> Iterator[int]:
     """A port that somebody else serves."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
+
+
+#: As docs/web.md has it, over HTTP.
+NGINX = """
+daemon off; pid {folder}/pid; error_log stderr; events {{}}
+http {{
+  access_log off;
+  client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
+  uwsgi_temp_path {folder}; scgi_temp_path {folder};
+  server {{
+    listen 127.0.0.1:{port};
+    location /dq/ {{ proxy_pass {url}; }}
+  }}
+}}
+"""
+
+
+@pytest.fixture
+def browse(terminal) -> Callable[..., Any]:
+    """Ask as a browser does that finds the page behind nginx, under another name and a base path.
+
+    It keeps cookies, and sends a form's fields.
+    """
+    if shutil.which("nginx") is None:
+        pytest.skip("there is no nginx here: apt-get install nginx-light")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    origin = f"http://dq.example.org:{port}"
+    start(terminal, "--public-url", f"{origin}/dq", DQ_WEB_TOKEN="a-token-of-the-tests")
+    url = re.search(r"The proxy reaches it at (\S+)\.", terminal.read("web.log"))[1]
+    conf = terminal.folder / "nginx.conf"
+    conf.write_text(NGINX.format(folder=terminal.folder, port=port, url=url))
+    terminal.started.append(subprocess.Popen(["nginx", "-c", conf], stderr=subprocess.DEVNULL))
+    wait_until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, "nginx is up")
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+
+    def ask_nginx(path: str, **form: str) -> Any:
+        data = urllib.parse.urlencode(form).encode() if form else None
+        headers = {"Origin": origin, "Accept": "text/html"}
+        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, headers)
+        return opener.open(request, timeout=30)
+
+    return ask_nginx
+
+
+def test_behind_nginx_a_session_is_opened_acts_and_hears_of_changes(terminal, browse):
+    (job,) = terminal.submit()
+
+    assert b"Sign out" in browse("/dq/login", token="a-token-of-the-tests").read()
+    page = browse("/dq/submit").read().decode()
+    stamp = re.search(r'name="stamp" value="(\w+)"', page)[1]
+    with browse("/dq/stream") as stream:
+        assert b"event: hello\n" in lines(stream, 2)
+        form = {"stamp": stamp, "jobs": str(job), "back": f"/jobs/{job}"}
+        answer = browse("/dq/act/cancel", **form)
+        wait_until(lambda: b"event: change\n" in lines(stream, 1), "an event", seconds=30)
+
+    assert answer.url.endswith(f"/dq/jobs/{job}")
+    assert f"Job {job}: cancelled." in answer.read().decode()
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        browse("/dq/act/cancel", stamp="another", jobs="1")
 
 
 def test_up_serves_the_page_too_and_takes_it_down(terminal):

@@ -104,12 +104,11 @@ def _train(spec: ExperimentSpec) -> Figures:
     import torch
 
     from worker.training import engine
-    from worker.training import run as runs
-    from worker.training.data import load
+    from worker.training.data.tensors import load
 
     torch.set_num_threads(1)
     data = load(spec.dataset, Path("nowhere"), "cpu")
-    run = runs.start(spec, data, "cpu")
+    run = engine.start(spec, data, "cpu")
     return [
         (each.train_loss, each.train_accuracy, each.valid_loss, each.valid_accuracy)
         for each in engine.train_alone(run, data)

@@ -30,6 +30,41 @@ def finished(served: tuple[Terminal, str]) -> str:
     return f"s{sweep['sweep']}"
 
 
+@pytest.fixture(scope="module")
+def odd(served: tuple[Terminal, str]) -> tuple[str, int]:
+    """The selector of a sweep that has diverged, under the longest of names, and its only job."""
+    terminal, _ = served
+    sweep = terminal.data(
+        "submit", "--dataset", "digits", "--hidden", "8", "--batch-size", "100", "--lr", "1e30",
+        "--dropout", "none", "--name", "n" * 200, "--tag", "t" * 100, "--force",
+    )  # fmt: skip
+    terminal.dq("wait", f"s{sweep['sweep']}")
+    terminal.dq("note", str(sweep["jobs"][0]), "w" * 300)
+    return f"s{sweep['sweep']}", sweep["jobs"][0]
+
+
+@pytest.fixture(scope="module")
+def paths(finished: str, odd: tuple[str, int]) -> dict[str, str]:
+    """Every page, by the name of its picture."""
+    diverged, job = odd
+    return {
+        "queue": "/",
+        "sweeps": "/sweeps",
+        "jobs": "/jobs?sort=valid_accuracy",
+        "job": "/jobs/1",
+        "compare": f"/compare?jobs={finished}&runs=1",
+        "pick": "/compare",
+        "submit": "/submit?dataset=digits&hidden=32x2&batch_size=100&seeds=2&mask=sample",
+        "nothing": "/jobs?jobs=tag:none",
+        "error": "/jobs?where=lr+<",
+        "missing": "/jobs/999",
+        "login": "/login",
+        "diverged": f"/compare?jobs={diverged}+{finished}",
+        "diverged-jobs": f"/jobs?jobs={diverged}",
+        "diverged-job": f"/jobs/{job}",
+    }
+
+
 @pytest.fixture
 def _nothing_left(served: tuple[Terminal, str]) -> Iterator[None]:
     """Cancel what a test that failed left running: the other tests want the worker."""
@@ -49,7 +84,7 @@ def test_someone_submits_watches_the_curve_grow_and_cancels(page):
     expect(page.get_by_role("heading", name="1 configuration x 1 seed = 1 job")).to_be_visible()
     keep(page, "submit")
     page.get_by_role("button", name="Submit").click()
-    expect(page.get_by_text("1 new jobs")).to_be_visible()
+    expect(page.get_by_text("1 new job.")).to_be_visible()
 
     page.locator("tbody a").first.click()
     expect(page.locator("#accuracy .main-svg").first).to_be_visible()
@@ -62,7 +97,7 @@ def test_someone_submits_watches_the_curve_grow_and_cancels(page):
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("h1 .state")).to_have_text("cancelled")
-    expect(page.locator("#liveness")).to_have_text("Nothing here changes by itself.")
+    expect(page.locator("#liveness")).to_have_text("This page does not update by itself.")
     assert page.get_by_role("button", name="Retry").is_visible()
     keep(page, "cancelled")
 
@@ -115,7 +150,7 @@ def test_a_page_without_streams_asks_by_itself(browser, served):
     with open_page(browser, login) as page, terminal.paused():
         page.route("**/stream*", lambda route: route.abort())
         page.goto("/")
-        expect(page.locator("#liveness")).to_have_text("Asking every 5 seconds")
+        expect(page.locator("#liveness")).to_have_text("Updating every 5 seconds")
 
         (job,) = terminal.submit()
 
@@ -125,13 +160,13 @@ def test_a_page_without_streams_asks_by_itself(browser, served):
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("width", WIDTHS)
-def test_every_page_fits_and_is_labelled(browser, served, finished, scheme, width):
+def test_every_page_fits_and_is_labelled(browser, served, paths, scheme, width):
     size = {"width": width, "height": 800}
     found = []
     with open_page(browser, served[1], viewport=size, color_scheme=scheme, bypass_csp=True) as page:
-        for name, path in list_pages(finished).items():
+        for name, path in paths.items():
             page.goto(path)
-            if page.locator(".chart").count():
+            if page.locator(".chart:not([hidden])").count():
                 expect(page.locator(".chart .main-svg").first).to_be_visible()
             keep(page, f"{name}-{width}-{scheme}")
             over = page.evaluate("document.documentElement.scrollWidth - innerWidth")
@@ -140,26 +175,33 @@ def test_every_page_fits_and_is_labelled(browser, served, finished, scheme, widt
     assert not found
 
 
-def list_pages(finished: str) -> dict[str, str]:
-    return {
-        "queue": "/",
-        "sweeps": "/sweeps",
-        "jobs": "/jobs?sort=valid_accuracy",
-        "job": "/jobs/1",
-        "compare": f"/compare?jobs={finished}&runs=1",
-        "pick": "/compare",
-        "submit": "/submit?dataset=digits&hidden=32x2&batch_size=100&seeds=2&mask=sample",
-        "nothing": "/jobs?jobs=tag:none",
-        "error": "/jobs?where=lr+<",
-        "missing": "/jobs/999",
-    }
-
-
 def list_grave(page: Page) -> list[str]:
     found = Axe().run(page)["violations"]
     return [
         f"{each['id']}: {each['nodes'][0]['html']}" for each in found if each["impact"] in GRAVE
     ]
+
+
+def test_on_a_phone_what_varies_and_what_is_concluded_are_in_sight(browser, served, finished, odd):
+    with open_page(browser, served[1], viewport={"width": 390, "height": 800}) as page:
+        page.goto(f"/compare?jobs={odd[0]}+{finished}")
+        for cell in ("td.varying", "td.c-verdict", "td.c-difference:not(.none)"):
+            boxes = [each.bounding_box() for each in page.locator(f"#comparison {cell}").all()]
+            assert boxes
+            assert all(box and 0 <= box["x"] <= 390 - box["width"] for box in boxes), cell
+        keep(page, "verdicts-on-a-phone")
+
+
+def test_a_chart_takes_the_place_of_a_sentence_with_the_first_epoch(page, served):
+    terminal, _ = served
+    with terminal.paused():
+        (job,) = terminal.submit()
+        page.goto(f"/jobs/{job}")
+        expect(page.get_by_text("No epoch is finished yet.")).to_be_visible()
+        expect(page.locator("#accuracy")).to_be_hidden()
+
+    expect(page.locator("#accuracy .main-svg").first).to_be_visible()
+    expect(page.get_by_text("No epoch is finished yet.")).to_be_hidden()
 
 
 def test_the_keyboard_alone_reaches_everything(page, finished):

@@ -37,14 +37,13 @@ def _train(spec: ExperimentSpec) -> Figures:
     import torch
 
     from worker.training import engine
-    from worker.training import run as runs
-    from worker.training.data import load
+    from worker.training.data.tensors import load
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         data = load(spec.dataset, Path("nowhere"), "cpu")
-        run = runs.start(spec, data, "cpu")
+        run = engine.start(spec, data, "cpu")
         return [figures_of(metrics) for metrics in engine.train_alone(run, data)]
     finally:
         torch.set_num_threads(threads)

@@ -1,11 +1,13 @@
 from collections import Counter
 
 import pytest
+from sqlalchemy import select
 
 from integration import rows
 from integration.race import race
 from integration.rows import SPEC
 from models.database import Database
+from models.tables import Job
 
 CLAIM_ALL = """
 from models.database import Database
@@ -72,3 +74,38 @@ def test_no_two_attempts_of_a_job_have_the_same_number(database: Database):
 
     assert [len(each) for each in numbers] == [10, 10, 10]
     assert sorted(number for each in numbers for number in each) == [*range(1, 31)]
+
+
+SUBMIT = """
+import uuid
+from models.database import Database
+from models.spec import ExperimentSpec
+from service.jobs import Order, submit
+
+url, first, last, spec = sys.argv[1:]
+spec = ExperimentSpec.model_validate_json(spec)
+specs = [spec.model_copy(update={"seed": seed}) for seed in range(int(first), int(last))]
+database = Database(url)
+database.revision()
+class Silent:
+    def ring(self, bells):
+        pass
+at_once()
+submitted = submit(database, Silent(), specs, Order(reuse=True), uuid.uuid4().hex)
+print(json.dumps([submitted.created, submitted.joined]))
+"""
+
+
+def test_of_processes_that_submit_the_same_specs_at_once_each_spec_is_run_once(database: Database):
+    """More than one transaction takes; the third asks for half of them, and for others."""
+    url, spec = database.url.render_as_string(hide_password=False), SPEC.model_dump_json()
+    ranges = [("0", "3000"), ("0", "3000"), ("1500", "4500")]
+
+    submitted = race(SUBMIT, *[[url, first, last, spec] for first, last in ranges])
+
+    created = [job_id for mine, _ in submitted for job_id in mine]
+    with database.reading() as session:
+        seeds = Counter(spec["seed"] for spec in session.scalars(select(Job.spec)))
+    assert seeds == Counter(range(4500))
+    assert len(created) == 4500
+    assert [len(mine) + len(shared) for mine, shared in submitted] == [3000] * 3

@@ -163,7 +163,13 @@ def test_a_file_that_is_no_database_is_an_unreachable_database(tmp_path: Path):
         Database(f"sqlite:///{tmp_path}/dq.sqlite").revision()
 
 
-def test_the_name_of_a_database_hides_its_password():
-    assert Database("postgresql+psycopg://me:secret@host/dq").name == (
-        "postgresql+psycopg://me:***@host/dq"
-    )
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://me:secret@host/dq",
+        "postgresql+psycopg://me@host/dq?password=secret&sslpassword=secret",
+    ],
+)
+def test_the_name_of_a_database_hides_its_passwords(url: str):
+    assert "me" in Database(url).name
+    assert "secret" not in Database(url).name

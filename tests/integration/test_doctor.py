@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from sqlalchemy import text
 
@@ -75,3 +77,15 @@ def test_a_configured_database_that_nobody_migrated_is_told(
     check = find_database()
 
     assert (check.state, check.fix) == ("fail", "dq db upgrade")
+
+
+def test_every_data_set_that_is_there_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DQ_DATA_DIR", str(tmp_path))
+    (tmp_path / "fashion-mnist").mkdir()
+    (tmp_path / "fashion-mnist" / "train-labels-idx1-ubyte.gz").write_bytes(b"<html>")
+
+    check = next(check for check in doctor.examine() if check.name == "data")
+
+    assert check.state == "fail"
+    assert check.found == (f"mnist is not complete, fashion-mnist is damaged in {tmp_path}")
+    assert check.fix == "dq data fetch mnist; dq data fetch fashion-mnist, or set DQ_DATA_DIR"

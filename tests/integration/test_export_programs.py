@@ -137,7 +137,7 @@ def test_tensorboard_reads_a_run_a_job_with_the_epoch_as_its_step(export, jobs, 
 
     runs = {path.parent.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*tfevents*")}
     assert runs == {f"s1/job-{job_id}" for job_id in jobs[:4]}
-    assert "Left out: 1 job without an epoch yet." in result.stderr
+    assert "Not included: 1 job without an epoch so far." in result.stderr
     events = read_events(tmp_path / f"s1/job-{jobs[0]}")
     losses = [(event.step, event.value) for event in events.Scalars("valid_loss")]
     assert dict(losses) == pytest.approx(dict(LOSSES))

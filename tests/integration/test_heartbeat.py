@@ -6,21 +6,26 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import torch
+from sqlalchemy import true
 
 from integration import rows
 from integration.rows import SPEC
 from models.database import Database
+from models.position import Position
 from models.state import Outcome
 from models.tables import Job
 from servers import wait_until
 from service import jobs
+from service.job_tables import describe_progress
+from service.queries import measure_progress, show_job
 from service.selector import ids_condition
 from worker import runner
 from worker.checkpoints import Checkpoints
 from worker.heartbeat import Heartbeat
 from worker.recorder import Claim, Origin, Progress, Recorder
-from worker.training import data
-from worker.training import run as runs
+from worker.training import engine
+from worker.training.data import tensors as data
 
 _ATTEMPT = """
 import json
@@ -171,7 +176,7 @@ def test_the_checkpoint_that_sql_points_to_is_always_there(
 ):
     """Also if the next one is saved while the database takes its time to note the one before."""
     digits = data.load("digits", tmp_path, "cpu")
-    training = runs.start(SPEC, digits, "cpu")
+    training = engine.start(SPEC, digits, "cpu")
     member = runner._Member(claim, Checkpoints(tmp_path, claim), training)
     recorder = WatchedRecorder(database)
 
@@ -190,3 +195,44 @@ def test_the_checkpoint_that_sql_points_to_is_always_there(
         is_there = (tmp_path / name).exists()
 
     assert is_there, f"SQL points to {name}, which is gone"
+
+
+def test_an_epoch_that_takes_long_shows_how_far_it_is_until_it_is_done(
+    database: Database, recorder: Recorder, tmp_path: Path
+):
+    recorder.lease_seconds = 1  # it beats four times as often
+    job_id = rows.submit_one(database)
+    claim = rows.claim(recorder, job_id)
+    images = data.load(SPEC.dataset, tmp_path, torch.device("cpu"))
+    training = engine.start(SPEC, images, torch.device("cpu"))
+    training.batch = 5
+
+    def position() -> Position | None:
+        return show_job(database, job_id).row.position
+
+    with Heartbeat(recorder, [claim], threading.Event()) as heartbeat:
+        heartbeat.follow({claim: training})
+        wait_until(position, "the position is there")
+        within, progress = show_job(database, job_id).row, measure_progress(database, true())
+        heartbeat.report(claim, rows.measured(1))
+        training.epoch, training.batch = 1, 0
+        wait_until(lambda: not position(), "the epoch is done")
+
+    assert within.position == Position(batch=5, batches=12, epoch=1)
+    assert (within.reason, within.epochs_done) == (None, 0)
+    assert within.epochs_reached == progress.epochs_reached == 5 / 12
+    assert describe_progress(progress) == (
+        f"1 running; 0 of 3 epochs; job {job_id}: batch 5 of 12 of epoch 1"
+    )
+
+
+def test_a_job_that_is_given_back_within_an_epoch_has_no_reason(
+    database: Database, recorder: Recorder, claim: Claim
+):
+    recorder.beat(claim, Progress(position=Position(batch=5, batches=12, epoch=1)))
+    told = rows.job(database, claim.job_id).reason
+
+    recorder.release(claim)
+
+    assert told == "batch 5 of 12 of epoch 1"
+    assert rows.job(database, claim.job_id).reason is None

@@ -6,7 +6,7 @@ from sqlalchemy import update
 from integration import rows
 from integration.rows import SPEC, Bells
 from models.database import Database
-from models.message import Bell
+from models.message import Bell, Priority
 from models.spec import TRAINER_VERSION, ExperimentSpec
 from models.state import JobState
 from models.tables import Result
@@ -247,15 +247,65 @@ def test_tags_of_a_submit_go_to_its_shared_jobs_and_to_its_new_ones(
     ] * 3
 
 
-def test_a_submit_changes_nothing_else_of_a_shared_job(database: Database):
-    job_id = rows.submit_one(database, name="first", max_crashes=5)
+def test_a_submit_that_asks_for_nothing_else_changes_nothing_of_a_shared_job(database: Database):
+    job_id = rows.submit_one(database, name="first", max_crashes=5, priority=Priority.LOW)
     before = rows.job(database, job_id)
 
-    submit(database, "token", name="second", max_crashes=1, timeout_seconds=1.0)
+    submitted = submit(database, "token")
 
     after = rows.job(database, job_id)
-    assert (after.name, after.max_crashes, after.timeout_seconds) == ("first", 5, None)
-    assert (after.publishes, after.publish_due) == (before.publishes, before.publish_due)
+    assert submitted.remarks == ()
+    assert {name: vars(after)[name] for name in COLUMNS} == {
+        name: vars(before)[name] for name in COLUMNS
+    }
+
+
+#: What a person may ask for besides the spec.
+WISHES = {
+    "priority": Priority.HIGH,
+    "max_crashes": 1,
+    "stall_seconds": 60.0,
+    "timeout_seconds": 120.0,
+    "keep_checkpoint": True,
+}
+COLUMNS = [*WISHES, "name", "publishes", "publish_due"]
+
+
+def test_a_queued_job_takes_what_a_later_submit_of_its_spec_asks_for(database: Database):
+    job_id, bells = rows.submit_one(database), Bells()
+
+    submitted = jobs.submit(database, bells, [SPEC], Order(reuse=True, **WISHES), "token")
+
+    job = rows.job(database, job_id)
+    assert {name: vars(job)[name] for name in WISHES} == WISHES
+    assert [(bell.job_id, bell.priority) for bell in bells.rung] == [(job_id, Priority.HIGH)]
+    assert submitted.remarks == ()
+
+
+def test_what_does_not_apply_to_a_shared_job_is_said(database: Database, recorder: Recorder):
+    done, runs, urgent = (
+        rows.submit_one(database, name="first"),
+        *rows.submit(database, OTHER),
+        *rows.submit(database, rows.spec(seed=2), priority=Priority.HIGH),
+    )
+    succeed(recorder, done)
+    rows.claim(recorder, runs)
+    wishes = {**WISHES, "priority": Priority.NORMAL}
+
+    specs = [SPEC, OTHER, rows.spec(seed=2)]
+    submitted = submit(database, "token", *specs, name="second", **wishes)
+
+    assert submitted.remarks == (
+        "For 1 job that finished before, --max-crashes, --stall-timeout, --timeout and "
+        "--keep-checkpoint change nothing; --force runs them again.",
+        "For 1 job that started before, --stall-timeout, --timeout and --keep-checkpoint "
+        "change nothing.",
+        "For 1 job with a higher priority, --priority changes nothing.",
+        "For 3 jobs of an earlier sweep, --name changes nothing.",
+    )
+    assert rows.job(database, runs).max_crashes == 1
+    assert not rows.job(database, runs).keep_checkpoint
+    assert rows.job(database, urgent).priority == Priority.HIGH
 
 
 def test_a_cancelled_sweep_takes_the_jobs_that_it_shares_with_it(database: Database):

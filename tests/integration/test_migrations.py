@@ -184,5 +184,5 @@ def test_a_password_may_hold_a_percent_sign(postgres: PostgresServer):
 def test_a_wrong_password_is_an_unreachable_database(postgres: PostgresServer):
     url = postgres.url("migrated", "locked:wrong")
 
-    with pytest.raises(DatabaseUnreachable, match=r"locked:\*\*\*@.*Type: dq doctor"):
+    with pytest.raises(DatabaseUnreachable, match=r"locked:\*\*\*@.*Correct DQ_DATABASE_URL"):
         Database(Settings(database_url=url).sql_url).check_schema()

@@ -306,7 +306,7 @@ def test_an_error_that_hits_a_pack_is_none_of_its_jobs_until_one_has_it_alone(
         raise MemoryError("no more")
 
     with monkeypatch.context() as broken:
-        broken.setattr("worker.training.stack.Stack.step", break_down)
+        broken.setattr("worker.training.engine.batched_runs.BatchedRuns.step", break_down)
         run(process, job_ids[0])
     together = [rows.job(database, job_id) for job_id in job_ids]
     run(process, job_ids[0])

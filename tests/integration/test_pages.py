@@ -345,7 +345,7 @@ def test_what_nothing_can_be_sorted_by_is_refused_with_what_there_is(text: str):
 
 
 def test_time_is_sorted_by_at_the_end_alone():
-    with pytest.raises(UsageError, match="--sort seconds goes with --at final alone"):
+    with pytest.raises(UsageError, match="--sort seconds works with --at final only"):
         Request(read_sort("seconds"), moment=Moment(epoch=1))
 
 
@@ -380,7 +380,7 @@ def test_time_is_sorted_by_at_the_end_alone():
 def test_a_cursor_that_no_page_gave_is_refused(database: Database, field: str, after: str):
     store(database, [done(0.1), done(0.2)])
 
-    with pytest.raises(UsageError, match="give what the page before told you to"):
+    with pytest.raises(UsageError, match="give the value that the page before printed"):
         read_page(database, ALL, Request(read_sort(field), after=after))
 
 

@@ -12,7 +12,9 @@ from models.message import Priority
 from models.spec import TRAINER_VERSION
 from models.state import JobState
 from service import jobs, queries
+from service.job_tables import worker_table
 from service.moment import Moment
+from service.report import render
 from service.selector import ids_condition
 from worker.recorder import Progress, Recorder
 
@@ -204,6 +206,19 @@ def test_workers_are_listed_with_the_job_each_has(database: Database):
     assert (datetime.now(UTC) - idle.started_at).total_seconds() == pytest.approx(100, abs=5)
 
 
+def test_a_worker_is_listed_with_all_jobs_that_it_trains_together(database: Database):
+    job_ids = rows.submit(database, *[SPEC] * 3)
+    rows.add_worker(database, "busy")
+    for job_id in job_ids:
+        rows.claim(Recorder(database, "busy", 30), job_id)
+
+    (busy,) = queries.list_workers(database)
+    listed = render(worker_table([busy]), "table", width=80, color=False, ascii=False)
+
+    assert busy.job_ids == tuple(job_ids)
+    assert f"{job_ids[0]}..{job_ids[-1]}" in listed
+
+
 def test_a_worker_is_alive_as_long_as_its_heartbeat_is_fresh(database: Database):
     rows.add_worker(database, "fresh", silent_seconds=5)
     rows.add_worker(database, "silent", silent_seconds=60)
@@ -341,7 +356,7 @@ def test_a_job_waits_for_busy_workers(database: Database):
 
     reasons = queries.explain_wait(database, waits)
 
-    assert reasons == ["It is the next in the queue.", "1 of 2 workers are busy."]
+    assert reasons == ["It is the next in the queue.", "1 of 2 workers is busy."]
 
 
 def test_a_job_waits_behind_earlier_ones_and_those_of_a_higher_priority(database: Database):

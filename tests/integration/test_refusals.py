@@ -178,6 +178,26 @@ def test_what_the_url_says_of_the_connection_goes_before_what_dq_sets(
     database.engine.dispose()
 
 
+@pytest.mark.parametrize(
+    ("database", "role", "fix"),
+    [
+        ("nowhere", "dq", "CREATE DATABASE nowhere OWNER dq ENCODING 'UTF8' TEMPLATE template0"),
+        ("postgres", "nobody", "Correct DQ_DATABASE_URL or DQ_DATABASE_PASSWORD_FILE"),
+        ("postgres", "locked:wrong", "Correct DQ_DATABASE_URL or DQ_DATABASE_PASSWORD_FILE"),
+    ],
+)
+def test_a_worker_does_not_wait_for_what_a_person_has_to_correct(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch, database: str, role: str, fix: str
+):
+    monkeypatch.setenv("DQ_DATABASE_URL", postgres.url(database, role))
+
+    code, said = dq("worker", "--device", "cpu")
+
+    assert code == 3
+    assert said.endswith(fix)
+    assert "wrong" not in said
+
+
 def test_tables_that_lack_a_column_are_not_dqs(
     postgres: PostgresServer, name: str, monkeypatch: pytest.MonkeyPatch
 ):
@@ -199,7 +219,7 @@ def test_a_read_only_database_is_an_outage_and_its_connection_is_dropped(
     postgres.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     database.engine.dispose()
 
-    with pytest.raises(DatabaseUnreachable, match="is read-only.*ALTER SYSTEM RESET") as raised:
+    with pytest.raises(DatabaseUnreachable, match=r"is read-only.*ALTER SYSTEM RESET") as raised:
         rows.submit_one(database)
     left = database.engine.pool.checkedin()
     check_fails = pytest.raises(DatabaseUnreachable, match="is read-only")
@@ -225,7 +245,8 @@ def test_doctor_says_that_a_database_is_read_only(
 
     assert check.state == "fail"
     assert "is read-only" in check.found
-    assert check.fix and "ALTER SYSTEM RESET" in check.fix
+    assert check.fix
+    assert "ALTER SYSTEM RESET" in check.fix
 
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
@@ -233,9 +254,7 @@ def test_a_database_that_is_not_in_utf8_gets_no_tables(
     postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch, encoding: str
 ):
     other = f"in_{encoding.lower()}"
-    postgres.execute(
-        f"CREATE DATABASE {other} TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'"
-    )
+    postgres.execute(f"CREATE DATABASE {other} TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'")
     monkeypatch.setenv("DQ_DATABASE_URL", postgres.url(other))
 
     code, said = dq("db", "upgrade")

@@ -7,6 +7,7 @@ from integration.rows import SPEC
 from models.database import Database
 from models.errors import UsageError
 from service.queries import list_ids
+from service.selection import find
 from service.selector import condition, ids_condition
 
 
@@ -35,9 +36,10 @@ def queue(database: Database) -> Queue:
         (["007"], []),
         (["004"], [4]),
         (["2..4"], [2, 3, 4]),
-        (["4..2"], []),
         (["3..3"], [3]),
         (["4..999999999"], [4, 5]),
+        (["4..99999999999999999999"], [4, 5]),
+        (["1" * 5000], []),
         (["s1"], [1, 2, 3]),
         (["s2"], [4, 5]),
         (["s3"], []),
@@ -62,11 +64,50 @@ def test_words_select_jobs(queue: Queue, words: list[str], selected: list[int]):
 
 @pytest.mark.parametrize(
     "word",
-    ["x", "1.5", "1...2", "-1", "1-3", "s", "sweep1", "tag", "@first", "paper", "1 2", "1" * 10],
+    ["x", "1.5", "1...2", "-1", "1-3", "s", "sweep1", "tag", "@first", "paper", "1 2", "١٤٢"],
 )
 def test_a_word_that_is_not_of_the_grammar_is_a_usage_error(word: str):
     with pytest.raises(UsageError, match=r"names no jobs: give an id \(142\), a range"):
         condition([word])
+
+
+@pytest.mark.parametrize("word", ["40..20", "9999999999..2"])
+def test_a_range_that_counts_down_is_refused_with_what_to_type(word: str):
+    first, last = word.split("..")
+
+    with pytest.raises(UsageError, match=rf"holds no job: write {last}\.\.{first}"):
+        condition([word])
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["6"], "There is no job 6. Type: dq results"),
+        (["1", "99999999999"], "There is no job 99999999999. Type: dq results"),
+        (["6..9"], "There are no jobs 6..9. Type: dq results"),
+        (["s3"], "There is no sweep s3. Type: dq results"),
+        (["s1,tag:pap"], "No job has the tag 'pap'. Type: dq results"),
+    ],
+)
+def test_a_name_that_nothing_has_is_an_error(queue: Queue, words: list[str], sentence: str):
+    with pytest.raises(UsageError) as raised:
+        find(queue.database, words)
+
+    assert str(raised.value) == sentence
+
+
+def test_a_state_that_no_job_is_in_and_a_condition_that_none_meets_select_none(queue: Queue):
+    def ids(*words: str, where: str | None = None) -> list[int]:
+        return list_ids(queue.database, find(queue.database, words, where))
+
+    assert ids("state:running") == []
+    assert ids("s1", where="lr > 99") == []
+    assert ids("state:failed", "2..9") == [2, 3, 4, 5]
+
+
+def test_the_last_sweep_is_an_error_before_the_first(database: Database):
+    with pytest.raises(UsageError, match=r"There is no sweep yet. Type: dq submit"):
+        find(database, ["@last"])
 
 
 def test_an_unknown_state_is_a_usage_error_that_lists_the_states():

@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from integration import rows
 from integration.conftest import LostAnswer
 from integration.messages import take, waiting, waiting_jobs
 from integration.rows import SPEC, Bells
+from models.clock import now
 from models.database import Database
 from models.message import OVERDUE_SECONDS, Bell, Priority
 from models.settings import Settings
@@ -221,13 +223,26 @@ def test_a_submit_that_overtakes_its_own_commit_waits_for_it_and_inserts_once(
 
     repeating = threading.Thread(target=submit_again)
     with database.writing() as session:
-        first = jobs._insert_sweep(session, [SPEC, SPEC], ORDER, "token").id
+        first = insert_sweep(session, "token")
         repeating.start()
         wait_until(lambda: is_blocked(postgres), "the second submit waits for the first")
     repeating.join(60)
 
     assert [submitted.sweep_id for submitted in again] == [first]
     assert (count(database, Sweep), count(database, Job)) == (1, 2)
+
+
+def insert_sweep(session: Session, token: str) -> int:
+    """Insert all that a submit of two specs does."""
+    sweep = Sweep(submit_token=token, created_at=now())
+    session.add(sweep)
+    session.flush()
+    for ordinal in range(2):
+        row = {"spec": SPEC.model_dump(mode="json"), "configuration": SPEC.configuration}
+        common = {"shape": SPEC.shape, "state": "queued", "publish_due": now(), **ORDER.columns}
+        session.add(Job(sweep_id=sweep.id, ordinal=ordinal, created_at=now(), **row, **common))
+    session.flush()
+    return sweep.id
 
 
 def is_blocked(postgres: PostgresServer) -> bool:

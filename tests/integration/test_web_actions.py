@@ -32,13 +32,15 @@ def client(settings: Settings, database: Database) -> Iterator[TestClient]:
         ("/api/v1/jobs?jobs=tag:%00", 400, "NUL"),
         ("/api/v1/jobs?sort=age", 400, "--sort age"),
         ("/api/v1/jobs?after=x", 400, "--after"),
-        ("/api/v1/jobs?limit=251", 422, "limit"),
-        ("/api/v1/jobs/x", 422, "job_id"),
+        ("/api/v1/jobs?limit=251", 422, "limit '251': give at most 250"),
+        ("/api/v1/jobs?limit=", 422, "limit '': give a whole number"),
+        ("/api/v1/jobs/x", 422, "job_id 'x': give a whole number"),
+        ("/api/v1/comparison?mix=maybe", 422, "mix 'maybe': give true or false"),
         ("/api/v1/jobs/99999999999", 422, "job_id"),
-        ("/api/v1/comparison?metric=age", 422, "metric"),
+        ("/api/v1/comparison?metric=age", 422, "metric 'age': give 'valid_accuracy', "),
         ("/api/v1/comparison", 400, "nothing to compare"),
         ("/api/v1/curves", 400, "nothing to compare"),
-        ("/api/v1/nowhere", 404, "Not Found"),
+        ("/api/v1/nowhere", 404, "There is nothing at this address"),
     ],
 )
 def test_errors_have_one_shape(client, path, status, told):
@@ -100,6 +102,7 @@ def test_rest_submits_once_per_token_and_reuses_what_is_known(client, database, 
         "reused": [],
         "joined": [],
         "unsent": None,
+        "remarks": [],
     }
     assert again.json()["sweep_id"] == 1
     assert other.json()["joined"] == [1, 2]
@@ -111,12 +114,12 @@ def test_rest_submits_once_per_token_and_reuses_what_is_known(client, database, 
     [
         ({"specs": []}, 422, "specs"),
         ({"specs": [{"dataset": "cats"}]}, 400, "unknown data set"),
-        ({"specs": [{"keep": [0.5]}]}, 400, "1 rates for 3 hidden layers"),
-        ({"specs": [{"lr": -1}]}, 422, "greater than 0"),
+        ({"specs": [{"keep": [0.5, 0.5]}]}, 400, "2 rates for 3 hidden layers"),
+        ({"specs": [{"lr": -1}]}, 422, "specs.0.lr -1: give more than 0"),
         ({"specs": [{}], "seeds": [-1]}, 400, "--seed -1"),
-        ({"specs": [{}], "tags": ["a,b"]}, 400, "is no tag"),
+        ({"specs": [{}], "tags": ["a,b"]}, 400, "is not a tag"),
         ({"specs": [{}], "name": "x\0"}, 400, "--name"),
-        ({"specs": [{}], "typo": 1}, 422, "typo"),
+        ({"specs": [{}], "typo": 1}, 422, "typo 1: there is no such field"),
         ({"specs": [{}] * 1001}, 422, "specs"),
     ],
 )
@@ -174,9 +177,50 @@ def test_a_page_submits_what_it_previews(client, database):
     answer = client.post("/submit", data={**form, "stamp": stamp})
 
     assert "1 configuration x 2 seeds = 2 jobs" in preview
-    assert "Sweep s1: 2 new jobs" in answer.text
+    assert "Sweep s1: 2 new jobs." in answer.text
     assert answer.url.query == b"jobs=s1"
     assert rows.states(database, [1, 2]) == ["queued", "queued"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"lr": "fast"}, "Learning rate fast: write a number"),
+        ({"epochs": "1.5"}, "Epochs 1.5: write a whole number"),
+        ({"dropout": "0.9,0.8"}, "Keep probabilities 0.9,0.8: "),
+        ({"seeds": "many"}, "&#39;many&#39;"),
+        ({"tags": "a" * 101}, "100 printable characters"),
+        ({"name": "n" * 201}, "Name has 201 characters"),
+        ({"priority": "urgent"}, "Priority urgent: give one of"),
+        ({"timeout": "soon"}, "Time limit &#39;soon&#39; is "),
+        ({"max_crashes": "0"}, "Crash limit 0: write a number from 1 to 1,000"),
+        ({"hidden": "16", "seeds": "1001"}, "at most 1,000"),
+    ],
+)
+def test_a_wrong_submit_is_answered_by_the_form_as_it_was_typed(client, database, wrong, told):
+    form = {"hidden": "16", "momentum": "0.5", "name": "mine", **wrong}
+
+    answer = client.post("/submit", data={**form, "stamp": sign_in(client)})
+
+    assert answer.status_code == 400
+    assert told in answer.text
+    for name, value in form.items():
+        is_kept = f'name="{name}" value="{value}"' in answer.text
+        assert is_kept or name == "priority"
+    assert '<details id="more-fields" open>' in answer.text
+    assert client.get("/api/v1/jobs").json()["rows"] == []
+
+
+def test_a_page_submits_with_limits_as_the_command_line_does(client, database):
+    form = {"dataset": "digits", "hidden": "16", "timeout": "30m", "stall_timeout": "90"}
+    form |= {"max_crashes": "5", "keep_checkpoint": "1", "stamp": sign_in(client)}
+
+    answer = client.post("/submit", data=form)
+
+    job = rows.job(database, 1)
+    assert "Sweep s1: 1 new job." in answer.text
+    assert (job.timeout_seconds, job.stall_seconds) == (1800, 90)
+    assert (job.max_crashes, job.keep_checkpoint) == (5, True)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +273,7 @@ def test_a_wrong_token_opens_no_session(client):
     by_form = client.post("/login", data={"token": "wrong"})
 
     assert (by_address.status_code, by_form.status_code) == (401, 401)
-    assert "not the token" in by_form.text
+    assert "not this server's token" in by_form.text
     assert not client.cookies
 
 

@@ -132,8 +132,8 @@ def test_the_address_holds_the_whole_state_of_a_comparison(client, finished):
     assert "metric=valid_loss" in re.search(r'href="(/compare\.csv[^"]*)', chosen)[1]
 
 
-def figure(page: str) -> dict:
-    return json.loads(re.search(r'id="curves-figure" data-region>(.*?)</script>', page)[1])
+def figure(page: str, name: str = "curves") -> dict | None:
+    return json.loads(re.search(rf'id="{name}-figure" data-region>(.*?)</script>', page)[1])
 
 
 def test_too_many_runs_are_not_compared(client, finished, monkeypatch):
@@ -151,13 +151,123 @@ def test_a_job_shows_all_that_is_known_and_the_line_that_repeats_it(client, data
     assert repeat_line(spec(keep=(1,))) in page
     assert "a processor" not in page  # no attempt told its provenance
     assert "claimed by cpu0-1@here" in page
-    assert "Figures of all 3 epochs" in page
+    assert "All 3 epochs as a table" in page
     assert len(json.loads(re.search(r'id="loss-figure"[^>]*>(.*?)<', page)[1])["data"][0]["x"]) == 3
 
 
 @pytest.mark.parametrize("path", ["/jobs/77", "/api/v1/jobs/77", "/api/v1/jobs/77/log", "/nowhere"])
 def test_what_is_not_there_is_a_404(client, path):
     assert client.get(path).status_code == 404
+
+
+READS = (
+    *("/healthz", "/readyz", "/metrics", "/stream", "/static/1/page.css", "/static/1/plotly.js"),
+    *("/api/v1/openapi.json", "/api/v1/queue", "/api/v1/jobs", "/api/v1/jobs/1", "/api/v1/sweeps"),
+    *("/api/v1/comparison?jobs=s1", "/compare?jobs=s1", "/compare.csv?jobs=s1", "/jobs/1"),
+    *("/jobs?where=lr+<", "/jobs/77", "/api/v1/nowhere"),
+)
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+@pytest.mark.parametrize("path", [*PAGES, *READS])
+def test_head_is_answered_wherever_get_is_and_has_no_body(client, finished, path):
+    head = client.head(path)
+
+    assert head.content == b""
+    if path == "/stream":  # a GET of it has no end
+        assert head.headers["content-type"].startswith("text/event-stream")
+        assert head.status_code == 200
+    else:
+        answer = client.get(path)
+        assert head.status_code == answer.status_code
+        assert head.headers["content-type"] == answer.headers["content-type"]
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ("queued", "No epoch is finished yet. The curves appear here while the job trains."),
+        ("failed", "This job ended before its first epoch, so there are no curves."),
+        ("cancelled", "This job ended before its first epoch, so there are no curves."),
+    ],
+)
+def test_without_an_epoch_a_sentence_stands_where_the_chart_would(client, database, state, told):
+    (job_id,) = submit(database, SPEC)
+    rows.change(database, job_id, state=state)
+
+    page = client.get(f"/jobs/{job_id}").text
+
+    assert told in page
+    assert len(re.findall(r'class="chart" id="\w+"[^>]* hidden>', page)) == 2
+    assert [figure(page, kind) for kind in ("accuracy", "loss")] == [None, None]
+
+
+def test_a_comparison_without_an_epoch_has_a_sentence_and_a_hidden_chart(client, database):
+    submit(database, spec(), spec(keep=(0.5,)))
+
+    page = client.get("/compare?jobs=s1").text
+
+    assert figure(page) is None
+    assert 'aria-label="Learning curves' in page
+    assert "The curves appear here while the jobs train." in page
+
+
+def test_the_chart_counts_the_seeds_that_the_table_counts_and_says_what_runs(
+    client, database, recorder
+):
+    ids = submit(database, *(spec(seed=seed, keep=(keep,)) for seed in (0, 1) for keep in (1, 0.5)))
+    run(recorder, ids[0])
+    recorder.beat(rows.claim(recorder, ids[1]), Progress(measured_all()[:1]))
+    recorder.beat(rows.claim(recorder, ids[2]), Progress(measured_all()[:1]))
+
+    page = client.get("/compare?jobs=s1").text
+    table = client.get("/api/v1/comparison?jobs=s1").json()["comparison"]["rows"]
+
+    names = [trace["name"] for trace in figure(page)["data"] if "name" in trace]
+    assert names == ["no dropout (n = 1, 1 running)", "keep 0.5 (n = 0, 1 running)"]
+    assert [(row["n"], row["running"], row["queued"]) for row in table] == [(1, 1, 0), (0, 1, 1)]
+    assert ">1 running, 1 queued</td>" in page
+    assert "3 jobs are queued or running: wait for the results before you submit more." in page
+
+
+@pytest.mark.parametrize("jobs", ["s2 s1", "s1,s2", " 1..2\ts2 ", "s1 , tag:my paper"])
+def test_the_field_of_jobs_takes_several_as_the_command_line_does(client, database, jobs):
+    submit(database, spec(seed=0), spec(seed=1))
+    submit(database, spec(seed=2), tags=("my paper",))
+
+    assert len(client.get("/api/v1/jobs", params={"jobs": jobs}).json()["rows"]) == 3
+    assert client.get("/jobs", params={"jobs": jobs}).status_code == 200
+
+
+def test_every_page_of_failed_jobs_says_why_and_what_to_type(client, database):
+    ids = submit(database, *(spec(seed=seed, lr=5) for seed in range(2)))
+    for job_id in ids:
+        rows.change(database, job_id, state="failed", reason=f"diverged at epoch {job_id}")
+
+    for path in ("/jobs?jobs=s1", "/compare?jobs=s1", "/jobs/1"):
+        page = client.get(path).text
+        assert "diverged at epoch 1. Its loss became infinite or NaN." in page
+        assert "<code>dq submit --like 1 --lr 0.5</code>" in page
+    assert "2 jobs failed: diverged" in client.get("/jobs?jobs=s1").text
+    assert '<span class="reason">diverged at epoch 1</span>' in client.get("/sweeps").text
+    assert "2 seeds failed" not in client.get("/jobs").text
+
+
+def test_what_was_asked_for_wrongly_can_be_put_right_on_the_same_page(client, finished):
+    for path, told in {
+        "/jobs?jobs=s1&sort=age&limit=7": "Sort age: give one of",
+        "/jobs?limit=999": "limit &#39;999&#39;: give at most 250",
+        "/sweeps?jobs=nonsense": "names no jobs",
+        "/compare?jobs=s1&baseline=x&metric=valid_loss": "The baseline",
+        "/compare?jobs=s1&where=lr+<": "Where &#39;lr &lt;&#39;: a value is missing",
+    }.items():
+        answer = client.get(path)
+        assert answer.status_code in {400, 422}
+        assert told in answer.text
+        for name, value in re.findall(r"[?&](\w+)=([^&]+)", path):
+            shown = value.replace("+", " ").replace("<", "&lt;")
+            assert f'name="{name}" value="{shown}"' in answer.text
+        assert ">Try again</button>" in answer.text
 
 
 def test_jobs_are_filtered_sorted_and_paged_as_dq_results_does(client, finished):
@@ -212,6 +322,21 @@ def test_without_a_database_everything_but_life_answers_503(client, database, ou
     assert found["/readyz"].json()["redis"] == "ok"
     assert found["/healthz"].status_code == 200
     assert client.get("/readyz").json() == {"database": "ok", "redis": "ok"}
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])
+def test_with_a_database_that_is_read_only_it_is_not_ready_and_says_why(client, database, postgres):
+    postgres.execute("ALTER DATABASE migrated SET default_transaction_read_only = on")
+    database.engine.dispose()
+    try:
+        answer, page = client.get("/readyz"), client.get("/")
+    finally:
+        postgres.execute("ALTER DATABASE migrated RESET default_transaction_read_only")
+        database.engine.dispose()
+
+    assert answer.status_code == 503
+    assert "is read-only" in answer.json()["database"]
+    assert page.status_code == 200  # looking is still possible
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])

@@ -9,15 +9,18 @@ from models.database import Database
 from models.settings import Settings
 from service.web.access import Access
 from service.web.app import make_app
+from service.web.public_url import PublicUrl
 
 TOKEN = "a-token-of-the-tests"
 BEARING = {"authorization": f"Bearer {TOKEN}"}
 
 
 @contextmanager
-def open_client(settings: Settings, database: Database) -> Iterator[TestClient]:
-    """Ask the application as a browser on this host does."""
-    app = make_app(settings, database, Access(TOKEN))
+def open_client(
+    settings: Settings, database: Database, public: PublicUrl | None = None
+) -> Iterator[TestClient]:
+    """Ask the application as a browser on this host does, or a proxy of its public address."""
+    app = make_app(settings, database, Access(TOKEN), public=public)
     with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
         client.headers["accept"] = "text/html"
         yield client

@@ -1,22 +1,38 @@
-"""A run's state on disk, so that the next attempt goes on where the last one stood."""
+"""A run's state on disk, so that the next attempt continues where the last one stopped."""
 
 import hashlib
 import io
 import pickle
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from models.spec import TRAINER_VERSION, ExperimentSpec
 from worker.training import durable
-from worker.training.trainer import Snapshot
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 class CheckpointUnreadable(Exception):
     """The checkpoint is damaged or another spec's; the training starts from scratch."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A copy, on the CPU, of all that a run needs to continue bit-identically."""
+
+    weights: dict[str, Tensor]
+    randomness: dict[str, Tensor]
+    epoch: int
+    batch: int
+    seconds: float
+    #: The epoch's permutation of the images where a trainer keeps it, else empty.
+    order: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    #: Left out by the checkpoints of earlier releases, which had no momentum.
+    velocities: list[Tensor] = field(default_factory=list)
 
 
 def save(path: Path, spec: ExperimentSpec, snapshot: Snapshot) -> None:
@@ -39,11 +55,6 @@ def load(path: Path, spec: ExperimentSpec) -> Snapshot:
     if content.pop("belongs_to", None) != _owner(spec):
         raise CheckpointUnreadable(f"{path} belongs to another spec or version of the trainer")
     return Snapshot(**content)
-
-
-def discard(path: Path) -> None:
-    """Remove the checkpoint, if there is one, and what a killed process left of writing it."""
-    durable.remove(path)
 
 
 def _owner(spec: ExperimentSpec) -> str:

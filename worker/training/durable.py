@@ -22,13 +22,6 @@ def replace(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     _sync_folder(path.parent)
 
 
-def remove(path: Path) -> None:
-    """Remove `path` if it is there, and what a killed process left of writing it."""
-    path.unlink(missing_ok=True)
-    for leftover in path.parent.glob(f"{path.name}.*.tmp"):
-        leftover.unlink(missing_ok=True)
-
-
 def _write(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     with path.open("xb") as file:
         for part in parts:

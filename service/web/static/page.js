@@ -1,4 +1,4 @@
-// What a page does beyond showing: it draws its figures, and renews itself when told to.
+// What a page does beyond showing: it draws its figures, and updates itself.
 "use strict";
 
 const POLL_MS = 5000;
@@ -16,7 +16,8 @@ function drawFigures() {
 
 function draw(place, anew = false) {
   const text = document.getElementById(place.dataset.figure)?.textContent ?? "";
-  if (!window.Plotly || !text || text === "null" || (!anew && drawn.get(place.id) === text)) return;
+  place.hidden = !text || text === "null";
+  if (!window.Plotly || place.hidden || (!anew && drawn.get(place.id) === text)) return;
   drawn.set(place.id, text);
   const { data, layout } = JSON.parse(text);
   place.querySelector(".loading")?.remove();
@@ -24,8 +25,9 @@ function draw(place, anew = false) {
   Plotly.react(place, data.map(dress), fit(place, layout, data), config);
 }
 
-/** Make a trace readable on a dark page: black is the ink. */
+/** Make a trace readable on a narrow page, by short lines of its name, and on a dark one: black is the ink. */
 function dress(trace) {
+  if (narrow.matches && trace.name) trace = { ...trace, name: trace.name.replace(/(.{28,34}) /g, "$1<br>") };
   if (!dark.matches) return trace;
   const ink = (color) => color?.replace(/#000000/g, "#e6e9ee").replace(/rgba\(0,0,0,/g, "rgba(230,233,238,").replace(/#0072B2/g, "#3ea6e8");
   return { ...trace, fillcolor: ink(trace.fillcolor), line: { ...trace.line, color: ink(trace.line?.color) } };
@@ -126,15 +128,15 @@ function soon() {
   due ??= setTimeout(async () => {
     due = null;
     renewedAt = Date.now();
-    await renew().catch(() => say("lost", "The server does not answer; asking again"));
+    await renew().catch(() => say("lost", "The server does not answer. Trying again …"));
   }, Math.max(0, renewedAt + LEAST_MS - Date.now()));
 }
 
 function poll() {
   if (polling) return;
-  say("asking", "Asking every 5 seconds");
+  say("asking", "Updating every 5 seconds");
   polling = setInterval(() => {
-    renew().then(() => say("asking", "Asking every 5 seconds")).catch(() => say("lost", "The server does not answer; asking again"));
+    renew().then(() => say("asking", "Updating every 5 seconds")).catch(() => say("lost", "The server does not answer. Trying again …"));
     if (source?.readyState === EventSource.CLOSED) { source.close(); live(); }
   }, POLL_MS);
 }
@@ -148,7 +150,7 @@ function stopPolling() {
 function settle() {
   source?.close();
   stopPolling();
-  say("still", "Nothing here changes by itself.");
+  say("still", "This page does not update by itself.");
 }
 
 function say(state, text) {

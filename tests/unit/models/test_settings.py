@@ -39,7 +39,7 @@ def test_an_unknown_name_is_refused_and_the_known_ones_are_named(monkeypatch):
     assert all(name in str(refusal.value) for name in NAMES)
 
 
-@pytest.mark.parametrize("value", ["x", "-1", "0", "0.5", "nan", "inf"])
+@pytest.mark.parametrize("value", ["x", "-1", "0", "0.5", "nan", "inf", "86401", "1e14"])
 def test_a_bad_value_is_refused_with_the_name_of_its_variable(monkeypatch, value):
     monkeypatch.setenv("DQ_LEASE_SECONDS", value)
 

@@ -3,7 +3,7 @@ import math
 import random
 import statistics
 import warnings
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import timedelta
 
 import pytest
@@ -160,7 +160,7 @@ def test_more_is_better_for_accuracies_and_worse_for_losses_and_seconds(lab, met
 )
 def test_fewer_than_two_seeds_a_side_are_too_few(lab, base, other, more):
     runs = lab.runs(NONE, BASE_FIGURES[:base]) + lab.runs(NOTEBOOK, OTHER_FIGURES[:other])
-    runs += [lab.run(spec, 99, state=JobState.FAILED) for spec in (NONE, NOTEBOOK)]
+    runs += [lab.run(spec, 99, math.nan) for spec in (NONE, NOTEBOOK)]
 
     row = compare(runs).rows[1]
 
@@ -244,6 +244,62 @@ def test_an_equal_large_difference_is_significant_without_infinities(lab, metric
     assert row.verdict == {"valid_accuracy": "worse", "valid_loss": "better"}[metric]
 
 
+@pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING])
+@pytest.mark.parametrize(
+    ("finished", "waits", "verdict"),
+    [
+        ((0, 0), (NONE, NOTEBOOK), "wait for 5 seeds"),
+        ((5, 1), (NOTEBOOK,), "wait for 5 seeds"),
+        ((1, 5), (NONE,), "wait for 5 seeds"),
+        ((5, 5), (NONE, NOTEBOOK), "worse"),
+    ],
+)
+def test_seeds_that_are_to_come_are_waited_for_before_more_are_asked_for(
+    lab, state, finished, waits, verdict
+):
+    base, other = finished
+    runs = lab.runs(NONE, BASE_FIGURES[:base]) + lab.runs(NOTEBOOK, OTHER_FIGURES[:other])
+    runs += [lab.run(spec, 90 + seed, state=state) for spec in waits for seed in range(5)]
+
+    row = compare(runs).rows[1]
+
+    assert (row.verdict, row.more_seeds) == (verdict, None)
+    assert row.unfinished == 5 * (NOTEBOOK in waits)
+
+
+def test_more_seeds_are_asked_for_besides_those_that_are_to_come(lab):
+    runs = lab.runs(NONE, (0.94, 0.95)) + lab.runs(NOTEBOOK, (0.92, 0.94))
+    needed = compare(runs).rows[1].more_seeds
+
+    runs += [lab.run(spec, 9, state=JobState.QUEUED) for spec in (NONE, NOTEBOOK)]
+
+    assert needed > 1
+    assert compare(runs).rows[1].verdict == f"too few seeds: {needed - 1} more"
+
+
+@pytest.mark.parametrize(
+    ("failing", "verdict"), [(NOTEBOOK, "2 seeds failed"), (NONE, "baseline: 2 seeds failed")]
+)
+def test_a_configuration_that_failed_with_every_seed_is_not_asked_for_more(lab, failing, verdict):
+    other = NOTEBOOK if failing is NONE else NONE
+    runs = [lab.run(failing, seed, state=JobState.FAILED) for seed in range(2)]
+    runs += lab.runs(other, BASE_FIGURES)
+
+    comparison = compare(runs)
+
+    assert (comparison.rows[1].verdict, comparison.rows[1].more_seeds) == (verdict, None)
+
+
+def test_a_seed_counts_once_by_how_far_it_is(lab):
+    runs = lab.runs(NONE, BASE_FIGURES)
+    runs += [lab.run(NONE, 0, state=JobState.RUNNING), lab.run(NONE, 8, state=JobState.FAILED)]
+    runs += [lab.run(NONE, 8, state=JobState.QUEUED), lab.run(NONE, 9, state=JobState.FAILED)]
+
+    base = compare(runs).baseline
+
+    assert (base.n, base.running, base.queued, base.failed) == (5, 0, 1, 1)
+
+
 def test_only_succeeded_runs_are_in_a_mean(lab):
     runs = lab.runs(NONE, BASE_FIGURES)
     expected = compare(runs).baseline
@@ -255,7 +311,7 @@ def test_only_succeeded_runs_are_in_a_mean(lab):
 
     comparison = compare(runs)
 
-    assert comparison.baseline == expected
+    assert comparison.baseline == replace(expected, failed=1, running=1, queued=1)
     assert (comparison.failed, comparison.unfinished) == ((6,), (7, 8))
     assert (comparison.cancelled, comparison.unmeasured) == ((9,), (10,))
 

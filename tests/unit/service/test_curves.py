@@ -129,9 +129,9 @@ def test_a_run_that_diverged_is_shown_as_far_as_it_got_and_told():
     (row,) = rows(curves)
 
     assert row["means"] == pytest.approx([0.7 / 3, 0.35, 0.7])
-    assert (row["n"], row["n_last"]) == (3, 1)
-    assert row["seeds"] == "3, last 1"
-    assert "1 running: job 3; 1 failed: job 2" in notes(curves)
+    assert (row["n"], row["n_last"]) == (1, 1)
+    assert row["seeds"] == "1, 1 running, 1 failed"
+    assert "1 running (job 3), 1 failed (job 2)" in notes(curves)
 
 
 def test_jobs_without_an_epoch_are_told_and_have_no_row():
@@ -140,14 +140,14 @@ def test_jobs_without_an_epoch_are_told_and_have_no_row():
     (row,) = rows(curves)
 
     assert row["label"] == "no dropout"
-    assert "Without an epoch: 1 queued: job 2." in notes(curves)
+    assert "Without an epoch so far: 1 queued (job 2)." in notes(curves)
 
 
 def test_a_cancelled_run_is_shown_as_far_as_it_got():
     curves = [curve(1, [0.5]), curve(2, [0.6], keep=DROPOUT, state=JobState.CANCELLED)]
 
     assert [row["last"] for row in rows(curves)] == [0.5, 0.6]
-    assert "1 cancelled: job 2" in notes(curves)
+    assert "1 cancelled (job 2)" in notes(curves)
 
 
 def test_a_seed_counts_once_and_the_run_that_succeeded_goes_before_the_longer():
@@ -160,7 +160,7 @@ def test_a_seed_counts_once_and_the_run_that_succeeded_goes_before_the_longer():
     (row,) = rows(curves)
 
     assert (row["n"], row["means"]) == (1, [0.5, 0.6])
-    assert "A seed counts once: left out jobs 1, 3." in notes(curves)
+    assert "Each seed counts once, so repeats are not included: jobs 1, 3." in notes(curves)
 
 
 def test_where_no_job_has_an_epoch_the_error_says_what_to_type():
@@ -192,7 +192,7 @@ def test_a_loss_that_explodes_does_not_press_the_others_into_a_line():
     assert first == "▇▃▁"
     assert second == "██"
     assert "█ 2.3026" in notes([good, bad], "valid_loss")
-    assert "over that of guessing" in notes([good, bad], "valid_loss")
+    assert "above that of guessing" in notes([good, bad], "valid_loss")
     assert "1e+12" in show([good, bad], "valid_loss")
 
 

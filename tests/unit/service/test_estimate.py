@@ -1,17 +1,30 @@
 """Estimates from runs in an SQLite file; what it asks SQL for is the same everywhere."""
 
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from platformdirs import user_cache_path
 from sqlalchemy import true, update
 
 from integration import rows
 from models.database import Database
 from models.message import Priority
 from models.spec import ExperimentSpec
-from models.tables import Epoch, Job, Result
+from models.tables import Epoch, Job, Result, Worker
+from service import speed
 from service.comparison import HIGHER_IS_BETTER
-from service.estimate import Estimate, count_work, estimate, estimate_rest, spell_seconds
+from service.estimate import (
+    Estimate,
+    count_weights,
+    count_work,
+    estimate,
+    estimate_rest,
+    spell_seconds,
+)
 from service.selector import ids_condition
 
 #: 64 features and 10 classes; each of 1,197 images touches 640 + 100 weights.
@@ -38,13 +51,81 @@ def add_past(database: Database, spec: ExperimentSpec, *seconds: float) -> None:
             session.add(Result(job_id=job_id, attempt=1, trainer_version=1, **figures))
 
 
-def test_without_a_past_run_nothing_is_told(database: Database):
-    rows.submit(database, SMALL)
+@pytest.fixture
+def slow(home: Path) -> Iterator[None]:
+    """Have this host's product rate be known: a tenth of what a core does today."""
+    file = user_cache_path("dq") / f"product-rate-{socket.gethostname()}.json"
+    file.parent.mkdir(parents=True)
+    file.write_text('{"flops": 5e9}')
+    speed._find_rate.cache_clear()
+    yield
+    speed._find_rate.cache_clear()
 
-    told = estimate(database, [SMALL])
 
-    assert told == Estimate(seconds=None, past_runs=0, workers=1)
-    assert str(told) == "No past run tells how long this takes."
+def test_without_a_past_run_a_product_rate_is_measured_once_and_gone_by(database: Database):
+    speed._find_rate.cache_clear()
+
+    told = estimate(database, [changed(SMALL, hidden=(1000,))])
+    (file,) = user_cache_path("dq").iterdir()
+    before = file.read_bytes()
+    speed._find_rate.cache_clear()
+    again = estimate(database, [changed(SMALL, hidden=(1000,))])
+
+    assert re.fullmatch(
+        r"About \d+ s on 1 worker, going by a product rate measured on this host\.", str(told)
+    )
+    assert (told.past_runs, again.speed) == (0, told.speed)
+    assert told.speed
+    assert 1e9 < told.speed.flops < 1e13
+    assert file.read_bytes() == before
+
+
+@pytest.mark.usefixtures("slow")
+def test_past_an_hour_without_a_gpu_it_is_said_what_takes_less(database: Database):
+    notebook = ExperimentSpec(keep=(0.9, 0.8, 0.8))
+    flops = 10 * (6 * 50_000 + 2 * 10_000) * count_weights(notebook)
+
+    told = estimate(database, [notebook])
+
+    assert told.seconds == pytest.approx(flops / 5e9 + 10 * 50 * 0.001)
+    assert str(told) == (
+        "About 25.0 h on 1 worker, going by a product rate measured on this host. "
+        "Without a GPU, try: --hidden 512x3 (about 10 min)."
+    )
+
+
+@pytest.mark.usefixtures("slow")
+def test_what_takes_under_an_hour_or_too_long_with_any_width_gets_no_advice(database: Database):
+    assert estimate(database, [changed(ExperimentSpec(), hidden=(512, 512))]).advice == ""
+    assert estimate(database, [changed(ExperimentSpec(), epochs=10_000_000)]).advice == ""
+
+
+@pytest.mark.usefixtures("slow")
+def test_past_runs_count_and_the_advice_goes_by_them_too(database: Database):
+    add_past(database, changed(SMALL, hidden=(2000,)), 7200)
+
+    told = estimate(database, [changed(SMALL, hidden=(2000,))])
+
+    assert str(told) == (
+        "About 2.0 h on 1 worker, going by 1 run. Without a GPU, try: --hidden 512 (about 31 min)."
+    )
+
+
+def test_a_worker_with_a_gpu_is_assumed_to_be_fast_and_gets_no_advice(database: Database):
+    rows.add_worker(database, "gpu")
+    with database.writing() as session:
+        session.execute(update(Worker).values(device="a GPU", device_uuid="GPU-0"))
+
+    told = estimate(database, [changed(ExperimentSpec(), epochs=1000)])
+
+    assert str(told) == "About 76 min on 1 worker, going by an assumed 10 TFLOP/s of a GPU."
+
+
+def test_before_there_is_a_database_the_product_rate_tells():
+    told = estimate(None, [SMALL, changed(SMALL, seed=1)])
+
+    assert told.speed
+    assert told.seconds > 0
 
 
 def test_a_configuration_that_ran_takes_the_median_of_what_it_took_whatever_the_seed(

@@ -25,7 +25,7 @@ from service.export.files import epoch_table, to_text, write_parquet, write_text
 from service.export.mlflow import Experiment, Server
 from service.job_tables import job_table
 from service.queries import Curve, JobDetail, JobRow
-from service.report import Column, Table
+from service.report import Column, Table, render
 
 SPEC = ExperimentSpec(dataset="digits", hidden=(16, 8), keep=(0.9, 0.8), batch_size=100, seed=3)
 AT = datetime(2026, 11, 24, 12, 30, 15, 123456, tzinfo=UTC)
@@ -211,6 +211,29 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
         write_text("", tmp_path / "file" / "new.csv")
 
 
+def test_a_narrow_list_of_jobs_leaves_out_what_does_not_vary():
+    specs = [SPEC.model_copy(update={"lr": lr, "momentum": 0.9, "seed": 1}) for lr in (0.1, 0.2)]
+    rows = [job(number, spec=spec, name=None) for number, spec in enumerate(specs, 1)]
+
+    text = render(job_table(rows), "table", width=40, color=False, ascii=False)
+
+    assert text.splitlines()[:3] == [
+        "In all rows: data set digits, hidden",
+        "16,8, keep 0.9,0.8, seed 1, epochs 3/10,",
+        "state succeeded",
+    ]
+    assert text.splitlines()[3].split() == ["job", "lr", "valid", "loss", "valid", "acc"]
+
+
+def test_a_list_of_jobs_has_each_field_that_varies():
+    specs = [SPEC, SPEC.model_copy(update={"momentum": 0.9, "mask": "sample"})]
+
+    columns = job_table([job(1, spec=specs[0]), job(2, spec=specs[1])]).columns
+
+    assert {"momentum", "mask"} <= {column.name for column in columns}
+    assert "max_norm" not in {column.name for column in columns}
+
+
 # LaTeX
 
 
@@ -307,8 +330,8 @@ def test_an_option_that_would_do_nothing_is_refused(dq, words, answer):
 def test_where_there_are_no_jobs_nothing_is_written(dq, tmp_path):
     result = dq("export", "s7", "--to", "csv", "--out", str(tmp_path / "jobs.csv"))
 
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert "There are no such jobs" in result.stderr
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "There is no sweep s7" in result.stderr
     assert not list(tmp_path.iterdir())
 
 
@@ -369,7 +392,7 @@ def test_a_server_that_is_not_there_is_named_with_what_starts_one():
 def test_another_program_is_not_taken_for_mlflow(answer):
     with (
         answering(answer) as (url, _),
-        pytest.raises(DqError, match=rf"answers at {url} is no MLflow server"),
+        pytest.raises(DqError, match=rf"answers at {url} is not an MLflow server"),
     ):
         Experiment.open(url, "dq")
 

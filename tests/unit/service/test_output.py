@@ -33,6 +33,7 @@ WORDS = {
     "logs": "1",
     "cancel": "1",
     "retry": "1",
+    "delete": "99 --yes",
     "hold": "1",
     "release": "1",
     "workers": "",
@@ -78,11 +79,15 @@ def options(command: click.Command) -> set[str]:
     return {name for parameter in command.params for name in parameter.opts}
 
 
-def run_on_terminal(words: list[str], **environment: str) -> str:
+def run_on_terminal(words: list[str], *, shows_words: bool = False, **environment: str) -> str:
     """Run `dq` with a terminal as its standard output; return what it wrote there."""
     ours, its = pty.openpty()
+    home = {"DQ_HOME": os.environ["DQ_HOME"]} if shows_words else {}
     process = subprocess.Popen(
-        [DQ, *words], stdout=its, stderr=subprocess.DEVNULL, env=environment_of(**environment)
+        [DQ, *words],
+        stdout=its,
+        stderr=its if shows_words else subprocess.DEVNULL,
+        env=environment_of(**home, **environment),
     )
     os.close(its)
     written = b""
@@ -147,14 +152,47 @@ def test_an_empty_listing_is_an_empty_list_in_json_and_words_say_what_to_type(dq
     assert "Type: dq " in result.stderr
 
 
+def test_a_pipe_gets_all_jobs_and_a_terminal_says_how_to_see_more(dq):
+    specs = [ExperimentSpec(dataset="digits", batch_size=100, seed=seed) for seed in range(60)]
+    database = open_database(Settings.load())
+    jobs.submit(database, Silent(), specs, jobs.Order(), uuid.uuid4().hex)
+
+    listed = dq("results", "--json")
+    on_terminal = run_on_terminal(["results"], shows_words=True)
+
+    assert len(json.loads(listed.stdout)) == 60
+    assert listed.stderr == ""
+    assert "There are more: add --after 11 for the next ones" in on_terminal
+    assert on_terminal.count("queued") == 50
+    assert len(json.loads(dq("results", "--json", "--limit", "7").stdout)) == 7
+
+
+def test_metrics_at_an_epoch_that_no_job_has_are_refused_with_the_last_there_is(queued):
+    for words in (["--at", "epoch:11"], ["--compare", "--at", "epoch:11"]):
+        answer = queued("results", *words)
+
+        assert answer.exit_code == 2
+        assert "--at epoch:11: none of these jobs has that epoch: give at most epoch:10" in (
+            answer.stderr
+        )
+    assert queued("results", "--at", "epoch:10").exit_code == 0
+
+
+def test_a_wait_for_jobs_that_have_ended_does_not_ask_for_a_worker(queued):
+    queued("cancel", "1")
+
+    assert "worker" not in queued("wait", "1").stderr
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (["--compare", "--top", "3"], "--top does not go with --compare"),
         (["--curves", "--at", "epoch:3"], "--at does not go with --curves"),
         (["--compare", "--curves"], "--compare and --curves exclude each other"),
-        (["--baseline", "none"], "--baseline goes with --compare alone"),
-        (["--mix"], "--mix goes with --compare alone"),
+        (["--baseline", "none"], "--baseline needs --compare"),
+        (["--mix"], "--mix needs --compare"),
+        (["--metric", "valid_loss"], "--metric needs --compare, --curves, --plot or --top"),
     ],
 )
 def test_an_option_that_would_do_nothing_is_refused(dq, words, told):

@@ -22,7 +22,23 @@ def test_a_duration_is_a_number_with_a_unit_and_seconds_without(typed, seconds):
 
 
 @pytest.mark.parametrize(
-    "typed", ["", "x", "0", "0m", "-1", "1w", "1e3", "30 m", "m", "nan", "inf", "1h30m"]
+    "typed",
+    [
+        "",
+        "x",
+        "0",
+        "0m",
+        "-1",
+        "1w",
+        "1e3",
+        "30 m",
+        "m",
+        "nan",
+        "inf",
+        "1h30m",
+        "10001d",
+        "9" * 400,
+    ],
 )
 def test_what_is_no_duration_is_refused_with_examples(typed):
     with pytest.raises(click.BadParameter, match="write 90s, 30m or 2h"):

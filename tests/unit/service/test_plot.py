@@ -100,6 +100,7 @@ def test_title_and_axes_name_data_set_metric_and_unit(curves, plotted):
     assert layout["title"]["text"] == "Validation loss on 10,000 images of mnist, by epoch"
     assert layout["title"]["subtitle"]["text"].startswith("hidden 512x3, lr 0.1")
     assert layout["xaxis"]["title"]["text"] == "Epoch"
+    assert layout["xaxis"]["dtick"] == 1, "no tick is between the three epochs"
     assert layout["yaxis"]["title"]["text"] == "Validation loss (nats)"
 
 

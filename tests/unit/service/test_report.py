@@ -4,7 +4,7 @@ import itertools
 import json
 import math
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -92,8 +92,38 @@ def test_a_wide_comparison_shows_every_column(example):
 def test_a_narrow_comparison_names_the_columns_it_leaves_out(example):
     words = " ".join(show(example, width=80).split())
 
-    assert "Not shown at 80 columns: sd, min..max, diff 95 % interval; use --format csv" in words
+    left_out = "Not shown at 80 columns: not in n, 95 % interval, sd, min..max; use --format csv"
+    assert left_out in words
     assert "too few seeds: " in words
+
+
+def test_what_a_comparison_concludes_stays_longest(example):
+    narrow, narrower = (show(example, width=width) for width in (80, 60))
+
+    assert narrow.splitlines()[2].split() == [
+        *("keep", "n", "mean", "diff", "diff", "95", "%", "interval", "p", "verdict")
+    ]
+    assert narrower.splitlines()[2].split() == [
+        *("keep", "diff", "diff", "95", "%", "interval", "verdict")
+    ]
+
+
+def test_a_value_that_all_rows_share_goes_into_the_title_before_any_other_column_is_left_out():
+    columns = (
+        Column("job", "job"),
+        Column("lr", "rate", priority=50, factors_out=True),
+        Column("dataset", "data set", priority=90, factors_out=True),
+    )
+    rows = [{"job": job, "lr": job / 8, "dataset": "digits"} for job in (1, 2)]
+    table = Table(columns, rows)
+
+    wide, narrow = show(table), show(table, width=15)
+    one = show(replace(table, rows=rows[:1]), width=15)
+
+    assert "In all rows" not in wide
+    assert narrow.splitlines()[:3] == ["In all rows:", "data set digits", "job  rate"]
+    assert "Not shown" not in narrow
+    assert one.splitlines()[0] == "job  data set", "one row shares nothing"
 
 
 def test_columns_of_least_priority_are_left_out_first():
@@ -216,7 +246,7 @@ def test_markdown_has_every_row_column_title_and_footnote(example):
     assert len(rows) == len(example.rows) + 2
     assert {row.count(" | ") for row in rows} == {len(example.columns) - 1}
     assert text.startswith(example.title[0])
-    assert "- In no mean: 2 failed: jobs 90..91; 1 unfinished: job 95." in text
+    assert "- Not included: 2 failed (jobs 90..91), 1 unfinished (job 95)." in text
 
 
 def test_json_of_a_listing_is_a_list_of_raw_rows():
@@ -313,7 +343,7 @@ def test_a_conclusion_names_the_winner_the_margin_and_p():
     runs = runs_of({(1.0,) * 3: BASE_FIGURES, (0.5,) * 3: [a - 0.02 for a in BASE_FIGURES]})
 
     assert conclude(compare(runs)) == (
-        "No dropout beats keep 0.5,0.5,0.5 by 2.00 points (p < 0.001)."
+        "Keep 0.5,0.5,0.5 is worse than no dropout by 2.00 points (p < 0.001)."
     )
 
 
@@ -322,13 +352,13 @@ def test_a_conclusion_about_many_rows_stays_short():
         (keep,) * 3: [a - 1 + keep for a in BASE_FIGURES] for keep in (1, 0.9, 0.8, 0.7, 0.6)
     }
 
-    assert conclude(compare(runs_of(figures))).endswith("And 1 more: see the verdicts.")
+    assert conclude(compare(runs_of(figures))).endswith("See the verdicts for 1 more.")
 
 
 @pytest.mark.parametrize(
     ("other", "expected"),
     [
-        ([], "There is one configuration only"),
+        ([], "There is only one configuration"),
         ([0.93], "Too few seeds to call any configuration better or worse than no dropout"),
         (BASE_FIGURES[::-1], "No configuration can be called better or worse than no dropout"),
     ],
@@ -337,6 +367,19 @@ def test_a_conclusion_admits_what_cannot_be_said(other, expected):
     runs = runs_of({(1.0,) * 3: BASE_FIGURES, (0.5,) * 3: other})
 
     assert conclude(compare(runs)).startswith(expected)
+
+
+def test_a_conclusion_waits_for_seeds_that_are_queued_before_it_asks_for_more():
+    runs = runs_of({(1.0,) * 3: BASE_FIGURES, (0.5,) * 3: BASE_FIGURES[:2]})
+    queued = [replace(run, job_id=100 + run.job_id, state=JobState.QUEUED) for run in runs]
+    to_come = [run for run in queued if run.spec.has_dropout and run.spec.seed in {0, 1}]
+    runs = [run for run in runs if not run.spec.has_dropout]
+
+    table = comparison_table(compare([*runs, *to_come]))
+
+    assert table.footnotes[0].startswith("2 jobs are queued or running: wait")
+    assert [row["verdict"] for row in table.rows] == ["baseline", "wait for 2 seeds"]
+    assert [row["others"] for row in table.rows] == [None, "2 queued"]
 
 
 @pytest.mark.parametrize(
@@ -356,8 +399,8 @@ def test_repeats_and_their_disagreement_are_noted():
 
     notes = comparison_table(compare([*runs, again])).footnotes
 
-    assert "A seed counts once: left out job 50, run before." in notes
-    assert any("job 50 gave another figure" in note for note in notes)
+    assert "Each seed counts once, so repeats are not included: job 50." in notes
+    assert any("job 50 gave a different figure" in note for note in notes)
 
 
 def test_both_methods_in_one_comparison_get_a_column():

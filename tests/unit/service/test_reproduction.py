@@ -351,7 +351,7 @@ def test_one_contradicted_figure_makes_a_table_not_met_whatever_else_is_undecide
     table = make_table()
     report = judge(table, None, make_runs(table, plain=[0.5, 0.5, 0.5]))
 
-    with pytest.raises(NotMet, match="1 of 3 published figures and claims are not met") as error:
+    with pytest.raises(NotMet, match="Not met: 1 of 3 published figures and claims") as error:
         report.check()
 
     assert error.value.exit_code == 4
@@ -442,7 +442,7 @@ def without(name):
 def test_a_file_that_is_no_table_is_refused_with_what_is_wrong(tmp_path, value, told):
     file = write(tmp_path, value)
 
-    with pytest.raises(UsageError, match=rf"is no published table: .*{told}") as refusal:
+    with pytest.raises(UsageError, match=rf"is not a published table: .*{told}") as refusal:
         load_table(file)
 
     assert file in str(refusal.value)
@@ -498,8 +498,8 @@ def test_a_claim_of_a_test_error_is_one_of_the_accuracy(tmp_path):
     ("spec", "told"),
     [
         ({"rate": 0.1}, "plain: unknown field 'rate'"),
-        ({"lr": -1}, "plain: lr -1: a learning rate is a number above 0"),
-        ({**PLAIN, "keep": [0.9]}, "plain: keep 0.9: 1 rates for 2 hidden layers"),
+        ({"lr": -1}, "plain: lr -1: a learning rate is a finite number above 0"),
+        ({**PLAIN, "keep": [0.9] * 3}, "plain: keep 0.9,0.9,0.9: 3 rates for 2 hidden layers"),
     ],
 )
 def test_a_row_that_is_no_experiment_is_refused_by_its_name(spec, told):

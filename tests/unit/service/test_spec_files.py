@@ -192,15 +192,23 @@ def test_an_unknown_field_is_refused_with_its_row_and_the_fields_there_are(name,
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
-        ("specs.jsonl", '{}\n{"lr": -1}', "row 2: lr -1: a learning rate is a number above 0"),
-        ("specs.jsonl", '{"lr": NaN}', "row 1: lr nan: a learning rate is a number above 0"),
+        (
+            "specs.jsonl",
+            '{}\n{"lr": -1}',
+            "row 2: lr -1: a learning rate is a finite number above 0",
+        ),
+        ("specs.jsonl", '{"lr": NaN}', "row 1: lr nan: a learning rate is a finite number above 0"),
         ("specs.jsonl", '{"lr": null}', "row 1: lr None: a learning rate"),
-        ("specs.jsonl", '{"epochs": 1.5}', "row 1: epochs 1.5: it takes at least 1 epoch"),
+        ("specs.jsonl", '{"epochs": 1.5}', "row 1: epochs 1.5: epochs are a whole number"),
         ("specs.csv", "lr,seed\n0.1,0\n0.1,x\n", "row 2: seed x"),
         ("specs.csv", 'keep\n"0.9,0.8"\n', "row 1: keep 0.9,0.8: 2 rates for 3 hidden layers"),
         ("specs.csv", "drop,hidden\n1,8\n", "row 1: drop 1"),
         ("specs.yaml", "- {dataset: cifar}", "row 1: dataset cifar: unknown data set 'cifar'"),
-        ("specs.yaml", "- {hidden: []}", "row 1: hidden none: write a number a hidden layer"),
+        (
+            "specs.yaml",
+            "- {hidden: []}",
+            "row 1: hidden none: write a number for each hidden layer",
+        ),
         ("specs.yaml", "- {keep: {a: 1}}", "row 1: keep {'a': 1}: write a number"),
         ("specs.yaml", "- {lr: 2026-01-01}", "row 1: lr 2026-01-01: a learning rate"),
     ],
@@ -214,7 +222,7 @@ def test_a_bad_value_is_refused_with_its_row_and_its_field(name, text, told):
 
 @pytest.mark.parametrize("row", ["0.1", "0.1,2,3"], ids=["too few", "too many"])
 def test_a_row_of_another_number_of_cells_than_the_header_is_refused(row):
-    with pytest.raises(UsageError, match="another number of cells than the header"):
+    with pytest.raises(UsageError, match="more or fewer cells than the header"):
         read(f"lr,epochs\n0.1,2\n{row}\n", "specs.csv")
 
 

@@ -31,32 +31,43 @@ NO_SERVER = {
 TEN_JOBS = "--dropout none --dropout 0.9,0.8,0.8 --seeds 5"
 KEEP_RULE = "a keep probability is above 0 and at most 1"
 DROP_RULE = "a drop probability is at least 0 and below 1"
+EPOCHS_RULE = "epochs are a whole number from 1 to 2,147,483,647"
 SEEDS_RULE = "write how many (5), or from..to (0..9)"
 
 #: What is typed, the option that the message must name, and the way out that it must show.
 REFUSALS = [
-    ("--dropout 0.9", "--dropout 0.9", "for 3 hidden layers: give 3"),
-    ("--dropout 0.9,0.8 --hidden 8x3", "--dropout 0.9,0.8", "for 3 hidden layers: give 3"),
-    ("--dropout 0.9,0.8 --hidden 8", "--dropout 0.9,0.8", "for 1 hidden layers: give 1"),
+    ("--dropout 0.9,0.8 --hidden 8x3", "--dropout 0.9,0.8", "for 3 hidden layers: write 3, or 1"),
+    ("--dropout 0.9,0.8 --hidden 8", "--dropout 0.9,0.8", "2 rates for 1 hidden layer: write 1"),
+    ("--dropout 0.9x2", "--dropout 0.9x2", "2 rates for 3 hidden layers: write 3, or 1"),
     ("--dropout 0", "--dropout 0", KEEP_RULE),
     ("--dropout 0,1,1", "--dropout 0,1,1", KEEP_RULE),
     ("--dropout 1.2,1,1", "--dropout 1.2,1,1", KEEP_RULE),
     ("--dropout nan,1,1", "--dropout nan,1,1", KEEP_RULE),
-    ("--dropout abc", "--dropout abc", "0.9,0.8,0.8 or none"),
-    ("--dropout 0.9,,0.8", "--dropout 0.9,,0.8", "0.9,0.8,0.8 or none"),
-    ("--dropout none,1,1", "--dropout none,1,1", "0.9,0.8,0.8 or none"),
+    ("--dropout abc", "--dropout abc", "0.9,0.8,0.8 or 0.8x3, or none"),
+    ("--dropout 0.9,,0.8", "--dropout 0.9,,0.8", "0.9,0.8,0.8 or 0.8x3, or none"),
+    ("--dropout none,1,1", "--dropout none,1,1", "0.9,0.8,0.8 or 0.8x3, or none"),
     ("--drop 1", "--drop 1", DROP_RULE),
     ("--drop 1,0,0", "--drop 1,0,0", DROP_RULE),
     ("--drop -0.1,0,0", "--drop -0.1,0,0", DROP_RULE),
-    ("--drop abc", "--drop abc", "write a number a hidden layer"),
-    ("--lr -1", "--lr -1", "a learning rate is a number above 0"),
-    ("--lr 0", "--lr 0", "a learning rate is a number above 0"),
-    ("--lr nan", "--lr nan", "a learning rate is a number above 0"),
-    ("--lr inf", "--lr inf", "a learning rate is a number above 0"),
+    ("--drop abc", "--drop abc", "write a number for each hidden layer"),
+    ("--lr -1", "--lr -1", "a learning rate is a finite number above 0"),
+    ("--lr 0", "--lr 0", "a learning rate is a finite number above 0"),
+    ("--lr nan", "--lr nan", "a learning rate is a finite number above 0"),
+    ("--lr inf", "--lr inf", "a learning rate is a finite number above 0"),
     ("--lr x", "--lr", "'x' is not a valid float"),
-    ("--epochs 0", "--epochs 0", "it takes at least 1 epoch"),
+    ("--epochs 0", "--epochs 0", EPOCHS_RULE),
+    ("--epochs 99999999999", "--epochs 99999999999", EPOCHS_RULE),
     ("--epochs 1.5", "--epochs", "'1.5' is not a valid integer"),
     ("--hidden 0", "--hidden 0", "a layer's width is a whole number from 1"),
+    ("--hidden 99999999", "--hidden 99999999", "from 1 to 1,000,000"),
+    ("--hidden 99999999x3", "--hidden 99999999x3", "from 1 to 1,000,000"),
+    ("--lr 1e400", "--lr inf", "a finite number above 0"),
+    ("--momentum nan", "--momentum nan", "a momentum is at least 0 and below 1"),
+    ("--momentum 1", "--momentum 1", "a momentum is at least 0 and below 1"),
+    ("--max-norm nan", "--max-norm nan", "a max-norm is a finite number above 0"),
+    ("--max-norm -1", "--max-norm -1", "a max-norm is above 0"),
+    ("--lr-decay 1e400", "--lr-decay inf", "a decay is above 0 and at most 1"),
+    ("--sample x", "--sample", "'x' is not a whole number from 1 to 2,147,483,647"),
     ("--hidden 0x3", "--hidden 0x3", "a layer's width is a whole number from 1"),
     ("--hidden x", "--hidden x", "512,512,512 or 512x3"),
     ("--hidden 512x0", "--hidden 512x0", "512,512,512 or 512x3"),
@@ -67,14 +78,14 @@ REFUSALS = [
     ("--seeds 9..3", "--seeds", SEEDS_RULE),
     ("--seeds x", "--seeds", SEEDS_RULE),
     ("--seed 1 --seeds 2", "--seed and --seeds", "give one of them"),
-    ("--seed -1", "--seed", "x>=0"),
+    ("--seed -1", "--seed", "a whole number from 0 to 9,223,372,036,854,775,807"),
     (f"--seed {2**63}", "--seed", str(2**63)),
     ("--batch-size 0", "--batch-size 0", "a batch has at least 1 image"),
     ("--batch-size 200 --train-size 100", "--batch-size 200", "more than the 100 training images"),
-    ("--batch-size 1198 --dataset digits", "--batch-size 1198", "more than the 1197"),
+    ("--batch-size 1198 --dataset digits", "--batch-size 1198", "more than the 1,197"),
     ("--train-size 100", "--batch-size", "more than the 100 training images"),
     ("--train-size 0", "--train-size 0", "it takes at least 1 training image"),
-    ("--train-size 50001", "--train-size 50001", "more than the 50000 training images there are"),
+    ("--train-size 50001", "--train-size 50001", "more than the 50,000 training images there are"),
     ("--timeout x", "--timeout", "write 90s, 30m or 2h"),
     ("--timeout 0", "--timeout", "write 90s, 30m or 2h"),
     ("--stall-timeout -1", "--stall-timeout", "write 90s, 30m or 2h"),
@@ -129,8 +140,19 @@ def test_commas_separate_layers_and_a_repeated_option_is_a_grid(specs):
     assert all(spec["hidden"] == [512, 256, 128] for spec in grid)
 
 
-def test_widths_may_be_written_with_how_often(specs):
+def test_widths_and_rates_may_be_written_with_how_often(specs):
     assert specs("--hidden 512x3") == specs("--hidden 512,512,512")
+    assert specs("--hidden 8,4x2") == specs("--hidden 8,4,4")
+    assert specs("--dropout 0.8x3") == specs("--dropout 0.8,0.8,0.8")
+    assert specs("--drop 0.1,0.2x2") == specs("--dropout 0.9,0.8,0.8")
+
+
+def test_one_rate_is_that_of_every_layer(specs):
+    assert specs("--dropout 0.5") == specs("--dropout 0.5,0.5,0.5")
+    assert specs("--drop 0") == specs("--dropout none")
+    assert specs("--drop 0.2 --hidden 8x2 --hidden 8") == specs(
+        "--dropout 0.8 --hidden 8x2 --hidden 8"
+    )
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,9 @@ SAME_AS_OPTIONS = [
     ({"keep": [0.9, 0.8, 0.8]}, "--dropout 0.9,0.8,0.8"),
     ({"dropout": [0.9, 0.8, 1]}, "--dropout 0.9,0.8,1"),
     ({"keep": "none"}, "--dropout none"),
+    ({"keep": 0.8}, "--dropout 0.8x3"),
+    ({"drop": "0.2"}, "--dropout 0.8"),
+    ({"dropout": "0.8x3"}, "--dropout 0.8,0.8,0.8"),
     ({"keep": []}, "--dropout none"),
     ({"keep": 0.9, "hidden": 8}, "--dropout 0.9 --hidden 8"),
     ({"drop": "0.1,0.2,0.2"}, "--drop 0.1,0.2,0.2"),
@@ -91,17 +94,20 @@ def test_a_drop_is_exactly_the_keep_that_a_person_would_write(n):
 @pytest.mark.parametrize(
     ("row", "told"),
     [
-        ({"keep": "abc"}, "keep abc: write a number a hidden layer, 0.9,0.8,0.8 or none"),
-        ({"keep": "0.9;0.8"}, "keep 0.9;0.8: write a number a hidden layer"),
-        ({"dropout": [0.9, None]}, "dropout 0.9,None: write a number a hidden layer"),
-        ({"drop": True}, "drop True: write a number a hidden layer"),
-        ({"hidden": "512x"}, "hidden 512x: write a number a hidden layer, 512,512,512 or 512x3"),
-        ({"hidden": "512x0"}, "hidden 512x0: write a number a hidden layer"),
-        ({"hidden": "512x101"}, "hidden 512x101: write a number a hidden layer"),
+        ({"keep": "abc"}, "keep abc: write a number for each hidden layer, 0.9,0.8,0.8 or 0.8x3"),
+        ({"keep": "0.9;0.8"}, "keep 0.9;0.8: write a number for each hidden layer"),
+        ({"dropout": [0.9, None]}, "dropout 0.9,None: write a number for each hidden layer"),
+        ({"drop": True}, "drop True: write a number for each hidden layer"),
+        (
+            {"hidden": "512x"},
+            "hidden 512x: write a number for each hidden layer, 512,512,512 or 512x3",
+        ),
+        ({"hidden": "512x0"}, "hidden 512x0: write a number for each hidden layer"),
+        ({"hidden": "512x101"}, "hidden 512x101: write a number for each hidden layer"),
         ({"hidden": -8}, "hidden -8: a layer's width is a whole number from 1"),
         ({"keep": [1.5, 1, 1]}, "keep 1.5,1,1: a keep probability is above 0 and at most 1"),
         ({"drop": [1, 0, 0]}, "drop 1,0,0: a drop probability is at least 0 and below 1"),
-        ({"momentum": 1}, "momentum 1: 1.0 is no momentum"),
+        ({"momentum": 1}, "momentum 1: a momentum is at least 0 and below 1"),
         ({"mask": "row"}, "mask row: "),
     ],
     ids=str,
@@ -167,7 +173,7 @@ def test_dropout_that_is_given_takes_the_place_of_the_bases():
 
 
 def test_dropout_of_the_base_that_does_not_fit_the_layers_is_refused():
-    with pytest.raises(UsageError, match="2 rates for 3 hidden layers: give 3"):
+    with pytest.raises(UsageError, match="2 rates for 3 hidden layers: write 3"):
         build([hidden(8, 8, 8)], LIKE_DROPOUT)
 
 

@@ -52,6 +52,21 @@ def test_a_process_that_dies_young_is_started_again_later_each_time(doomed: Post
     assert [later - sooner for sooner, later in pairwise(starts)] == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
+def test_a_process_that_cannot_be_started_is_tried_again_later_each_time(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr("worker.supervisor.sys", SimpleNamespace(executable="/nowhere/python"))
+    post, starts = Post(PLACE), []
+
+    for _ in range(8):
+        post.revive()
+        starts.append(post.started_at)
+        clock.now += 1
+
+    assert sorted({start - starts[0] for start in starts}) == [0, 1, 3, 7]
+    assert caplog.messages[0].startswith("cpu0 cannot be started: [Errno 2]")
+
+
 def test_a_process_that_dies_old_is_started_again_at_once(doomed: Post, clock: Clock):
     for _ in range(5):
         next_start(doomed, clock)

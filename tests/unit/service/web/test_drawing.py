@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from service.report import Column, Table
-from service.web.drawing import ago, as_json, open_templates, url
+from service.web.drawing import ago, as_json, open_templates, spell_url
 
 NASTY = "<script>alert('1')</script>&\"\x1b[31m\u202e"
 
@@ -12,7 +12,11 @@ NASTY = "<script>alert('1')</script>&\"\x1b[31m\u202e"
 def draw_table(value: object) -> str:
     source = '{% import "parts.html" as parts with context %}{{ parts.table(table, "Jobs") }}'
     table = Table((Column("name", "name"),), [{"name": value}])
-    return open_templates().from_string(source).render(table=table, path="/jobs", stamp="", here="")
+    return (
+        open_templates()
+        .from_string(source)
+        .render(table=table, path="/jobs", stamp="", here="", url=spell_url)
+    )
 
 
 def test_what_is_stored_is_shown_and_never_obeyed():
@@ -49,7 +53,7 @@ def test_a_time_is_told_by_how_long_ago_it_was(seconds, told):
 
 
 def test_an_address_holds_what_says_something_alone():
-    assert url("/jobs", jobs="", where="lr < 1 & a", after=None, mix=True, log=False) == (
+    assert spell_url("/jobs", jobs="", where="lr < 1 & a", after=None, mix=True, log=False) == (
         "/jobs?where=lr+%3C+1+%26+a&mix=1"
     )
-    assert url("/jobs", jobs="") == "/jobs"
+    assert spell_url("/jobs", jobs="") == "/jobs"

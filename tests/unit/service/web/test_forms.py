@@ -32,7 +32,7 @@ def test_an_empty_form_is_the_notebook_s_experiment():
     ("form", "told"),
     [
         ({"lr": "fast"}, "--lr fast: write a number"),
-        ({"epochs": "1.5"}, "--epochs 1.5: write a number"),
+        ({"epochs": "1.5"}, "--epochs 1.5: write a whole number"),
         ({"dropout": "0.9,0.8"}, "2 rates for 3 hidden layers"),
         ({"dataset": "cats"}, "unknown data set"),
         ({"seeds": "many"}, "write how many"),

@@ -1,0 +1,74 @@
+"""Goes through many jobs, a batch a transaction, so that no other writer waits for long."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from sqlalchemy import ColumnElement, Row, select
+from sqlalchemy.orm import Session
+
+from models.database import Database
+from models.tables import Job
+
+#: The id, state and `held` of some jobs.
+Jobs = Sequence[Row[int, str, bool]]
+#: Called after each batch with how many jobs are done, and of how many.
+Show = Callable[[int, int], None]
+Done = TypeVar("Done")
+
+_FIRST, _FEWEST, _MOST = 2000, 100, 5000
+_GOAL_SECONDS = 0.4
+#: A process that waits for SQLite's file tries again every 100 ms at the latest.
+_GAP_SECONDS = 0.12
+
+
+class BatchSize:
+    """How many jobs the next transaction takes, by how long the last one took."""
+
+    def __init__(self, first: int = _FIRST) -> None:
+        self.jobs = first
+
+    def learn(self, seconds: float) -> None:
+        """Take more or fewer jobs from now on."""
+        wanted = int(self.jobs * _GOAL_SECONDS / max(seconds, 0.01))
+        self.jobs = min(_MOST, max(_FEWEST, wanted))
+
+
+def ignore(_: int, __: int) -> None:
+    """Show nothing."""
+
+
+def change_in_batches(
+    database: Database,
+    which: ColumnElement[bool],
+    change: Callable[[Session, Jobs], Done],
+    show: Show = ignore,
+    *,
+    first: int = _FIRST,
+) -> Iterator[Done]:
+    """Apply a change to the selected jobs, and yield what it returned of each batch.
+
+    It gets jobs that are still selected, and whose rows it holds. A batch is committed when it is
+    yielded.
+    """
+    with database.reading() as session:
+        ids = session.scalars(select(Job.id).where(which).order_by(Job.id)).all()
+    size, done = BatchSize(first), 0
+    while done < len(ids):
+        batch, began = ids[done : done + size.jobs], time.monotonic()
+        with database.writing() as session:
+            here = which & Job.id.between(batch[0], batch[-1])
+            chosen = select(Job.id, Job.state, Job.held).where(here).order_by(Job.id)
+            changed = change(session, session.execute(chosen.with_for_update()).all())
+        size.learn(time.monotonic() - began)
+        done += len(batch)
+        show(done, len(ids))
+        yield changed
+        if done < len(ids):
+            give_way(database)
+
+
+def give_way(database: Database) -> None:
+    """Let those write who wait for SQLite's file, which is given to no one in turn."""
+    if database.is_sqlite:
+        time.sleep(_GAP_SECONDS)

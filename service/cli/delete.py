@@ -1,0 +1,43 @@
+"""`dq delete`: delete jobs that have ended."""
+
+import click
+
+from models.errors import UsageError
+from models.settings import Settings
+from service.cli.bulk import changing, confirm, emit_changes, is_watched
+from service.cli.output import format_option, say
+from service.cli.parameters import selector_argument
+from service.report import Format, count
+
+
+@click.command
+@selector_argument(required=True)
+@click.option("--yes", is_flag=True, help="Do not ask; needed where nobody can be asked.")
+@format_option
+def command(*, selectors: tuple[str, ...], yes: bool, format: Format) -> None:
+    """Delete jobs that have ended: results, logs, tags and checkpoints. This cannot be undone.
+
+    \b
+    dq delete tag:draft
+
+    Other sweeps that share a job lose it, too.
+    """
+    from service.deletion import delete_jobs
+    from service.jobs import Change
+    from service.queries import count_jobs
+    from service.selector import condition
+    from service.store import open_database
+
+    settings, which = Settings.load(), condition(selectors)
+    database = open_database(settings)
+    number, again = count_jobs(database, which), f"dq delete {' '.join(selectors)}"
+    if number and not yes and not is_watched():
+        raise UsageError(f"Deleting cannot be undone. Type: {again} --yes")
+    if number and not yes:
+        confirm(f"{count(number, 'job')} will be deleted for ever. Go on?")
+    with changing(database, which, "deleted", again, yes=True) as show:
+        deleted = delete_jobs(database, which, settings.checkpoints, show)
+    emit_changes([Change(job_id, "deleted") for job_id in deleted.job_ids], format)
+    if deleted.checkpoints_elsewhere:
+        jobs = count(deleted.checkpoints_elsewhere, "job")
+        say(f"Checkpoints of {jobs} are not in {settings.checkpoints}: their hosts keep them.")

@@ -1,0 +1,104 @@
+"""The three standard streams: none is missing, and what goes wrong with them is one message."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedWriter, FileIO, TextIOWrapper
+from typing import Any
+
+from models.errors import OutputFailed
+
+#: What Python makes of LC_CTYPE where LANG=C: https://peps.python.org/pep-0538/
+_COERCED = {"C.UTF-8", "C.utf8", "UTF-8"}
+_DUMB = {"", "dumb", "unknown"}
+
+
+def prepare() -> None:
+    """Open the closed ones on /dev/null, before a file takes their numbers, and guard the output.
+
+    On a terminal of the locale C, both outputs take ASCII alone: to Python it is UTF-8.
+    """
+    for number in range(3):
+        _open_if_closed(number)
+    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - open to the end
+    sys.stdout = _wrap(_Output(1, "w", closefd=False), sys.stdout, "strict")
+    sys.stderr = _wrap(_Words(2, "w", closefd=False), sys.stderr, "backslashreplace")
+
+
+def draws(stream: Any) -> bool:
+    """Whether a stream is a terminal that obeys escape sequences."""
+    return bool(stream.isatty()) and os.environ.get("TERM", "") not in _DUMB
+
+
+def colors(stream: Any) -> bool:
+    """Whether a stream is a terminal whose user wants colours."""
+    return draws(stream) and not os.environ.get("NO_COLOR")
+
+
+def is_plain(stream: Any) -> bool:
+    """Whether a stream takes ASCII alone."""
+    return not (stream.encoding or "ascii").lower().startswith("utf")
+
+
+def end_line() -> None:
+    """End the line of a terminal on which somebody typed Ctrl-C, and which shows that."""
+    if sys.stderr.isatty():
+        sys.stderr.write("\n")
+
+
+@contextmanager
+def deferring_ctrl_c() -> Iterator[None]:
+    """Have Ctrl-C wait: a display that was half started, or half stopped, would hide the cursor."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+class _Output(FileIO):
+    """Standard output that raises OutputFailed; where nobody reads, that stays BrokenPipeError."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            # What the buffers still hold would fail once more at exit, with a traceback.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise OutputFailed(f"Standard output cannot be written: {error.strerror}.") from error
+
+
+class _Words(FileIO):
+    """Standard error, without which a command goes on."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
+def _wrap(raw: FileIO, was: Any, errors: str) -> TextIOWrapper:
+    """Write text to a stream as Python did, unless a terminal's locale is C."""
+    encoding, errors = getattr(was, "encoding", "utf-8"), getattr(was, "errors", errors)
+    if raw.isatty() and _locale() in {"C", "POSIX"}:
+        encoding, errors = "ascii", "backslashreplace"
+    return TextIOWrapper(BufferedWriter(raw), encoding, errors, line_buffering=True)
+
+
+def _open_if_closed(number: int) -> None:
+    try:
+        os.fstat(number)
+    except OSError:
+        os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free: this one
+
+
+def _locale() -> str:
+    """Return the locale of characters that a person chose."""
+    chosen = os.environ.get("LC_CTYPE", "")
+    own = "" if chosen in _COERCED else chosen
+    return os.environ.get("LC_ALL") or own or os.environ.get("LANG", "")

@@ -1,0 +1,1 @@
+"""The data sets: their files, and their images as tensors."""

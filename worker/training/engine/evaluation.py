@@ -1,0 +1,65 @@
+"""An epoch's figures: of the last training batch as it was trained on, and of the evaluation."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from worker.training.data.tensors import Data
+from worker.training.engine import draws, products
+from worker.training.engine.run import Run
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """A network's outputs for some images, still on the device.
+
+    Of several networks, the run is the first axis, up to `split`.
+    """
+
+    logits: Tensor  # (images, classes)
+    y: Tensor  # (images,)
+
+    def split(self) -> list["Outputs"]:
+        """Return each run's."""
+        return [Outputs(*each) for each in zip(self.logits, self.y, strict=True)]
+
+    @property
+    def figures(self) -> list[Tensor]:
+        """The mean cross-entropy in nats, and the fraction that is right."""
+        loss = cross_entropy(self.logits, self.y).double()
+        return [loss, (self.logits.argmax(1) == self.y).double().mean()]
+
+
+class Evaluation:
+    """The images that a spec is evaluated on, prepared once for all runs that share them."""
+
+    def __init__(self, runs: list[Run], data: Data) -> None:
+        on_test = runs[0].spec.evaluation == "test"
+        x, self._y = (data.test_x, data.test_y) if on_test else (data.valid_x, data.valid_y)
+        self._dtype = products.dtype(runs[0].spec)
+        self._products = products.choose(runs[0].spec.precision, data.device)
+        self._x = x.to(self._dtype)
+
+    def evaluate(self, run: Run) -> Outputs:
+        """Run the images through the network, activations times their keep probability."""
+        # One run after the other, batched or not: each gives the same bits with any neighbours,
+        # and products of thousands of rows gain nothing by batching.
+        first, *others = draws.keeps(run.spec)
+        x = self._x if first == 1 else self._x * first
+        weights, biases = run.parameters[::2], run.parameters[1::2]
+        for weight, bias, keep in zip(weights[:-1], biases[:-1], others, strict=True):
+            x = torch.relu_(self._multiply(x, weight, bias))
+            x = x if keep == 1 else x.mul_(keep)
+        logits = self._multiply(x, weights[-1], biases[-1])
+        return Outputs(logits.float(), self._y)
+
+    def _multiply(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return self._products.forward(x, weight.to(self._dtype), bias.to(self._dtype))
+
+
+def fetch(pairs: list[tuple[Outputs, Outputs]]) -> list[tuple[float, float, float, float]]:
+    """Return each run's training and evaluation figures: an epoch's one wait for the device."""
+    figures = [torch.stack([*train.figures, *valid.figures]) for train, valid in pairs]
+    return [tuple(row) for row in torch.stack(figures).tolist()]
