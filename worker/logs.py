@@ -12,7 +12,7 @@ from models.settings import Settings
 _TEXT = "%(asctime)s %(levelname)-7s [%(process)d] %(message)s"
 #: What a log call's `extra` may say, besides its message.
 _IDS = ("job_id", "attempt")
-#: Celery's words on what this program has its own for: lost connections, jobs of children that died.
+#: Celery's words on what dq has its own for: lost connections, jobs whose child died.
 _SAID_BY_US = ("celery.worker.consumer", "celery.worker.request")
 
 
