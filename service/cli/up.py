@@ -24,7 +24,7 @@ def command(*, workers: int | None, pack: str | None) -> None:
     from service.local_service import LocalService
 
     settings = Settings.load()
-    end = "dq is down, and what is queued is kept. Type: dq up"
+    end = "dq is down. What is queued is kept. Type: dq up"
     arguments = worker_arguments("auto", workers, pack)
     with on_ctrl_c(end), LocalService(settings, arguments, name="up") as local:
         say(f"dq is up in {settings.home}. Type in another terminal: dq submit. Ctrl-C stops it.")

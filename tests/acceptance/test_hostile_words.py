@@ -2,36 +2,13 @@
 
 import json
 import os
-import pty
-import subprocess
 
 import pytest
 
+from acceptance.conftest import COLOURLESS
+
 ESCAPES = "\x1b[2J\x1b]0;owned\x07red\x9b31m"
 OUTSIDE = "../../../../tmp/dq-was-here"
-
-
-@pytest.fixture
-def on_screen(terminal):
-    """Return what prints a command's data to a terminal that this test reads."""
-
-    def show(*words):
-        reader, screen = pty.openpty()
-        environment = terminal.environment(NO_COLOR="1")
-        subprocess.run(
-            [terminal.program, *words], env=environment, stdout=screen, stderr=screen, check=True
-        )
-        os.close(screen)
-        shown = b""
-        try:
-            while part := os.read(reader, 65536):
-                shown += part
-        except OSError:  # Linux' way to say that the other end was closed
-            pass
-        os.close(reader)
-        return shown.decode()
-
-    return show
 
 
 @pytest.mark.parametrize(
@@ -47,14 +24,15 @@ def on_screen(terminal):
     ],
     ids=" ".join,
 )
-def test_escapes_in_a_name_and_a_note_reach_no_terminal(terminal, on_screen, words):
+def test_escapes_in_a_name_and_a_note_reach_no_terminal(terminal, words):
     terminal.submit("--name", f"name{ESCAPES}")
     terminal.dq("note", "1", f"note{ESCAPES}")
 
-    shown = on_screen(*words)
+    screen = terminal.open_screen(*words, kind=COLOURLESS)
 
-    assert not set("\x1b\x07\x9b") & set(shown)
-    assert shown.strip()
+    assert screen.finish() == 0
+    assert not set("\x1b\x07\x9b") & set(screen.written.decode())
+    assert screen.text.strip()
 
 
 def test_programs_get_a_name_as_it_was_typed(terminal):

@@ -1,19 +1,16 @@
 import csv
 import io
 import json
-import os
-import pty
-import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import Result
 
+from acceptance.conftest import Terminal
 from models.errors import BrokerUnreachable
 from models.settings import Settings
 from models.spec import ExperimentSpec
@@ -79,29 +76,11 @@ def options(command: click.Command) -> set[str]:
     return {name for parameter in command.params for name in parameter.opts}
 
 
-def run_on_terminal(words: list[str], *, shows_words: bool = False, **environment: str) -> str:
-    """Run `dq` with a terminal as its standard output; return what it wrote there."""
-    ours, its = pty.openpty()
-    home = {"DQ_HOME": os.environ["DQ_HOME"]} if shows_words else {}
-    process = subprocess.Popen(
-        [DQ, *words],
-        stdout=its,
-        stderr=its if shows_words else subprocess.DEVNULL,
-        env=environment_of(**home, **environment),
-    )
-    os.close(its)
-    written = b""
-    with suppress(OSError):  # Linux' way to say that the other end was closed
-        while piece := os.read(ours, 65_536):
-            written += piece
-    os.close(ours)
-    assert process.wait(timeout=60) == 0
-    return written.decode()
-
-
-def environment_of(**values: str) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("DQ_")}
-    return {**inherited, "TERM": "xterm-256color", **values}
+def run_on_terminal(home: Path, *words: str, **environment: str) -> str:
+    """Run `dq` on a terminal; return what it wrote there."""
+    screen = Terminal(home.parent).open_screen(*words, **environment)
+    assert screen.finish() == 0
+    return screen.written.decode()
 
 
 def test_every_command_that_prints_data_takes_the_same_formats():
@@ -152,13 +131,13 @@ def test_an_empty_listing_is_an_empty_list_in_json_and_words_say_what_to_type(dq
     assert "Type: dq " in result.stderr
 
 
-def test_a_pipe_gets_all_jobs_and_a_terminal_says_how_to_see_more(dq):
+def test_a_pipe_gets_all_jobs_and_a_terminal_says_how_to_see_more(dq, home):
     specs = [ExperimentSpec(dataset="digits", batch_size=100, seed=seed) for seed in range(60)]
     database = open_database(Settings.load())
     jobs.submit(database, Silent(), specs, jobs.Order(), uuid.uuid4().hex)
 
     listed = dq("results", "--json")
-    on_terminal = run_on_terminal(["results"], shows_words=True)
+    on_terminal = run_on_terminal(home, "results")
 
     assert len(json.loads(listed.stdout)) == 60
     assert listed.stderr == ""
@@ -216,30 +195,26 @@ def test_why_a_job_waits_is_json_where_json_is_asked_for(queued):
     assert any("No worker is running" in reason for reason in json.loads(result.stdout))
 
 
-def test_where_standard_output_is_ascii_so_is_what_is_printed(queued):
-    environment = environment_of(PYTHONIOENCODING="ascii", DQ_HOME=os.environ["DQ_HOME"])
+def test_where_standard_output_is_ascii_so_is_what_is_printed(queued, home):
+    text = Terminal(home.parent).dq("results", PYTHONIOENCODING="ascii").stdout
 
-    done = subprocess.run([DQ, "results"], env=environment, capture_output=True, check=True)
-
-    text = done.stdout.decode("ascii")
+    assert text.isascii()
     assert "gr\\xf6\\xdfe" in text
     assert "----" in text
 
 
-def test_a_terminal_gets_colours_and_a_pipe_does_not():
-    words = ["submit", "--dry-run"]
+def test_a_terminal_gets_colours_and_a_pipe_does_not(home):
+    in_pipe = Terminal(home.parent).dq("submit", "--dry-run")
 
-    on_terminal = run_on_terminal(words)
-    in_pipe = subprocess.run([DQ, *words], env=environment_of(), capture_output=True, check=True)
-
-    assert "\x1b[" in on_terminal
-    assert b"\x1b[" not in in_pipe.stdout
+    assert "\x1b[" in run_on_terminal(home, "submit", "--dry-run")
+    assert in_pipe.stdout
+    assert "\x1b[" not in in_pipe.stdout
 
 
-def test_no_color_is_respected():
-    assert "\x1b[" not in run_on_terminal(["submit", "--dry-run"], NO_COLOR="1")
+def test_no_color_is_respected(home):
+    assert "\x1b[" not in run_on_terminal(home, "submit", "--dry-run", NO_COLOR="1")
 
 
-def test_an_empty_no_color_counts_as_unset_as_its_standard_says():
+def test_an_empty_no_color_counts_as_unset_as_its_standard_says(home):
     # https://no-color.org: "when present and not an empty string"
-    assert "\x1b[" in run_on_terminal(["submit", "--dry-run"], NO_COLOR="")
+    assert "\x1b[" in run_on_terminal(home, "submit", "--dry-run", NO_COLOR="")
