@@ -12,9 +12,10 @@ from service.report import Column, Format, Table, count
 def command(*, format: Format) -> None:
     """Show how many jobs are in each state, and those that run."""
     from models.state import JobState
+    from service.estimate import estimate_rest
     from service.job_tables import job_table
     from service.queries import count_states, is_paused, list_jobs, list_workers
-    from service.selector import condition
+    from service.selector import condition, open_condition
     from service.store import open_database
 
     database = open_database(Settings.load())
@@ -27,6 +28,8 @@ def command(*, format: Format) -> None:
     emit(Table(columns, rows, json_value=facts | {"running": [r.job_id for r in running]}), format)
     if format == "table" and running:
         emit(job_table(running), format)
+    if states[JobState.QUEUED] or states[JobState.RUNNING]:
+        say(f"All that is queued or runs: {estimate_rest(database, open_condition())}")
     say(f"{count(len(alive), 'worker')} running{', the queue is paused' if paused else ''}.")
     if not alive and states[JobState.QUEUED]:
         say("Queued jobs wait for a worker. Type: dq worker")
