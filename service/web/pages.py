@@ -13,6 +13,7 @@ from models.state import JobState
 from models.tables import Job
 from service import jobs
 from service.comparison import Comparison
+from service.estimate import estimate_rest
 from service.grid import Grid
 from service.job_tables import (
     attempt_table,
@@ -27,6 +28,7 @@ from service.prospects import foresee
 from service.queries import explain_wait, list_log
 from service.queue import read_queue
 from service.report import Table, render
+from service.selector import in_sweep
 from service.sweeps import SweepRequest, read_sweeps
 from service.web import acting
 from service.web.api import Chosen, Id, find_job
@@ -213,6 +215,8 @@ def submit(here: Ours, form: OwnForm) -> RedirectResponse:
     if submitted.unsent:
         told += f" Saved but not queued: {submitted.unsent}. Sent as soon as Redis answers."
     told = " ".join([told, *submitted.remarks])
+    if submitted.created or submitted.joined:
+        told += f" {estimate_rest(here.database, in_sweep(submitted.sweep_id))}"
     return here.tell(f"/jobs?jobs=s{submitted.sweep_id}", told)
 
 
