@@ -101,10 +101,10 @@ class EmbeddedRedis:
                     path.rename(was)
                 raise error from None
             logger.warning(
-                "The embedded Redis could not read its queue, which is now in %s; it starts with "
-                "an empty one, and a worker sends the messages of queued jobs again. (%s)",
-                ", ".join(map(str, aside)),
+                "%s. What it did not read is now in %s; it starts with an empty queue, and workers "
+                "send the messages of queued jobs again",
                 error,
+                " and ".join(map(str, aside)),
             )
 
     def _put_aside(self) -> dict[Path, Path]:

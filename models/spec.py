@@ -167,7 +167,7 @@ class ExperimentSpec(BaseModel):
     @property
     def configuration(self) -> str:
         """A short stable name of everything but the seed: equal for runs that are repeats."""
-        return _name_configuration(self)
+        return _name_configuration(self.model_copy(update={"seed": 0}))
 
     @property
     def shape(self) -> str:
@@ -176,15 +176,23 @@ class ExperimentSpec(BaseModel):
         That is all that decides which computations there are, and not their numbers: rates and
         probabilities may differ, but not whether there is a velocity, or a mask on the input.
         """
-        shared = self.model_dump(mode="json", include=_SHAPE)
-        has = [self.momentum > 0, self.max_norm is not None, self.input_keep < 1]
-        return _name({**shared, "has": has})
+        return _name_shape(self.model_copy(update={"seed": 0}))
 
 
-@lru_cache(maxsize=20_000)  # a submit of thousands asks for each several times
+# A submit of thousands asks for each several times, and most differ in their seeds alone.
+
+
+@lru_cache(maxsize=20_000)
 def _name_configuration(spec: ExperimentSpec) -> str:
     later = {name for name, default in _LATER.items() if getattr(spec, name) == default}
     return _name(spec.model_dump(mode="json", exclude={"seed", *later}))
+
+
+@lru_cache(maxsize=20_000)
+def _name_shape(spec: ExperimentSpec) -> str:
+    shared = spec.model_dump(mode="json", include=_SHAPE)
+    has = [spec.momentum > 0, spec.max_norm is not None, spec.input_keep < 1]
+    return _name({**shared, "has": has})
 
 
 def _name(values: dict[str, Any]) -> str:

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, delete, update
+from sqlalchemy import ColumnElement, delete, literal, select, update
 from sqlalchemy.orm import Session
 
 from models.database import Database, insert_missing
 from models.errors import UsageError
 from models.tables import Job, Tag
 from service.batches import Jobs, Show, change_in_batches, ignore
+from service.selector import ids_condition
 
 LONGEST_NAME = 200
 LONGEST_TAG = 100
@@ -40,9 +41,10 @@ def add_tags(
     check_tags(tags)
 
     def add(session: Session, jobs: Jobs) -> int:
-        rows = [{"job_id": job.id, "tag": tag} for job in jobs for tag in dict.fromkeys(tags)]
-        if rows:
-            session.execute(insert_missing(session, Tag), rows)
+        these = ids_condition([job.id for job in jobs])
+        for tag in dict.fromkeys(tags):
+            rows = select(literal(tag), Job.id).where(these)
+            session.execute(insert_missing(session, Tag).from_select(["tag", "job_id"], rows))
         return len(jobs)
 
     return sum(change_in_batches(database, which, add, show))
@@ -54,7 +56,8 @@ def remove_tags(
     """Take tags off jobs; return how many jobs were selected."""
 
     def remove(session: Session, jobs: Jobs) -> int:
-        chosen = Tag.job_id.in_([job.id for job in jobs]), Tag.tag.in_(tags)
+        these = select(Job.id).where(ids_condition([job.id for job in jobs]))
+        chosen = Tag.job_id.in_(these), Tag.tag.in_(tags)
         session.execute(delete(Tag).where(*chosen), execution_options=_BULK)
         return len(jobs)
 
@@ -70,7 +73,7 @@ def write_note(
         raise UsageError(f"A note has at most {LONGEST_NOTE:,} characters, not {len(text):,}")
 
     def write(session: Session, jobs: Jobs) -> int:
-        these = update(Job).where(Job.id.in_([job.id for job in jobs]))
+        these = update(Job).where(ids_condition([job.id for job in jobs]))
         session.execute(these.values(note=text or None), execution_options=_BULK)
         return len(jobs)
 

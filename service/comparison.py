@@ -554,7 +554,7 @@ def _refuse_unknown(metric: str, runs: Sequence[Run]) -> None:
         raise UsageError(f"Unknown metric {metric!r}: use one of {', '.join(HIGHER_IS_BETTER)}")
     if not runs:
         raise UsageError(
-            "There is nothing to compare: no jobs, or only cancelled ones. Type: dq results"
+            "There is nothing to compare: no jobs but cancelled ones. Type: dq results"
         )
 
 

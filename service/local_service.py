@@ -106,6 +106,6 @@ def _exit(number: int, _: FrameType | None) -> None:
 
 def _refuse(other: Command, home: Path) -> str:
     return (
-        f"{other} already runs workers in {home}, on what you submit. Type: dq status, or dq web "
-        f"for the page; to start dq up instead, end the other first: kill {other.pid}"
+        f"{other} already runs workers in {home}, which take what you submit. Type: dq status, or "
+        f"dq web for the page. To start dq up instead, end the other first: kill {other.pid}"
     )

@@ -90,7 +90,8 @@ def render(table: Table, format: Format, *, width: int | None, color: bool, asci
     Table and Markdown are for people: control characters are shown as escapes. JSON and CSV are
     for programs: every field, at full precision, NaN and infinity as null or nothing. `width`
     and `color` concern the table alone, `ascii` the table and Markdown (JSON is always ASCII).
-    Without a width, as in a pipe, a table is as wide as it needs to be, and nothing is cut.
+    Without a width, as in a pipe, a table is as wide as it needs to be, nothing is cut, and
+    nothing has a colour.
     """
     if format == "json":
         return _render_json(table)
@@ -99,7 +100,7 @@ def render(table: Table, format: Format, *, width: int | None, color: bool, asci
     if format == "md":
         return _render_markdown(table, ascii)
     if width is None:
-        return _render_table(table, _BOUNDLESS, color, ascii)
+        return _render_whole(table, ascii)
     return _render_table(_cut(table), width, color, ascii)
 
 
@@ -191,6 +192,29 @@ def _render_markdown(table: Table, ascii: bool) -> str:
 def _escape(text: str) -> str:
     """Escape what would end a Markdown cell or start markup in it."""
     return re.sub(r"([\\|`*<\[])", r"\\\1", text)
+
+
+def _render_whole(table: Table, ascii: bool) -> str:
+    """Write a table as wide as its cells, which rich does in ten times the time."""
+    from rich.cells import cell_len
+
+    head = [clean(column.title, ascii) for column in table.columns]
+    body = [[spell_cell(row, column, ascii) for column in table.columns] for row in table.rows]
+    widths = [max(map(cell_len, cells)) for cells in zip(head, *body, strict=True)]
+
+    def pad(cell: str, width: int, column: Column) -> str:
+        space = " " * (width - cell_len(cell))
+        return space + cell if column.align == "right" else cell + space
+
+    def line(cells: Sequence[str]) -> str:
+        return "  ".join(map(pad, cells, widths, table.columns)).rstrip()
+
+    rule = ("-" if ascii else "─") * (sum(widths) + 2 * (len(widths) - 1))
+    heading = [line(head), rule] if any(head) else []
+    title, notes = (
+        [clean(each, ascii) for each in said] for said in (table.title, table.footnotes)
+    )
+    return "\n".join([*title, *heading, *map(line, body), *([""] if notes else []), *notes])
 
 
 def _render_table(table: Table, width: int, color: bool, ascii: bool) -> str:

@@ -19,7 +19,7 @@ from models.state import JobState
 from models.tables import Job, Member, Sweep, Tag
 from service.batches import BatchSize, give_way
 from service.job_ids import find_free_id
-from service.known import KnownJob, find_known, key, lock_known
+from service.known import KnownJob, KnownJobs, key, lock_known
 from service.order import COLUMNS, Order, apply, list_remarks
 from service.publishing import list_bells, publish
 
@@ -75,10 +75,12 @@ def submit(
     a worker sends their messages later. `token` makes it repeatable: a second submit with the same
     one inserts what the first did not.
     """
-    size, saved, sent, unsent = BatchSize(), 0, 0, None
+    size, known, saved, sent, unsent = BatchSize(), KnownJobs(), 0, 0, None
+    if order.reuse and len(specs) > size.jobs:
+        known.look_ahead(database, specs)
     while True:
         batch, began = specs[saved : saved + size.jobs], time.monotonic()
-        sweep_id, bells = _insert(database, _Batch(batch, saved, order, token))
+        sweep_id, bells = _insert(database, _Batch(batch, saved, order, token, known))
         size.learn(time.monotonic() - began)
         saved += len(batch)
         show(SubmitProgress(sweep_id, len(specs), saved, sent))
@@ -99,6 +101,7 @@ class _Batch:
     first: int
     order: Order
     token: str
+    known: KnownJobs
 
     @property
     def last(self) -> int:
@@ -134,7 +137,7 @@ def _insert_once(
             if row["ordinal"] not in there
         ]
         specs = [spec for _, spec in missing]
-        known = find_known(session, specs, besides=sweep_id) if order.reuse else {}
+        known = batch.known.find(session, specs, besides=sweep_id) if order.reuse else {}
         _insert_jobs(session, sweep_id, [row for row, spec in missing if key(spec) not in known])
         shared = _insert_members(session, sweep_id, known.values())
         earlier = apply(session, shared, order)

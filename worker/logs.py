@@ -12,8 +12,8 @@ from models.settings import Settings
 _TEXT = "%(asctime)s %(levelname)-7s [%(process)d] %(message)s"
 #: What a log call's `extra` may say, besides its message.
 _IDS = ("job_id", "attempt")
-#: Celery's words on what this program has its own for: lost connections, children that died.
-_SAID_BY_US = ("celery.worker.consumer", "celery.worker.request", "multiprocessing")
+#: Celery's words on what dq has its own for: lost connections, jobs whose child died.
+_SAID_BY_US = ("celery.worker.consumer", "celery.worker.request")
 
 
 class JsonFormatter(logging.Formatter):
@@ -34,6 +34,15 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line)
 
 
+def _in_our_words(record: logging.LogRecord) -> bool:
+    """Let pass what billiard says of a child that died, as dq says it, and nothing else."""
+    if not isinstance(record.args, tuple) or "exited with" not in str(record.msg):
+        return False
+    _name, pid, how = record.args
+    record.msg, record.args = "child %s died: %s", (pid, how)
+    return True
+
+
 @signals.setup_logging.connect  # type: ignore[untyped-decorator] # Celery publishes no types
 def configure(**_: Any) -> None:
     """Log our own events from INFO on and everybody else's from WARNING on.
@@ -48,3 +57,6 @@ def configure(**_: Any) -> None:
     logging.getLogger("worker").setLevel(logging.INFO)
     for name in _SAID_BY_US:
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    children = logging.getLogger("multiprocessing")  # billiard's, which propagates nothing
+    children.addHandler(handler)
+    children.addFilter(_in_our_words)

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -161,10 +160,15 @@ class Supervisor:
         if self._is_ready or not all(post.is_ready for post in self._posts):
             return
         self._is_ready = True
-        devices = Counter(post.place.device for post in self._posts)
-        where = ", ".join(f"{name} x {count}" for name, count in devices.items())
+        count, devices = len(self._posts), sorted({post.place.device for post in self._posts})
         pack = self._posts[0].place.environment.get("DQ_PACK", self._settings.pack)
-        logger.info("ready: runs jobs on %s, packs %s. Ctrl-C stops it", where, pack)
+        logger.info(
+            "Ready: %s worker process%s on %s, packs %s; stop with Ctrl-C",
+            count,
+            "" if count == 1 else "es",
+            ", ".join(devices),
+            pack,
+        )
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
         if self._stop.is_set():

@@ -1,6 +1,7 @@
 """`dq reproduce`: published tables beside our own runs."""
 
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -68,6 +69,7 @@ def _run(database: "Database", grid: "Grid", name: str, no_wait: bool) -> tuple[
     """Submit what is missing, wait for it, and return all the jobs."""
     from service.broker import Broker
     from service.cli.progress_view import ProgressView
+    from service.estimate import estimate_rest
     from service.jobs import Order, submit
     from service.queries import list_workers
     from service.selector import ids_condition
@@ -79,7 +81,8 @@ def _run(database: "Database", grid: "Grid", name: str, no_wait: bool) -> tuple[
     submitted = submit(database, broker, grid.specs, order, uuid.uuid4().hex)
     missing = len(submitted.created) + len(submitted.joined)
     if missing and not no_wait:
-        say(f"{count(missing, 'job')} to run.")
+        rest = estimate_rest(database, ids_condition(submitted.job_ids))
+        say(f"{count(missing, 'job')} to run. {replace(rest, advice='')}")
         if not any(worker.is_alive for worker in list_workers(database)):
             say("No worker is running. Type, in another terminal: dq worker")
         with on_ctrl_c(f"The jobs go on. Type: {typed()}"), ProgressView() as view:

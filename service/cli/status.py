@@ -17,9 +17,10 @@ _REMEDY = "type dq results state:running --format csv, or use a wider terminal"
 def command(*, format: Format) -> None:
     """Show how many jobs are in each state, and those that run."""
     from models.state import JobState
+    from service.estimate import estimate_rest
     from service.job_tables import job_table
     from service.queries import count_states, is_paused, list_jobs, list_workers
-    from service.selector import condition
+    from service.selector import condition, open_condition
     from service.store import open_database
 
     database = open_database(Settings.load())
@@ -32,6 +33,8 @@ def command(*, format: Format) -> None:
     emit(Table(columns, rows, json_value=facts | {"running": [r.job_id for r in running]}), format)
     if format == "table" and running:
         emit(replace(job_table(running), remedy=_REMEDY), format)
+    if states[JobState.QUEUED] or states[JobState.RUNNING]:
+        say(f"All that is queued or runs: {estimate_rest(database, open_condition())}")
     say(f"{count(len(alive), 'worker')} running." if alive else "No worker is running.")
     if paused:
         say("The queue is paused. Type: dq resume")

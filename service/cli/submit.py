@@ -183,8 +183,10 @@ def _submit(
     specs: Sequence[ExperimentSpec], order: "Order", format: Format, *, wait: bool, yes: bool
 ) -> None:
     from service.broker import Broker
+    from service.estimate import estimate_rest
     from service.job_tables import submitted_table
     from service.jobs import submit
+    from service.selector import in_sweep
     from service.store import open_database
 
     settings = Settings.load()
@@ -197,6 +199,8 @@ def _submit(
     _say_shared(submitted)
     if submitted.unsent:
         say(f"Saved but not queued: {submitted.unsent.rstrip('.')}. Sent as soon as Redis answers.")
+    if submitted.created or submitted.joined:
+        say(str(estimate_rest(database, in_sweep(submitted.sweep_id))))
     if wait:
         from service.cli.wait import wait_and_report
 
@@ -270,16 +274,12 @@ def _say_shared(submitted: "Submitted") -> None:
 
 
 def _say_next(database: "Database", submitted: "Submitted") -> None:
-    from service.estimate import estimate_rest
     from service.queries import list_workers
-    from service.selector import in_sweep
 
     sweep = f"s{submitted.sweep_id}"
     if not submitted.created and not submitted.joined:
         say(f"Nothing is left to run. Next: dq results --compare {sweep}")
-        return
-    say(str(estimate_rest(database, in_sweep(submitted.sweep_id))))
-    if any(worker.is_alive for worker in list_workers(database)):
+    elif any(worker.is_alive for worker in list_workers(database)):
         say(f"Next: dq wait {sweep}; then dq results --compare {sweep}")
     else:
         say("No worker is running yet. Start one on a host with a GPU (or this one): dq worker")

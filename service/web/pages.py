@@ -14,6 +14,7 @@ from models.state import JobState
 from models.tables import Job
 from service import jobs
 from service.comparison import Comparison, spell
+from service.estimate import estimate_rest
 from service.failures import Failure, advise, list_failures
 from service.grid import Grid
 from service.job_tables import (
@@ -268,10 +269,10 @@ def submit(request: Request, here: Ours, form: OwnForm) -> Response:
         answer = _render_form(request, here, form, {"trouble": name_field(str(error))})
         answer.status_code = 400
         return answer
-    return here.tell(f"/jobs?jobs=s{submitted.sweep_id}", _describe(submitted))
+    return here.tell(f"/jobs?jobs=s{submitted.sweep_id}", _describe(here, submitted))
 
 
-def _describe(submitted: jobs.Submitted) -> str:
+def _describe(here: Ours, submitted: jobs.Submitted) -> str:
     parts = [
         (len(submitted.created), "new job", ""),
         (len(submitted.reused), "job", " finished before"),
@@ -280,7 +281,10 @@ def _describe(submitted: jobs.Submitted) -> str:
     known = ", ".join(f"{count(number, noun)}{how}" for number, noun, how in parts if number)
     unsent = submitted.unsent and submitted.unsent.rstrip(".")
     late = f" Saved but not queued: {unsent}. Sent as soon as Redis answers." if unsent else ""
-    return " ".join([f"Sweep s{submitted.sweep_id}: {known}.{late}", *submitted.remarks])
+    is_open = submitted.created or submitted.joined
+    rest = estimate_rest(here.database, in_sweep(submitted.sweep_id)) if is_open else ""
+    said = [f"Sweep s{submitted.sweep_id}: {known}.{late}", *submitted.remarks, str(rest)]
+    return " ".join(filter(None, said))
 
 
 @router.post("/act/{action}")

@@ -231,7 +231,7 @@ def test_jobs_are_found_by_a_tag_and_shown_with_their_note(manned, grid):
 
     found = pick(manned, "tag:paper")
 
-    assert tagged.stderr == "2 jobs got paper, good.\n"
+    assert tagged.stderr == "Tagged 2 jobs: paper, good.\n"
     assert noted.stderr == "2 jobs changed.\n"
     assert found == [grid[2], grid[0]]
     assert "the fan was broken" in manned.dq("show", str(grid[0])).stdout
@@ -345,7 +345,7 @@ def test_a_published_table_is_met_by_runs_that_are_made_where_they_are_missing(m
     report = json.loads(done.stdout)
     assert done.returncode == 0, done.stderr
     assert "2 configurations x 4 seeds = 8 jobs" in done.stderr
-    assert "to be run." in done.stderr
+    assert "2 jobs to run." in done.stderr
     assert [(row["cell"], row["n"], row["verdict"]) for row in report["figures"]] == [
         ("plain", 4, "met"),
         ("dropout", 4, "met"),

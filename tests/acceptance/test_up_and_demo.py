@@ -32,12 +32,15 @@ def test_up_runs_jobs_and_ctrl_c_stops_worker_and_redis_and_loses_nothing(termin
 
 def test_a_home_has_one_up_and_other_commands_say_who_is_there_and_leave_redis_to_it(terminal):
     up = terminal.start("up.log", "up", "--workers", "1")
-    wait_until(lambda: "ready: runs jobs on cpu x 1" in terminal.read("up.log"), "it is ready")
+    wait_until(
+        lambda: "Ready: 1 worker process on cpu, packs auto" in terminal.read("up.log"),
+        "it is ready",
+    )
     it = f"dq up (process {up.pid})"
 
     second = terminal.dq("up", "--workers", "1")
     worker = terminal.start("worker.log", "worker", "--device", "cpu", "--processes", "1")
-    wait_until(lambda: "ready: " in terminal.read("worker.log"), "it is ready, too")
+    wait_until(lambda: "Ready: " in terminal.read("worker.log"), "it is ready, too")
     terminal.stop(worker, signal.SIGINT)
     demo = terminal.start("demo.log", "demo")
     wait_until(lambda: "its workers run the demo" in terminal.read("demo.log"), "it joins")

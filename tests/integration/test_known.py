@@ -12,7 +12,7 @@ from models.state import JobState
 from models.tables import Result
 from service import jobs
 from service.jobs import Order, Submitted
-from service.known import KnownJob, find_known, key
+from service.known import KnownJob, KnownJobs, find_known, key
 from service.queries import list_ids
 from service.selector import condition
 from worker.recorder import Progress, Recorder
@@ -315,3 +315,21 @@ def test_a_cancelled_sweep_takes_the_jobs_that_it_shares_with_it(database: Datab
     jobs.cancel(database, condition([f"s{submitted.sweep_id}"]))
 
     assert rows.states(database, [job_id]) == [JobState.CANCELLED]
+
+
+def test_what_became_of_a_known_job_since_a_large_submit_looked_counts(database: Database):
+    """A submit of several transactions looks first, and holds the lock only in each of them."""
+    gone, stays = rows.submit(database, SPEC, OTHER)
+    known = KnownJobs()
+    known.look_ahead(database, [SPEC, OTHER, THIRD])
+    jobs.cancel(database, condition([str(gone)]))
+    (came,) = rows.submit(database, THIRD)
+    own = rows.submit(database, THIRD)
+
+    with database.reading() as session:
+        found = known.find(session, [SPEC, OTHER, THIRD], besides=rows.job(database, *own).sweep_id)
+
+    assert {job.job_id for job in found.values()} == {stays, came}
+
+
+THIRD = rows.spec(seed=2)

@@ -60,6 +60,7 @@ def test_an_empty_database_makes_pages_that_say_what_to_do(client, page):
 def test_the_queue_shows_what_runs_what_waits_and_who_works(client, database, recorder):
     running, waiting, held = submit(database, *(spec(seed=seed) for seed in range(3)))
     recorder.beat(rows.claim(recorder, running), Progress(measured_all()[:1]))
+    rows.change(database, running, batches_done=6)
     rows.change(database, held, held=True)
     rows.add_worker(database, "cpu0-1@here")
 
@@ -70,7 +71,7 @@ def test_the_queue_shows_what_runs_what_waits_and_who_works(client, database, re
     assert queue["running"][0]["seconds_left"] == pytest.approx(2 * 0.25)
     assert [each["job_id"] for each in queue["queued"]] == [waiting, held]
     assert queue["workers"][0]["device"] == "cpu"
-    assert 'aria-label="epochs of job 1"' in page
+    assert 'value="1.50" max="3" aria-label="epochs of job 1"' in page, "6 of 12 batches"
     assert "cpu0-1@here" in page
     assert ">held<" in page
 

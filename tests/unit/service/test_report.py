@@ -172,6 +172,13 @@ def test_without_a_width_every_column_is_there_and_no_line_is_folded():
     assert lines[3].count("x") == 5000
 
 
+@pytest.mark.parametrize("ascii", [False, True])
+def test_without_a_width_a_table_looks_as_on_a_terminal_that_is_wide_enough(example, ascii):
+    untitled = listing("日本語", "x\ny", "é", None)
+    for table in (example, untitled, listing(), replace(untitled, footnotes=("a note",))):
+        assert show(table, width=None, ascii=ascii) == show(table, width=10_000, ascii=ascii)
+
+
 def test_columns_without_a_title_have_no_heading():
     columns = (Column("name", ""), Column("value", ""))
 

@@ -206,7 +206,7 @@ def test_a_drop_of_the_same_numbers_gets_no_warning(dq):
 def test_the_expansion_is_echoed_as_words_and_the_jobs_are_data(dq):
     result = dq("submit", "--dry-run", *TEN_JOBS.split())
 
-    assert result.stderr == "2 configurations x 5 seeds = 10 jobs\n"
+    assert result.stderr.startswith("2 configurations x 5 seeds = 10 jobs\nAbout ")
     assert len(result.stdout.splitlines()) == 13  # with what all share, the heading and its rule
 
 

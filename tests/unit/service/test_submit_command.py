@@ -22,3 +22,14 @@ def test_a_dry_run_makes_no_database(dq: Callable[..., Result], home: Path):
     dq(*NOTEBOOK, "--dry-run")
 
     assert not home.exists()
+
+
+def test_status_says_how_long_all_takes_and_nothing_of_it_where_nothing_is_queued(
+    dq: Callable[..., Result],
+):
+    before = dq("status")
+    dq(*NOTEBOOK)
+    after = dq("status")
+
+    assert "About" not in before.stderr
+    assert "All that is queued or runs: About " in after.stderr

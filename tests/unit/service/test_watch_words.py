@@ -23,7 +23,6 @@ def look(seconds: float | None, workers: int) -> Look:
         (40.0, 2, "About 40 s left on 2 workers."),
         (0.1, 1, "About 1 s left on 1 worker."),
         (0.1, 0, "About 1 s once a worker runs."),
-        (None, 0, "No past run tells how long this takes."),
     ],
 )
 def test_the_time_left_is_only_said_of_workers_that_there_are(seconds, workers, words):
