@@ -16,7 +16,7 @@ Jobs = Sequence[Row[int, str, bool]]
 Show = Callable[[int, int], None]
 Done = TypeVar("Done")
 
-_FIRST, _FEWEST, _MOST = 2000, 100, 5000
+_FIRST, _FEWEST, _MOST = 2000, 500, 5000
 _GOAL_SECONDS = 0.4
 #: A process that waits for SQLite's file tries again every 100 ms at the latest.
 _GAP_SECONDS = 0.12
