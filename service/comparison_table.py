@@ -222,7 +222,7 @@ def _note_method(comparison: Comparison) -> Iterable[str]:
     how = " or ".join(_methods(comparison))
     corrected = f", corrected for {tests} tests (Holm)" if tests > 1 else ""
     yield (
-        f"Differences are from {comparison.baseline.label}, {how}; p by Student's t"
+        f"Differences are from {_name(comparison, comparison.baseline)}, {how}; p by Student's t"
         f"{corrected}; better or worse where p < {ALPHA}."
     )
 

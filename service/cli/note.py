@@ -23,4 +23,4 @@ def command(*, selector: str, text: str) -> None:
 
     database = open_database(Settings.load())
     changed = write_note(database, find(database, [selector]), text)
-    say(f"{'Wrote a note on' if text else 'Removed the note of'} {count(changed, 'job')}.")
+    say(f"{'Wrote a note on' if text else 'Removed the note from'} {count(changed, 'job')}.")
