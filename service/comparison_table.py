@@ -116,8 +116,8 @@ def _say(comparison: Comparison, row: ComparisonRow) -> str:
 
 def _name(comparison: Comparison, row: ComparisonRow) -> str:
     """Write a row's label with commas, as a sentence needs them."""
-    told = [name for name in comparison.varying if name in row.spec.told]
-    return ", ".join(phrase(name, getattr(row.spec, name)) for name in told) or row.label
+    fields = [name for name in comparison.varying if name in row.spec.told]
+    return ", ".join(phrase(name, getattr(row.spec, name)) for name in fields) or row.label
 
 
 def _flatten(row: ComparisonRow) -> Mapping[str, Any]:

@@ -426,8 +426,8 @@ _USUAL = ("dataset", "hidden", "keep", "lr", "seed")
 
 def _job_columns(more: Iterable[str] = ()) -> tuple[Column, ...]:
     """List the columns of jobs, with `more` of the spec's fields than are usual."""
-    told = {*_USUAL, *more} - {"epochs"}  # the progress tells those
-    fields = [name for name in ExperimentSpec.model_fields if name in told]
+    wanted = {*_USUAL, *more} - {"epochs"}  # the progress has those
+    fields = [name for name in ExperimentSpec.model_fields if name in wanted]
     return (
         Column("job_id", "job", align="right"),
         Column("name", "name", priority=30, most=30, factors_out=True),
