@@ -120,8 +120,8 @@ def _say(comparison: Comparison, row: ComparisonRow) -> str:
 
 def _name(comparison: Comparison, row: ComparisonRow) -> str:
     """Write a row's label with commas, as a sentence needs them."""
-    told = [name for name in comparison.varying if name in row.spec.told]
-    return ", ".join(phrase(name, getattr(row.spec, name)) for name in told) or row.label
+    fields = [name for name in comparison.varying if name in row.spec.told]
+    return ", ".join(phrase(name, getattr(row.spec, name)) for name in fields) or row.label
 
 
 def _flatten(row: ComparisonRow) -> Mapping[str, Any]:
@@ -235,7 +235,7 @@ def _note_method(comparison: Comparison) -> Iterable[str]:
     how = " or ".join(_methods(comparison))
     corrected = f", corrected for {tests} tests (Holm)" if tests > 1 else ""
     yield (
-        f"Differences are from {comparison.baseline.label}, {how}; p by Student's t"
+        f"Differences are from {_name(comparison, comparison.baseline)}, {how}; p by Student's t"
         f"{corrected}; better or worse where p < {ALPHA}."
     )
 

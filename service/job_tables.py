@@ -55,7 +55,7 @@ def _spell_known(job: KnownJob | None) -> str | None:
 
 def submitted_table(submitted: Submitted) -> Table:
     """Tell the sweep and its jobs."""
-    row = {"sweep": f"s{submitted.sweep_id}", "jobs": spell_ids(submitted.job_ids)}
+    row = {"sweep": f"s{submitted.sweep_id}", "jobs": _spell_all(submitted.job_ids)}
     facts = {
         "sweep": submitted.sweep_id,
         "jobs": submitted.job_ids,
@@ -64,7 +64,8 @@ def submitted_table(submitted: Submitted) -> Table:
         "joined": submitted.joined,
         "is_sent": submitted.unsent is None,
     }
-    return Table((Column("sweep", "sweep"), Column("jobs", "jobs")), [row], json_value=facts)
+    columns = (Column("sweep", "sweep"), Column("jobs", "jobs", most=60))
+    return Table(columns, [row], json_value=facts)
 
 
 def change_table(changes: Sequence[Change]) -> Table:
@@ -166,8 +167,12 @@ def worker_table(workers: Sequence[WorkerRow]) -> Table:
 def _running_column(workers: Sequence[WorkerRow]) -> Column:
     """Return the column of what each worker runs: a job, or the jobs that it trains together."""
     if any(len(row.job_ids) > 1 for row in workers):
-        return Column("job_ids", "jobs", spell_ids)
+        return Column("job_ids", "jobs", _spell_all, most=30)
     return Column("job_id", "job", align="right")
+
+
+def _spell_all(ids: Sequence[int]) -> str:
+    return spell_ids(ids, most=len(ids))
 
 
 def _in_gib(size: int) -> str:
@@ -441,8 +446,8 @@ _USUAL = ("dataset", "hidden", "keep", "lr", "seed")
 
 def _job_columns(more: Iterable[str] = ()) -> tuple[Column, ...]:
     """List the columns of jobs, with `more` of the spec's fields than are usual."""
-    told = {*_USUAL, *more} - {"epochs"}  # the progress tells those
-    fields = [name for name in ExperimentSpec.model_fields if name in told]
+    wanted = {*_USUAL, *more} - {"epochs"}  # the progress has those
+    fields = [name for name in ExperimentSpec.model_fields if name in wanted]
     return (
         Column("job_id", "job", align="right"),
         Column("name", "name", priority=30, most=30, factors_out=True),

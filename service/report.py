@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -268,6 +269,7 @@ def _print_lines(console: "Console", lines: Sequence[str], style: str, ascii: bo
 def _fit(table: Table, console: "Console", ascii: bool) -> tuple[Table, list[Column]]:
     """Fold cells, then leave out columns until the rest fits; return the rest, and those."""
 
+    @cache
     def rank(column: Column) -> tuple[bool, int]:
         return not _is_shared(table, column), column.priority
 

@@ -38,6 +38,7 @@ def split(words: Sequence[str]) -> list[str]:
 
 def describe_missing(word: str) -> str | None:
     """Say that no job has this name; None for a state, which any number of jobs may be in."""
+    word = word[:100]
     kind, _, value = word.partition(":")
     if kind == "state":
         return None

@@ -27,4 +27,4 @@ def command(*, selector: str, text: str, yes: bool) -> None:
     which = find(database, [selector])
     with changing(database, which, "changed", "the same again", yes=yes) as show:
         changed = write_note(database, which, text, show)
-    say(f"{'Wrote a note on' if text else 'Removed the note of'} {count(changed, 'job')}.")
+    say(f"{'Wrote a note on' if text else 'Removed the note from'} {count(changed, 'job')}.")

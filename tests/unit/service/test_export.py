@@ -23,7 +23,8 @@ from service.comparison import Run, compare
 from service.comparison_table import comparison_table
 from service.export.files import epoch_table, to_text, write_parquet, write_text
 from service.export.mlflow import Experiment, Server
-from service.job_tables import job_table
+from service.job_tables import job_table, submitted_table
+from service.jobs import Submitted
 from service.queries import Curve, JobDetail, JobRow
 from service.report import Column, Table, render
 
@@ -232,6 +233,18 @@ def test_a_list_of_jobs_has_each_field_that_varies():
 
     assert {"momentum", "mask"} <= {column.name for column in columns}
     assert "max_norm" not in {column.name for column in columns}
+
+
+def test_a_pipe_has_every_job_of_a_submit_however_scattered():
+    ids = tuple(range(1, 100, 2))
+    table = submitted_table(Submitted(7, ids, (), (), None))
+
+    text, narrow = (
+        render(table, "table", width=width, color=False, ascii=False) for width in (None, 80)
+    )
+
+    assert text.splitlines()[-1].split(maxsplit=1)[1].split(", ") == [*map(str, ids)]
+    assert narrow.splitlines()[-1].endswith("…")
 
 
 # LaTeX
