@@ -11,6 +11,7 @@ import click
 
 from service.cli.output import emit, say
 from service.cli.streams import draws
+from service.interrupts import deferring_ctrl_c
 from service.report import Column, Format, Table, count
 
 if TYPE_CHECKING:
@@ -122,13 +123,15 @@ class _Bar:
             console=Console(stderr=True),
         )
         self._task = self._rich.add_task(verb, total=total)
-        self._rich.start()
+        with deferring_ctrl_c():
+            self._rich.start()
 
     def update(self, done: int) -> None:
         self._rich.update(self._task, completed=done)
 
     def stop(self) -> None:
-        self._rich.stop()
+        with deferring_ctrl_c():
+            self._rich.stop()
 
 
 def emit_changes(changes: Sequence["Change"], format: Format) -> None:
