@@ -97,8 +97,9 @@ def _choose_columns(rows: Sequence[JobRow], choice: Choice) -> tuple[Column, ...
         return tuple(_find_column(name) for name in choice.names)
     changed = _find_changed([row.spec for row in rows])
     if choice.only_changed:
-        names = ["job_id", *changed, "progress", "state"]
-        return (*map(_find_column, names), *_metric_columns())
+        names = {"job_id", *changed, "progress", "state"}
+        kept = [column for column in _job_columns(changed) if column.name in names]
+        return (*kept, *_metric_columns())
     return (*_drop_empty(_job_columns(changed), rows), *_metric_columns())
 
 

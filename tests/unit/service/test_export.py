@@ -23,7 +23,7 @@ from service.comparison import Run, compare
 from service.comparison_table import comparison_table
 from service.export.files import epoch_table, to_text, write_parquet, write_text
 from service.export.mlflow import Experiment, Server
-from service.job_tables import job_table, submitted_table
+from service.job_tables import Choice, job_table, submitted_table
 from service.jobs import Submitted
 from service.queries import Curve, JobDetail, JobRow
 from service.report import Column, Table, render
@@ -35,6 +35,7 @@ EPOCHS = tuple(
     for number in (1, 2, 3)
 )
 METRICS = {"train_loss": 1 / 3, "train_accuracy": 0.5, "valid_loss": 2 / 3, "valid_accuracy": 0.43}
+MASKS = ("batch", "sample")
 NASTY = 'line\nbreak, "quotes" \x1b[31m <b> ä€'
 #: What LaTeX gives a meaning.
 SPECIAL = r"\ & % $ # _ { } ~ ^ < > |"
@@ -233,6 +234,18 @@ def test_a_list_of_jobs_has_each_field_that_varies():
 
     assert {"momentum", "mask"} <= {column.name for column in columns}
     assert "max_norm" not in {column.name for column in columns}
+
+
+def test_a_narrow_list_of_what_changed_leaves_out_columns_rather_than_fold_them_all():
+    specs = [SPEC.model_copy(update={"lr": lr, "mask": mask}) for lr in (1, 2) for mask in MASKS]
+    rows = [job(number, spec=spec, name=None) for number, spec in enumerate(specs, 1)]
+    table = job_table(rows, Choice(only_changed=True))
+
+    text = render(table, "table", width=40, color=False, ascii=False)
+
+    heading = next(line.split() for line in text.splitlines() if line.startswith("job"))
+    assert [column.name for column in table.columns][:3] == ["job_id", "lr", "mask"]
+    assert heading == ["job", "lr", "mask", "valid", "loss", "valid", "acc"]
 
 
 def test_a_pipe_has_every_job_of_a_submit_however_scattered():
