@@ -30,7 +30,7 @@ _RETRIABLE = FINAL_STATES - {JobState.SUCCEEDED}
 
 @dataclass(frozen=True)
 class Change:
-    """What became of one selected job: "cancelled", "was succeeded", ..."""
+    """What became of one selected job: "cancelled", "already succeeded", ..."""
 
     job_id: int
     change: str
@@ -129,7 +129,7 @@ def _cancel(session: Session, jobs: Jobs) -> list[Change]:
     ended = {"state": JobState.CANCELLED, "reason": reason, "finished_at": now()}
     _update(session, queued, f"cancelled: {reason}", cancel_requested=False, **ended)
     became = dict.fromkeys(queued, "cancelled") | _stop(session, _ids(jobs, JobState.RUNNING))
-    return [Change(job.id, became.get(job.id, f"was {job.state}")) for job in jobs]
+    return [Change(job.id, became.get(job.id, f"already {job.state}")) for job in jobs]
 
 
 def _stop(session: Session, running: Sequence[int]) -> dict[int, str]:
@@ -156,6 +156,7 @@ def _retry(session: Session, jobs: Jobs, from_scratch: bool) -> list[Change]:
         "suspect": False,
         "publish_due": now(),
         "publishes": 0,
+        "batches_done": 0,
     }
     if from_scratch:
         values |= {"checkpoint": None, "checkpoint_epoch": 0, "progress_mark": 0}
@@ -178,7 +179,7 @@ def _release(session: Session, jobs: Jobs) -> list[Change]:
 
 def _describe(jobs: Jobs, changed: Sequence[int], change: str) -> list[Change]:
     became = dict.fromkeys(changed, change)
-    return [Change(job.id, became.get(job.id, f"is {job.state}")) for job in jobs]
+    return [Change(job.id, became.get(job.id, f"already {job.state}")) for job in jobs]
 
 
 def _ids(jobs: Jobs, *states: JobState) -> list[int]:

@@ -7,6 +7,7 @@ from models.database import Database
 from models.spec import ExperimentSpec
 from service.estimate import estimate
 from service.known import Key, KnownJob, find_known, key
+from service.report import count
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,13 @@ def foresee(
         with database.reading() as session:
             known = find_known(session, specs)
     new = [spec for spec in specs if key(spec) not in known]
-    finished = sum(job.is_finished for job in known.values())
-    shared = f"{finished} finished already, {len(known) - finished} queued or running, not again."
     rest = str(estimate(database, new)) if new else "Nothing is left to run."
-    return Prospects(known, [*([shared] if known else []), rest])
+    return Prospects(known, [*_describe(list(known.values())), rest])
+
+
+def _describe(known: Sequence[KnownJob]) -> list[str]:
+    """Say how many jobs are not run again, and why."""
+    finished = sum(job.is_finished for job in known)
+    kinds = ((finished, "finished already"), (len(known) - finished, "queued or running"))
+    parts = [f"{count(number, 'job')} {state}" for number, state in kinds if number]
+    return [f"Not run again: {', '.join(parts)}."] if parts else []

@@ -25,11 +25,12 @@ def command(*, selectors: tuple[str, ...], yes: bool, format: Format) -> None:
     from service.deletion import delete_jobs
     from service.jobs import Change
     from service.queries import count_jobs
-    from service.selector import condition
+    from service.selection import find
     from service.store import open_database
 
-    settings, which = Settings.load(), condition(selectors)
+    settings = Settings.load()
     database = open_database(settings)
+    which = find(database, selectors)
     number, again = count_jobs(database, which), f"dq delete {' '.join(selectors)}"
     if number and not yes and not is_watched():
         raise UsageError(f"Deleting cannot be undone. Type: {again} --yes")

@@ -135,12 +135,13 @@ def _choose(
 
 def _list_specs(selector: str) -> list[ExperimentSpec]:
     from service.queries import list_jobs
-    from service.selector import condition
+    from service.selection import find
     from service.store import open_database
 
-    rows = list_jobs(open_database(Settings.load()), condition([selector]))
+    database = open_database(Settings.load())
+    rows = list_jobs(database, find(database, [selector]))
     if not rows:
-        raise UsageError(f"There is no job {selector}. Type: dq results")
+        raise UsageError(f"{selector} names no jobs now. Type: dq results")
     return [row.spec for row in reversed(rows)]
 
 

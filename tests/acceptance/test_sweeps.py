@@ -148,7 +148,7 @@ def test_a_dry_run_says_what_is_known_and_how_long_the_rest_takes(manned, grid):
     listed = manned.dq("submit", "--dry-run", *GRID).stdout
 
     assert len(specs) == 8
-    assert "4 finished already, 0 queued or running, not again." in words
+    assert "Not run again: 4 jobs finished already." in words
     assert re.search(r"About \d+ s on 1 worker, going by \d+ runs", words)
     assert "Nothing is left to run." in nothing
     assert [f"job {job}, finished" in listed for job in grid] == [True] * 4

@@ -93,7 +93,7 @@ def test_a_job_that_ended_is_left_as_it_is_by_cancel(database: Database, state: 
 
     changes = cancel(database, job_id)
 
-    assert changes == [f"was {state}"]
+    assert changes == [f"already {state}"]
     assert rows.everything(database) == before
 
 
@@ -193,7 +193,7 @@ def test_a_job_that_neither_failed_nor_was_cancelled_is_not_retried(database: Da
 
     changes = retry(database, job_id)
 
-    assert changes == [f"is {state}"]
+    assert changes == [f"already {state}"]
     assert rows.everything(database) == before
 
 
@@ -267,7 +267,7 @@ def test_a_job_that_does_not_wait_is_not_held(database: Database, state: str):
 
     changes = hold(database, job_id)
 
-    assert changes == [f"is {state}"]
+    assert changes == [f"already {state}"]
     assert rows.everything(database) == before
 
 

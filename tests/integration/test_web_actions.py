@@ -140,7 +140,7 @@ def test_rest_cancels_retries_holds_and_releases(client, database):
 
     changes = [act(action) for action in ("hold", "release", "cancel", "cancel", "retry")]
 
-    assert changes == ["held", "queued", "cancelled", "was cancelled", "queued"]
+    assert changes == ["held", "queued", "cancelled", "already cancelled", "queued"]
 
 
 def test_rest_pauses_the_queue_and_lets_it_go_on(client):

@@ -48,7 +48,7 @@ def test_in_a_pipe_the_progress_of_many_is_a_line_now_and_then_and_of_few_is_non
 def test_what_became_of_many_jobs_is_a_line_a_kind_with_all_ids_in_a_pipe(
     capsys: pytest.CaptureFixture[str],
 ):
-    ended = [Change(job_id, "was succeeded") for job_id in range(1, 60, 2)]
+    ended = [Change(job_id, "already succeeded") for job_id in range(1, 60, 2)]
     changes = [*ended, *(Change(job_id, "cancelled") for job_id in range(60, 3000))]
 
     emit_changes(changes, "table")
@@ -59,6 +59,6 @@ def test_what_became_of_many_jobs_is_a_line_a_kind_with_all_ids_in_a_pipe(
 
 
 def test_what_became_of_few_jobs_is_a_line_each(capsys: pytest.CaptureFixture[str]):
-    emit_changes([Change(1, "cancelled"), Change(2, "was failed")], "table")
+    emit_changes([Change(1, "cancelled"), Change(2, "already failed")], "table")
 
     assert len(capsys.readouterr().out.splitlines()) == 4
