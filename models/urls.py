@@ -34,6 +34,8 @@ _INSTEAD = {
     },
 }
 _INSTEAD["rediss"] = _INSTEAD["redis"]
+#: PostgreSQL's library has about fifty.
+_MOST_LISTED = 20
 _SECRET_OPTION = re.compile(r"([?&][^=&]*(?:password|secret|scram_\w+_key)[^=&]*=)[^&#]*", re.I)
 _PASSWORD = re.compile(r"(://[^:/?#@]*):[^/?#]*@")
 
@@ -123,4 +125,12 @@ def _check_options(
 def _refuse(name: str, allowed: Collection[str]) -> str:
     # What is not spelt like a name may be the rest of a password with an unquoted ?.
     which = f"the option {name}" if re.fullmatch(r"[a-z_]\w{0,40}", name) else "what follows the ?"
-    return f"{which} is not known; the options are {', '.join(allowed) or 'none'}"
+    return f"{which} is not known; {_list(allowed)}"
+
+
+def _list(options: Collection[str]) -> str:
+    if not options:
+        return "a URL of this kind takes no options"
+    if len(options) > _MOST_LISTED:
+        return "the options are those of libpq, such as sslmode and connect_timeout"
+    return f"the options are {', '.join(options)}"

@@ -397,10 +397,18 @@ def _find_share(session: Session, job: Job, most: int, silent_seconds: float) ->
     return min(most, -(-waiting // workers))
 
 
+_WHY_NOT = {
+    JobState.RUNNING: "it is running",
+    JobState.SUCCEEDED: "it succeeded",
+    JobState.FAILED: "it failed",
+    JobState.CANCELLED: "it was cancelled",
+}
+
+
 def _refuse(job: Job, spec: dict[str, Any], *, is_paused: bool) -> str | None:
     """Say why a message may not start this job; None if it may."""
     if job.state != JobState.QUEUED:
-        return f"it is {job.state}"
+        return _WHY_NOT[JobState(job.state)]
     if job.held:
         return "it is held"
     if job.spec != spec:

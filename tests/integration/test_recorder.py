@@ -96,9 +96,9 @@ def become(state: str) -> Callable[[Database, int], None]:
         (hold, "it is held"),
         (pause, "the queue is paused"),
         (become("running"), "it is running"),
-        (become("succeeded"), "it is succeeded"),
-        (become("failed"), "it is failed"),
-        (become("cancelled"), "it is cancelled"),
+        (become("succeeded"), "it succeeded"),
+        (become("failed"), "it failed"),
+        (become("cancelled"), "it was cancelled"),
     ],
 )
 def test_a_job_that_may_not_start_is_left_alone_with_a_line_in_the_log(
