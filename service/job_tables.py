@@ -61,6 +61,7 @@ def submitted_table(submitted: Submitted) -> Table:
         "reused": submitted.reused,
         "joined": submitted.joined,
         "is_sent": submitted.unsent is None,
+        "remarks": submitted.remarks,
     }
     return Table((Column("sweep", "sweep"), Column("jobs", "jobs")), [row], json_value=facts)
 
