@@ -63,6 +63,7 @@ def submitted_table(submitted: Submitted) -> Table:
         "reused": submitted.reused,
         "joined": submitted.joined,
         "is_sent": submitted.unsent is None,
+        "remarks": submitted.remarks,
     }
     columns = (Column("sweep", "sweep"), Column("jobs", "jobs", most=60))
     return Table(columns, [row], json_value=facts)

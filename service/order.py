@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, update
+from sqlalchemy import Row, select, update
 from sqlalchemy.orm import Session
 
 from models.message import Priority
@@ -80,6 +80,8 @@ def apply(session: Session, job_ids: Sequence[int], order: Order) -> Sequence[in
         return ()
     priority = wishes.pop("priority", None)
     these = ids_condition(job_ids)
+    # In one order everywhere: transactions that lock several rows never wait in a circle.
+    session.execute(select(Job.id).where(these).order_by(Job.id).with_for_update())
     _update(session, wishes, these, Job.state == JobState.QUEUED)
     lasting = {name: value for name, value in wishes.items() if name in _WHILE_RUNNING}
     _update(session, lasting, these, Job.state == JobState.RUNNING)

@@ -152,12 +152,12 @@ def test_a_batch_is_as_large_as_its_transaction_is_short():
     size = BatchSize()
     first = size.jobs
 
-    size.learn(4.0)
+    size.learn(0.8)
     slow = size.jobs
     for _ in range(20):
         size.learn(0.001)
 
-    assert slow == first / 10
+    assert slow == first / 2
     assert size.jobs == 5000
 
 
