@@ -69,8 +69,9 @@ def _run(settings: Settings, base: ExperimentSpec, local: "LocalService") -> Non
     database = open_database(settings)
     order = Order(name="demo", tags=("demo",), priority=Priority.HIGH)
     submitted = submit(database, Broker(settings), specs, order, uuid.uuid4().hex)
-    sweep = f"s{submitted.sweep_id}"
-    with on_ctrl_c(f"The worker is stopped, and its jobs are kept. Type: dq up; dq wait {sweep}"):
+    again = f"dq wait s{submitted.sweep_id}"
+    kept = f"The worker stops, and its jobs are kept. Type: dq up, and in another terminal: {again}"
+    with on_ctrl_c(f"The jobs go on. Type: {again}" if local.others else kept):
         _follow(database, submitted.job_ids, local)
     say(f"\nNext: dq show {submitted.job_ids[0]}; dq submit --help; dq results --compare")
 

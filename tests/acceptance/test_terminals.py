@@ -69,7 +69,7 @@ USES = [
     Use("doctor", "redis", kind=ASCII),
     Use("completion bash", "_DQ_COMPLETE"),
     Use("web --port 0", "The page is down", stop_at="To act, open"),
-    Use("demo", r"kept\. Type: dq up; dq wait s\d", code=130, kind=DUMB, stop_at="epochs"),
+    Use("demo", r"go on\. Type: dq wait s\d", code=130, kind=DUMB, stop_at="epochs"),
     Use("up --workers 1", "already runs", code=1, kind=DUMB),
     Use("--help", "submit", kind=ASCII),
     Use("sumbit", "Did you mean 'submit'", code=2, kind=DUMB),
