@@ -172,7 +172,7 @@ def _figure_columns(comparison: Comparison) -> Iterable[Column]:
     figure = notation.spell
     yield Column("n", "n", align="right", priority=70, factors_out=True)
     if any(map(describe_others, comparison.rows)):
-        yield Column("others", "not in n", priority=50)
+        yield Column("others", "not in n", priority=45)
     yield Column("mean", "mean", figure, "right", 60)
     yield Column("interval", "95 % interval", partial(spell_pair, figure), "right", 55)
     yield Column("std", "sd", figure, "right", 40)

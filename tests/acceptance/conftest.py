@@ -150,6 +150,7 @@ class Terminal:
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
+                preexec_fn=_heed_ctrl_c,  # noqa: PLW1509 - no thread runs here
             )
         self.started.append(process)
         return process
@@ -206,6 +207,12 @@ class Terminal:
 def _take_terminal() -> None:
     """Make standard input the controlling terminal of this session, so that Ctrl-C reaches it."""
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    _heed_ctrl_c()
+
+
+def _heed_ctrl_c() -> None:
+    """Have the program end by SIGINT, also where a shell runs the tests in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 #: A colour among the attributes that a sequence sets: 30..49 and 90..107.

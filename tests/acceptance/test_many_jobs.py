@@ -17,22 +17,22 @@ def count_jobs(terminal: Terminal, state: str) -> int:
 
 def test_on_a_terminal_many_jobs_are_submitted_cancelled_and_deleted_after_a_question(terminal):
     for answer, code, jobs in ((b"n\r", 1, 0), (b"y\r", 0, MANY)):
-        screen = terminal.open_screen(80, *SUBMIT, "--seeds", str(MANY))
+        screen = terminal.open_screen(*SUBMIT, "--seeds", str(MANY))
         screen.wait_for(rf"{MANY:,} new jobs will be submitted\. Go on\? \[y/N\]")
         screen.press(answer)
         assert screen.finish() == code
         assert count_jobs(terminal, "queued") == jobs
 
-    again = terminal.open_screen(80, *SUBMIT, "--seeds", str(MANY))
+    again = terminal.open_screen(*SUBMIT, "--seeds", str(MANY))
     assert again.finish() == 0, "none of them is new"
 
-    screen = terminal.open_screen(80, "cancel", "s1")
+    screen = terminal.open_screen("cancel", "s1")
     screen.wait_for(rf"{MANY:,} jobs will be cancelled\. Go on\?")
     screen.press(b"y\r")
     assert screen.finish() == 0
     assert re.search(rf"cancelled +{MANY:,}  1\.\.{MANY}", screen.text)
 
-    screen = terminal.open_screen(80, "delete", "2..3")
+    screen = terminal.open_screen("delete", "2..3")
     screen.wait_for(r"2 jobs will be deleted for ever\. Go on\?")
     screen.press(b"\x03")
     assert screen.finish() == 130
@@ -54,11 +54,11 @@ def test_in_a_pipe_nothing_is_asked_and_what_cannot_be_undone_wants_yes(terminal
     assert "Type: dq delete s1 --yes" in unsure.stderr
     assert len(json.loads(deleted.stdout)) == MANY
     assert "There is no job 1." in shown.stderr
-    assert "There are no such jobs." in held.stderr
+    assert "There is no job 1." in held.stderr
 
 
 def test_ctrl_c_during_a_submit_says_what_it_left_behind_and_how_to_undo_it(terminal):
-    screen = terminal.open_screen(80, *SUBMIT, "--seeds", "40000", "--yes")
+    screen = terminal.open_screen(*SUBMIT, "--seeds", "40000", "--yes")
     screen.wait_for(r"of 40,000 jobs submitted")
     screen.press(b"\x03")
 

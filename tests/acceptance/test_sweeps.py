@@ -232,7 +232,7 @@ def test_jobs_are_found_by_a_tag_and_shown_with_their_note(manned, grid):
     found = pick(manned, "tag:paper")
 
     assert tagged.stderr == "Tagged 2 jobs: paper, good.\n"
-    assert noted.stderr == "2 jobs changed.\n"
+    assert noted.stderr == "Wrote a note on 2 jobs.\n"
     assert found == [grid[2], grid[0]]
     assert "the fan was broken" in manned.dq("show", str(grid[0])).stdout
 
