@@ -42,7 +42,7 @@ check: install
 	$(HADOLINT) Dockerfile
 
 test: install
-	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not compose" --ignore tests/faults --ignore tests/compose --ignore tests/e2e
+	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not compose and not long" --ignore tests/faults --ignore tests/compose --ignore tests/e2e
 
 # The pages in Debian's chromium (apt-get install chromium), pictures in build/e2e.
 e2e: install
@@ -54,7 +54,7 @@ screenshots: install
 
 # Each fault on real worker processes, one after the other; minutes long.
 faults: install
-	$(BIN)/pytest tests/faults
+	$(BIN)/pytest tests/faults tests/chaos
 
 # 300 real jobs under minutes of kill -9, wiped Redis, crashed PostgreSQL; CHAOS="--seed 7" repeats one.
 chaos: install

@@ -7,7 +7,7 @@ from chaos.storm import make_specs, rage
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("database", ["postgresql", "sqlite"])
+@pytest.mark.parametrize("database", ["postgresql", pytest.param("sqlite", marks=pytest.mark.long)])
 def test_under_random_faults_every_job_gets_its_one_right_result(database):
     with open_stack(postgresql=database == "postgresql", workers=2) as stack:
         report = rage(stack, make_specs(12, epochs=250), seed=11, seconds=25, pause=0.8)

@@ -30,7 +30,7 @@ WORDS = {
     "logs": "1",
     "cancel": "1",
     "retry": "1",
-    "delete": "99 --yes",
+    "delete": "state:failed --yes",
     "hold": "1",
     "release": "1",
     "workers": "",
