@@ -43,8 +43,8 @@ class Estimate:
     def __str__(self) -> str:
         workers = count(self.workers, "worker")
         basis = self.speed.source if self.speed else count(self.past_runs, "run")
-        told = f"About {spell_seconds(max(1.0, self.seconds))} on {workers}, going by {basis}."
-        return f"{told} {self.advice}".rstrip()
+        sentence = f"About {spell_seconds(max(1.0, self.seconds))} on {workers}, going by {basis}."
+        return f"{sentence} {self.advice}".rstrip()
 
 
 @dataclass(frozen=True)

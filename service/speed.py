@@ -31,7 +31,7 @@ class Speed:
     source: str
 
     def guess(self, spec: ExperimentSpec, weights: int) -> float:
-        """Return the seconds that a run of a spec takes, whose network has so many weights."""
+        """Return the seconds that a run of a spec takes; `weights` is how many its network has."""
         images = _TRAINING * spec.images + _EVALUATION * spec.evaluation_images
         return spec.epochs * (weights * images / self.flops + spec.batches * _BATCH_SECONDS)
 

@@ -52,7 +52,7 @@ class Submitted:
 
 @dataclass(frozen=True)
 class SubmitProgress:
-    """How far a submit is: of so many specs, how many are saved, and how many messages sent."""
+    """How far a submit is: how many of its specs are saved, and how many messages are sent."""
 
     sweep_id: int
     specs: int

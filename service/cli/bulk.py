@@ -35,7 +35,7 @@ def yes_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def is_watched() -> bool:
     """Whether a person is there to be asked."""
-    return bool(sys.stdin and sys.stdin.isatty() and sys.stderr and sys.stderr.isatty())
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def confirm(question: str) -> None:
@@ -93,7 +93,7 @@ class BulkProgress:
         self.stop()
 
     def __call__(self, done: int, total: int) -> None:
-        """Show that so many jobs are done."""
+        """Show how many jobs are done."""
         self.done = done
         if total <= MANY:
             return
