@@ -15,12 +15,12 @@ from models.database import Database
 from models.settings import Settings
 from models.spec import ExperimentSpec
 from service import jobs
-from service.annotations import add_tags
-from service.broker import Broker
-from service.deletion import delete_jobs
-from service.jobs import Order
-from service.selector import condition
-from service.store import upgrade
+from service.jobs import SubmitOptions
+from service.jobs.annotations import add_tags
+from service.jobs.broker import Broker
+from service.jobs.deletion import delete_jobs
+from service.operations.schema import upgrade
+from service.queries.selectors import condition
 from tests.servers import short_folder
 
 #: Seconds.
@@ -63,7 +63,7 @@ def _measure_all(settings: Settings, number: int, folder: Path) -> Iterator[list
     specs = [spec.model_copy(update={"seed": seed}) for seed in range(number)]
 
     def submit(token: str) -> None:
-        jobs.submit(database, broker, specs, Order(reuse=True), token)
+        jobs.submit(database, broker, specs, SubmitOptions(reuse=True), token)
 
     deeds: list[tuple[str, float | None, Callable[[], object]]] = [
         ("submit, all of them new", 30, lambda: submit("0" * 32)),

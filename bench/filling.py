@@ -122,7 +122,7 @@ _JOBS = f"""
 INSERT INTO jobs (
     id, sweep_id, ordinal, spec, configuration, shape, packed, suspect, state, attempt, worker,
     cancel_requested, crashes, progress_mark, epochs_done, checkpoint_epoch, priority, held,
-    max_crashes, stall_seconds, keep_checkpoint, publish_due, publishes, created_at, started_at,
+    max_crashes, stall_seconds, keep_checkpoint, publish_due, publish_count, created_at, started_at,
     finished_at
 )
 SELECT

@@ -13,7 +13,7 @@ from celery import Celery, signals
 from models.metrics import EpochMetrics
 from models.settings import Settings
 from models.spec import ExperimentSpec
-from worker import app
+from worker.queue import app
 
 if TYPE_CHECKING:
     from worker.training.engine.run import Run

@@ -14,16 +14,16 @@ from uuid import uuid4
 
 from sqlalchemy import func, select
 
-from bench import peers
+from bench import peer_tasks, peers
 from bench.section import Section, judge, opening, stamp
 from bench.servers import open_postgres, open_redis
 from models.database import Database
 from models.settings import Settings
 from models.spec import ExperimentSpec
 from models.tables import Attempt, Job, Result
-from service.broker import Broker
-from service.jobs import Order, submit
-from service.store import upgrade
+from service.jobs import SubmitOptions, submit
+from service.jobs.broker import Broker
+from service.operations.schema import upgrade
 from tests.servers import RedisServer, short_folder, wait_until
 
 _ROUNDS = 3
@@ -53,7 +53,7 @@ def measure(number: int) -> Section:
         "each still has a row, a message, a claim, an epoch and a result of its own."
     )
     with open_redis() as redis, open_postgres() as (_, stock), short_folder("dq-bench-") as home:
-        os.environ["BENCH_REDIS_URL"] = peers.URL = f"unix://{redis.socket}"
+        os.environ["BENCH_REDIS_URL"] = peer_tasks.URL = f"unix://{redis.socket}"
         systems = _systems(redis, stock.database_url, home)
         rates = {name: [] for name in systems}
         for _ in range(_ROUNDS):
@@ -101,10 +101,12 @@ def _run_of(name: str, redis: RedisServer) -> Callable[[int], _Rates]:
 
 
 def _send_and_wait(send: Callable[[int], None], number: int, client: object) -> tuple[float, float]:
-    client.delete(peers.DONE)
+    client.delete(peer_tasks.DONE)
     send(number - 1)
     sent_at = time.time()
-    return sent_at, float(wait_until(lambda: client.get(peers.DONE), "all are done", _PATIENCE))
+    return sent_at, float(
+        wait_until(lambda: client.get(peer_tasks.DONE), "all are done", _PATIENCE)
+    )
 
 
 def _rates_of(settings: Settings) -> Callable[[int], _Rates]:
@@ -120,7 +122,7 @@ def _rates_of(settings: Settings) -> Callable[[int], _Rates]:
 
 def _submit_and_wait(database: Database, broker: Broker, number: int) -> tuple[float, float]:
     specs = [_SPEC.model_copy(update={"seed": seed}) for seed in range(number)]
-    first = min(submit(database, broker, specs, Order(), uuid4().hex).created)
+    first = min(submit(database, broker, specs, SubmitOptions(), uuid4().hex).created)
     sent_at = time.time()
     done = select(func.count()).select_from(Result).where(Result.job_id >= first)
 
@@ -146,7 +148,7 @@ def _time_dispatches(settings: Settings) -> list[float]:
 
 def _submit_and_look(database: Database, broker: Broker) -> int:
     """Submit one job to the idle worker; return its id."""
-    submitted = submit(database, broker, [_SPEC], Order(), uuid4().hex)
+    submitted = submit(database, broker, [_SPEC], SubmitOptions(), uuid4().hex)
     time.sleep(0.25)
     return submitted.created[0]
 

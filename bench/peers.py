@@ -3,28 +3,15 @@
 Each is set up as its documentation does first, with one process that runs tasks, on the same Redis.
 """
 
-import os
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from redis import Redis
 
-URL = os.environ.get("BENCH_REDIS_URL", "redis://localhost:6379/0")
-#: Where the last task leaves the time at which it ran.
-DONE = "bench:done"
-
-
-def do_nothing() -> None:
-    """Be the task that is timed."""
-
-
-def say_when() -> None:
-    """Be the last task: all before it are done, for there is one process, and it keeps order."""
-    with Redis.from_url(URL) as client:
-        client.set(DONE, repr(time.time()))
+from bench import peer_tasks
+from bench.peer_tasks import do_nothing, say_when
 
 
 @dataclass(frozen=True)
@@ -49,14 +36,14 @@ def _celery() -> Peer:
 def _rq() -> Peer:
     from rq import Queue
 
-    queue = Queue("bench", connection=Redis.from_url(URL))
+    queue = Queue("bench", connection=Redis.from_url(peer_tasks.URL))
 
     def send(number: int) -> None:
         for _ in range(number):
             queue.enqueue(do_nothing, result_ttl=0)
         queue.enqueue(say_when, result_ttl=0)
 
-    return Peer(("rq", "worker", "--quiet", "--url", URL, "bench"), send)
+    return Peer(("rq", "worker", "--quiet", "--url", peer_tasks.URL, "bench"), send)
 
 
 def _dramatiq() -> Peer:

@@ -2,9 +2,9 @@
 
 from celery import Celery
 
-from bench import peers
+from bench import peer_tasks
 
-app = Celery("bench", broker=peers.URL.replace("unix://", "redis+socket://"))
+app = Celery("bench", broker=peer_tasks.URL.replace("unix://", "redis+socket://"))
 app.conf.update(task_ignore_result=True, broker_connection_retry_on_startup=True)
-nothing = app.task(peers.do_nothing, name="bench.nothing")
-when = app.task(peers.say_when, name="bench.when")
+nothing = app.task(peer_tasks.do_nothing, name="bench.nothing")
+when = app.task(peer_tasks.say_when, name="bench.when")

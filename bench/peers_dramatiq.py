@@ -3,8 +3,8 @@
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 
-from bench import peers
+from bench import peer_tasks
 
-dramatiq.set_broker(RedisBroker(url=peers.URL))
-nothing = dramatiq.actor(peers.do_nothing)
-when = dramatiq.actor(peers.say_when)
+dramatiq.set_broker(RedisBroker(url=peer_tasks.URL))
+nothing = dramatiq.actor(peer_tasks.do_nothing)
+when = dramatiq.actor(peer_tasks.say_when)

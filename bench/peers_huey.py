@@ -2,8 +2,8 @@
 
 from huey import RedisHuey
 
-from bench import peers
+from bench import peer_tasks
 
-huey = RedisHuey("bench", url=peers.URL)
-nothing = huey.task()(peers.do_nothing)
-when = huey.task()(peers.say_when)
+huey = RedisHuey("bench", url=peer_tasks.URL)
+nothing = huey.task()(peer_tasks.do_nothing)
+when = huey.task()(peer_tasks.say_when)

@@ -18,14 +18,16 @@ from models.database import Database
 from models.errors import DatabaseUnreachable
 from models.spec import ExperimentSpec
 from models.tables import Job, Result
-from service import queries
-from service.comparison import compare
-from service.estimate import estimate, estimate_rest
-from service.known import find_known
-from service.moment import FINAL, read_moment
-from service.pages import Page, Request, read_page, read_sort
-from service.selector import condition as select_words
-from service.where import condition as parse
+from service.analysis.comparison import compare
+from service.jobs.known_jobs import find_known
+from service.queries.epoch_choice import FINAL, read_epoch_choice
+from service.queries.estimate import estimate, estimate_rest
+from service.queries.jobs import count_states, list_compared_jobs, list_curves, list_jobs, show_job
+from service.queries.pages import Page, Request, read_page, read_sort
+from service.queries.progress import measure_progress
+from service.queries.selectors import condition as select_words
+from service.queries.where import condition as parse
+from service.queries.workers import is_paused, list_workers
 
 #: Milliseconds that a person does not notice.
 TARGET = 300.0
@@ -98,7 +100,7 @@ def _list_pages(database: Database) -> Iterator[Case]:
         yield Case("`... --top 20`", page("valid_acc", 20, where=where))
     yield Case(f"`dq results --where '{_COMMON}' --top 20`", page("valid_acc", 20, where=_COMMON))
     yield Case("`dq results --sort lr`", page("lr"))
-    fifth, best = read_moment("epoch:5"), read_moment("best:valid_loss")
+    fifth, best = read_epoch_choice("epoch:5"), read_epoch_choice("best:valid_loss")
     yield Case("`dq results --top 20 --at epoch:5`", page("valid_acc", 20, moment=fifth), None)
     yield Case(
         "`dq results --top 20 --at best:valid_loss`", page("valid_acc", 20, moment=best), None
@@ -107,23 +109,23 @@ def _list_pages(database: Database) -> Iterator[Case]:
 
 def _list_sweeps(database: Database) -> Iterator[Case]:
     sweep, last = select_words([f"s{_middle(database)}"]), select_words(["@last"])
-    best = read_moment("best:valid_loss")
+    best = read_epoch_choice("best:valid_loss")
 
     def comparing(moment: Any) -> Callable[[], object]:
-        return lambda: compare(queries.list_runs(database, sweep, moment))
+        return lambda: compare(list_compared_jobs(database, sweep, moment))
 
     yield Case(f"`dq results --compare s7`, {SWEEP} runs", comparing(FINAL))
     yield Case("`... --at best:valid_loss`", comparing(best))
-    yield Case("`dq results s7 --curves`", lambda: queries.list_curves(database, sweep))
-    yield Case("`dq results s7`", lambda: queries.list_jobs(database, sweep, 50))
-    yield Case("`dq wait s7`, each look", lambda: queries.measure_progress(database, sweep))
+    yield Case("`dq results s7 --curves`", lambda: list_curves(database, sweep))
+    yield Case("`dq results s7`", lambda: list_jobs(database, sweep, 50))
+    yield Case("`dq wait s7`, each look", lambda: measure_progress(database, sweep))
     yield Case("`dq watch s7`, its estimate", lambda: estimate_rest(database, sweep), None)
     yield Case(
         "`dq watch @last`, its estimate, 20,000 jobs being ahead",
         lambda: estimate_rest(database, last),
         None,
     )
-    yield Case("`dq wait @last`, each look", lambda: queries.measure_progress(database, last))
+    yield Case("`dq wait @last`, each look", lambda: measure_progress(database, last))
 
 
 def _list_states(database: Database) -> Iterator[Case]:
@@ -131,27 +133,25 @@ def _list_states(database: Database) -> Iterator[Case]:
     specs = list(_repeat(10_000))
 
     def status() -> None:
-        queries.count_states(database)
-        queries.is_paused(database)
-        queries.list_jobs(database, running)
-        queries.list_workers(database)
+        count_states(database)
+        is_paused(database)
+        list_jobs(database, running)
+        list_workers(database)
 
     def known() -> object:
         with database.reading() as session:
             return find_known(session, specs)
 
     yield Case("`dq status`", status)
-    yield Case("its `count_states`", lambda: queries.count_states(database))
-    yield Case("its `list_jobs` of 200 that run", lambda: queries.list_jobs(database, running))
-    yield Case("its `list_workers`, 200", lambda: queries.list_workers(database))
-    yield Case("`dq results state:failed`", lambda: queries.list_jobs(database, failed, 50))
-    yield Case("`dq show 7`", lambda: queries.show_job(database, 7))
+    yield Case("its `count_states`", lambda: count_states(database))
+    yield Case("its `list_jobs` of 200 that run", lambda: list_jobs(database, running))
+    yield Case("its `list_workers`, 200", lambda: list_workers(database))
+    yield Case("`dq results state:failed`", lambda: list_jobs(database, failed, 50))
+    yield Case("`dq show 7`", lambda: show_job(database, 7))
     yield Case("`dq submit`, its estimate", lambda: estimate(database, specs[:100]))
     yield Case("`dq submit`, `find_known` of 10,000 specs", known, 1000)
     everything = true()
-    yield Case(
-        "`measure_progress` of all", lambda: queries.measure_progress(database, everything), None
-    )
+    yield Case("`measure_progress` of all", lambda: measure_progress(database, everything), None)
 
 
 def _middle(database: Database) -> int:

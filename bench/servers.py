@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from models.database import Database
 from models.embedded_redis import find_server
 from models.settings import Settings
-from service.store import upgrade
+from service.operations.schema import upgrade
 from tests.servers import PostgresServer, RedisServer, short_folder
 
 

@@ -20,8 +20,8 @@ from models.settings import Settings
 from models.spec import TRAINER_VERSION, ExperimentSpec
 from models.state import JobState
 from models.tables import Job, Result
-from service.broker import Broker
-from service.jobs import Order, Submitted, submit
+from service.jobs import SubmitOptions, Submitted, submit
+from service.jobs.broker import Broker
 from tests.servers import RedisServer
 
 #: Seconds.
@@ -48,7 +48,7 @@ def _measure_all(settings: Settings, redis: RedisServer, number: int) -> Iterato
     with _open(settings) as (database, broker):
 
         def again(**order: object) -> Submitted:
-            return submit(database, broker, specs, Order(**order), uuid4().hex)  # type: ignore[arg-type]
+            return submit(database, broker, specs, SubmitOptions(**order), uuid4().hex)  # type: ignore[arg-type]
 
         new = _time(lambda: _check(again(), created=number))
         assert _count_messages(redis) == _TIMES * number

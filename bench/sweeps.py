@@ -18,9 +18,9 @@ from models.database import Database
 from models.datasets import DATASETS
 from models.settings import Settings
 from models.spec import ExperimentSpec
-from service.store import upgrade
+from service.operations.schema import upgrade
 from tests.servers import short_folder
-from worker.recorder import Recorder
+from worker.execution.recorder import Recorder
 from worker.training import engine
 from worker.training.data.tensors import Data, load
 
@@ -209,10 +209,10 @@ def _peak_memory() -> float:
 
 
 def _grow_queue() -> list[list[str]]:
-    from service.jobs import Order, submit
+    from service.jobs import SubmitOptions, submit
 
     class Silent:
-        def ring(self, _: object) -> None:
+        def publish(self, _: object) -> None:
             pass
 
     rows = []
@@ -224,7 +224,7 @@ def _grow_queue() -> list[list[str]]:
                 ExperimentSpec(hidden=(64,) * 3, keep=_KEEP, batch_size=64, seed=seed)
                 for seed in range(number)
             ]
-            seconds = time_once(lambda: submit(database, Silent(), specs, Order(), "t"))  # type: ignore[arg-type] # noqa: B023
+            seconds = time_once(lambda: submit(database, Silent(), specs, SubmitOptions(), "t"))  # type: ignore[arg-type] # noqa: B023
             recorder = Recorder(database, "bench", 30)
             spec = specs[0].model_dump(mode="json")
             claiming = time_once(lambda: recorder.claim_pack(1, spec, lambda _: 16))  # noqa: B023

@@ -13,7 +13,8 @@ from itertools import product
 from bench.section import Section, judge, opening, stamp
 from models.spec import TRAINER_VERSION, ExperimentSpec
 from models.state import JobState
-from service.comparison import Comparison, ComparisonRow, Run, compare, count_images
+from service.analysis.comparison import Comparison, ComparisonRow, compare, count_images
+from service.queries.rows import ComparedJob
 
 #: How many seeds a configuration has.
 SEEDS = (2, 3, 5, 7, 10)
@@ -90,8 +91,8 @@ def measure(comparisons: int) -> Section:
     start = opening()
     found = [count for _, count in zip(cells, _simulate(cells, comparisons), strict=True)]
     about = (
-        f"{start} {comparisons:,} comparisons a row by `service.comparison.compare`, with an "
-        f"accuracy of {_ACCURACY}; a false verdict is one in any row of a comparison. Targets: "
+        f"{start} {comparisons:,} comparisons a row by `service.analysis.comparison.compare`, with "
+        f"an accuracy of {_ACCURACY}; a false verdict is one in any row of a comparison. Targets: "
         f"false better at most {MOST_FALSE:g} %; the 95 % intervals of a mean and of a difference "
         f"cover the truth in {PROMISED:g} % +- {MARGIN}. Misses are in points beyond a target."
     )
@@ -142,10 +143,10 @@ def make_specs(truth: Truth, seeds: int) -> list[list[ExperimentSpec]]:
 
 def draw_runs(
     truth: Truth, specs: Sequence[Sequence[ExperimentSpec]], centre: float, draws: random.Random
-) -> list[Run]:
+) -> list[ComparedJob]:
     """Draw an accuracy for each spec; `centre` is the baseline's mean, in images."""
     commons: dict[int, float] = {}
-    runs: list[Run] = []
+    runs: list[ComparedJob] = []
     for index, configuration in enumerate(specs):
         mean = centre + (truth.shift if index else 0)
         for spec in configuration:
@@ -161,8 +162,8 @@ def _draw(truth: Truth, draws: random.Random) -> float:
     return 1 - draws.expovariate(1) if truth.is_skewed else draws.gauss()
 
 
-def _run(job_id: int, spec: ExperimentSpec, accuracy: float) -> Run:
-    return Run(job_id, JobState.SUCCEEDED, spec, TRAINER_VERSION, {_METRIC: accuracy})
+def _run(job_id: int, spec: ExperimentSpec, accuracy: float) -> ComparedJob:
+    return ComparedJob(job_id, JobState.SUCCEEDED, spec, TRAINER_VERSION, {_METRIC: accuracy})
 
 
 def _images(spec: ExperimentSpec) -> int:

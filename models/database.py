@@ -28,7 +28,7 @@ from sqlalchemy.orm import Session
 from models.database_errors import explain, name_of, read
 from models.errors import DatabaseUnreachable, SchemaOutdated
 from models.postgres import make_engine
-from models.tables import REVISION, VERSION_TABLE, Compatibility, Job, Table
+from models.tables import REVISION, VERSION_TABLE, Base, Compatibility, Job
 
 #: PostgreSQL refuses it where it would refuse a real change: of a read-only database, or rights.
 _CHANGE_NOTHING = update(Job).where(false()).values(priority=Job.priority)
@@ -129,13 +129,13 @@ class Database:
             raise explain(meaning, error, self.url) from error
 
 
-def insert_missing(session: Session, table: type[Table]) -> Insert:
+def insert_missing(session: Session, table: type[Base]) -> Insert:
     """Return the insertion of rows of which some, by their primary key, may be there already."""
     insert = _INSERTS[session.get_bind().dialect.name]
     return insert(table).on_conflict_do_nothing()
 
 
-_Insert = Callable[[type[Table]], postgresql.Insert | sqlite.Insert]
+_Insert = Callable[[type[Base]], postgresql.Insert | sqlite.Insert]
 _INSERTS: Mapping[str, _Insert] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
 

@@ -116,7 +116,7 @@ def renew(session: Session, job_ids: Collection[int], lease_seconds: float) -> N
 def enqueue(job: Job) -> None:
     """Make the job wait for a worker; whoever rings next rings for it at once."""
     job.state, job.worker, job.lease_until = JobState.QUEUED, None, None
-    job.publish_due, job.publishes, job.batches_done = now(), 0, 0
+    job.publish_due, job.publish_count, job.batches_done = now(), 0, 0
 
 
 def give_back(session: Session, job: Job, detail: str) -> None:

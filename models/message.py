@@ -26,7 +26,7 @@ class Priority(IntEnum):
 
 
 @dataclass(frozen=True)
-class Bell:
+class JobMessage:
     """What rings for one job. The spec lets people read the queue; the row alone is the truth."""
 
     job_id: int
@@ -48,21 +48,21 @@ class Bell:
         }
 
 
-def read(kwargs: Mapping[str, Any]) -> Bell | None:
-    """Return the bell that a message's arguments are, or None if they are not those of one."""
+def read(kwargs: Mapping[str, Any]) -> JobMessage | None:
+    """Return the message that a message's arguments are, or None if they are not those of one."""
     job_id, spec = kwargs.get("job_id"), kwargs.get("spec")
     if type(job_id) is not int or not 0 < job_id <= _LARGEST_ID or not isinstance(spec, dict):
         return None
-    return Bell(job_id, spec)
+    return JobMessage(job_id, spec)
 
 
-def send(app: Any, bells: Iterable[Bell]) -> None:
-    """Ring many bells in few round trips, by the Celery application `app` of either side."""
+def send(app: Any, messages: Iterable[JobMessage]) -> None:
+    """Ring many messages in few round trips, by the Celery application `app` of either side."""
     with app.producer_pool.acquire(block=True) as producer, producer.batch(_AT_ONCE):
-        for number, bell in enumerate(bells):
+        for number, message in enumerate(messages):
             # To look whether the queue is declared takes a quarter of a send's time.
             known = {"declare": ()} if number else {}
-            app.send_task(**bell.as_task(), producer=producer, **known)
+            app.send_task(**message.as_task(), producer=producer, **known)
 
 
 def celery_settings(broker_url: str, *, socket_timeout: float) -> dict[str, Any]:

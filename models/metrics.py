@@ -19,3 +19,17 @@ class EpochMetrics:
     valid_loss: float
     valid_accuracy: float
     seconds: float
+
+
+#: Every metric a comparison can be about, and whether more of it is better.
+HIGHER_IS_BETTER = {
+    "valid_accuracy": True,
+    "valid_loss": False,
+    "train_accuracy": True,
+    "train_loss": False,
+    "seconds": False,
+}
+
+
+#: The metrics that each epoch has.
+EPOCH_METRICS = tuple(name for name in HIGHER_IS_BETTER if name != "seconds")

@@ -20,7 +20,7 @@ Precision = Literal["fp32", "tf32", "bf16"]
 TRAINER_VERSION = 4
 
 #: The fields that are told of every spec; the others, where they are not at their default.
-_ALWAYS_TOLD = {"dataset", "hidden", "keep", "lr", "batch_size", "epochs", "seed"}
+_ALWAYS_DESCRIBED = {"dataset", "hidden", "keep", "lr", "batch_size", "epochs", "seed"}
 #: Fields that came later: at their defaults, configurations keep the names they had before.
 _LATER = {"precision": "fp32"}
 _SHAPE = {
@@ -156,12 +156,12 @@ class ExperimentSpec(BaseModel):
         return dataset.test if self.evaluation == "test" else dataset.valid
 
     @property
-    def told(self) -> list[str]:
+    def described_fields(self) -> list[str]:
         """The names of the fields that are worth telling."""
         return [
             name
             for name, info in type(self).model_fields.items()
-            if name in _ALWAYS_TOLD or getattr(self, name) != info.default
+            if name in _ALWAYS_DESCRIBED or getattr(self, name) != info.default
         ]
 
     @property

@@ -22,7 +22,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from models.clock import UtcDateTime
 
 #: The newest revision in migrations/versions; a test holds the two together.
-REVISION = "0002"
+REVISION = "0003"
 VERSION_TABLE = "dq_alembic_version"
 
 _NAMES = {
@@ -38,14 +38,14 @@ _NAMES = {
 DOCUMENT = JSON().with_variant(JSONB(), "postgresql")
 
 
-class Table(DeclarativeBase):
+class Base(DeclarativeBase):
     """The base of all tables."""
 
     metadata = MetaData(naming_convention=_NAMES)
     type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: DOCUMENT}  # noqa: RUF012 - SQLAlchemy reads it from the class
 
 
-class Sweep(Table):
+class Sweep(Base):
     """The jobs of one submit."""
 
     __tablename__ = "sweeps"
@@ -58,7 +58,7 @@ class Sweep(Table):
     created_at: Mapped[datetime]
 
 
-class Job(Table):
+class Job(Base):
     """One queued execution of a spec."""
 
     __tablename__ = "jobs"
@@ -130,14 +130,14 @@ class Job(Table):
 
     #: When a queued job's message counts as overdue, and how often it was sent; 0 is never.
     publish_due: Mapped[datetime]
-    publishes: Mapped[int] = mapped_column(default=0)
+    publish_count: Mapped[int] = mapped_column(default=0)
 
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
 
 
-class Member(Table):
+class SweepMember(Base):
     """A job of another sweep that a sweep also asked for: it is shared, and not run again."""
 
     __tablename__ = "members"
@@ -146,7 +146,7 @@ class Member(Table):
     job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"), primary_key=True, index=True)
 
 
-class Tag(Table):
+class Tag(Base):
     """A word a person put on a job."""
 
     __tablename__ = "tags"
@@ -155,7 +155,7 @@ class Tag(Table):
     job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"), primary_key=True, index=True)
 
 
-class Attempt(Table):
+class Attempt(Base):
     """One worker's try at a job."""
 
     __tablename__ = "attempts"
@@ -175,7 +175,7 @@ class Attempt(Table):
     resumed_epoch: Mapped[int | None]
 
 
-class LogLine(Table):
+class LogLine(Base):
     """One thing that happened to a job, in words: what `dq logs` prints."""
 
     __tablename__ = "log_lines"
@@ -188,7 +188,7 @@ class LogLine(Table):
     text: Mapped[str] = mapped_column(Text)
 
 
-class Epoch(Table):
+class Epoch(Base):
     """The metrics of one epoch (models.metrics.EpochMetrics)."""
 
     __tablename__ = "epochs"
@@ -203,7 +203,7 @@ class Epoch(Table):
     seconds: Mapped[float]
 
 
-class Result(Table):
+class Result(Base):
     """The final metrics of a succeeded job; its primary key makes it one for each."""
 
     __tablename__ = "results"
@@ -224,7 +224,7 @@ class Result(Table):
     seconds: Mapped[float]
 
 
-class Pause(Table):
+class Pause(Base):
     """While it has its one row, no worker takes a job: `dq pause`."""
 
     __tablename__ = "pauses"
@@ -233,7 +233,7 @@ class Pause(Table):
     since: Mapped[datetime]
 
 
-class Worker(Table):
+class Worker(Base):
     """A worker process that takes jobs, as long as its heartbeat is fresh."""
 
     __tablename__ = "workers"
@@ -252,19 +252,19 @@ class Worker(Table):
     heartbeat_at: Mapped[datetime]
 
 
-class Repair(Table):
+class Repair(Base):
     """One pass of a reconciler that had something to mend."""
 
     __tablename__ = "repairs"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime]
-    #: A field of worker.reconciler.Repairs.
+    #: A field of worker.supervisor.reconciler.Repairs.
     action: Mapped[str] = mapped_column(String(12))
     jobs: Mapped[int]
 
 
-class Compatibility(Table):
+class Compatibility(Base):
     """The oldest revision whose dq may still use these tables: its one row, `id` 1."""
 
     __tablename__ = "compatibility"

@@ -22,7 +22,7 @@ from sqlalchemy import delete, text
 from models.database import Database
 from models.embedded_redis import find_server
 from models.settings import Settings
-from models.tables import Table
+from models.tables import Base
 
 #: What keeps a database from answering for the time of a `with`.
 Outage = Callable[[Database], AbstractContextManager[None]]
@@ -261,7 +261,7 @@ def locked_sqlite(path: Path) -> Iterator[None]:
 def delete_rows(database: Database) -> None:
     """Delete all rows and start the ids at 1: 2 ms; another database would take up to a second."""
     with database.writing() as session:
-        for table in reversed(Table.metadata.sorted_tables):
+        for table in reversed(Base.metadata.sorted_tables):
             session.execute(delete(table))
         if database.is_sqlite:
             session.execute(text("PRAGMA user_version = 0"))

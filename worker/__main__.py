@@ -74,11 +74,11 @@ def _end_with(parent: int) -> bool:
 
 
 def _supervise(arguments: argparse.Namespace) -> int:
-    from worker.app import make_doorbell
-    from worker.places import places
-    from worker.reconciler import Reconciler
-    from worker.roster import Roster
-    from worker.supervisor import Supervisor
+    from worker.queue.app import make_publisher
+    from worker.supervisor.devices import places
+    from worker.supervisor.reconciler import Reconciler
+    from worker.supervisor.registry import Roster
+    from worker.supervisor.supervisor import Supervisor
 
     if arguments.with_parent and not _end_with(arguments.with_parent):
         return 0
@@ -87,7 +87,7 @@ def _supervise(arguments: argparse.Namespace) -> int:
     database = Database(settings.sql_url)
     database.check_schema()
     here = places(arguments.device, arguments.processes, arguments.gpus)
-    reconciler = Reconciler(database, make_doorbell(settings), settings.lease_seconds)
+    reconciler = Reconciler(database, make_publisher(settings), settings.lease_seconds)
     if arguments.pack:
         here = [place.with_setting("DQ_PACK", arguments.pack) for place in here]
     Supervisor(settings, here, Roster(database, here), reconciler).run()
@@ -95,7 +95,7 @@ def _supervise(arguments: argparse.Namespace) -> int:
 
 
 def _consume(arguments: argparse.Namespace) -> int:
-    from worker.app import consume
+    from worker.queue.app import consume
 
     # A supervisor that is killed takes its Celery processes with it, gently.
     if not _end_with(arguments.supervisor):
@@ -104,18 +104,18 @@ def _consume(arguments: argparse.Namespace) -> int:
 
 
 def _reconcile(_: argparse.Namespace) -> int:
-    from worker.app import make_doorbell
-    from worker.reconciler import Reconciler
+    from worker.queue.app import make_publisher
+    from worker.supervisor.reconciler import Reconciler
 
     settings = Settings.load()
     database = Database(settings.sql_url)
-    repairs = Reconciler(database, make_doorbell(settings), settings.lease_seconds).reconcile()
+    repairs = Reconciler(database, make_publisher(settings), settings.lease_seconds).reconcile()
     print(json.dumps(asdict(repairs)))
     return 0
 
 
 def _describe(_: argparse.Namespace) -> int:
-    from worker.provenance import describe
+    from worker.execution.provenance import describe
 
     print(json.dumps(describe()))
     return 0

@@ -11,8 +11,9 @@ import click
 
 from service.cli.output import emit, say
 from service.cli.streams import draws
-from service.interrupts import deferring_ctrl_c
-from service.report import Column, Format, Table, count
+from service.formatting import count
+from service.operations.interrupts import deferring_ctrl_c
+from service.reports.table import Column, Format, Table
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
@@ -58,7 +59,7 @@ def changing(
 
     `done` is what they are afterwards; `again` is what to type for the rest after Ctrl-C.
     """
-    from service.queries import count_jobs
+    from service.queries.jobs import count_jobs
 
     number = count_jobs(database, which)
     if number > MANY and not yes and is_watched():
@@ -136,7 +137,7 @@ class _Bar:
 
 def emit_changes(changes: Sequence["Change"], format: Format) -> None:
     """Print what became of jobs: a line a job, or of many a line for all that fared alike."""
-    from service.job_tables import change_table
+    from service.reports.job_tables import change_table
 
     is_long = format == "table" and len(changes) > _MOST_LINES
     emit(_summarise(changes) if is_long else change_table(changes), format, "The jobs are changed.")
@@ -145,14 +146,14 @@ def emit_changes(changes: Sequence["Change"], format: Format) -> None:
 
 
 def _summarise(changes: Sequence["Change"]) -> Table:
-    from service.comparison import spell_ids
+    from service.formatting import format_ids
 
     kinds: dict[str, list[int]] = {}
     for each in changes:
         kinds.setdefault(each.change, []).append(each.job_id)
     most = 8 if sys.stdout.isatty() else len(changes)
     rows = [
-        {"change": change, "jobs": len(ids), "ids": spell_ids(ids, most)}
+        {"change": change, "jobs": len(ids), "ids": format_ids(ids, most)}
         for change, ids in kinds.items()
     ]
     columns = (

@@ -6,7 +6,7 @@ from models.settings import Settings
 from service.cli.bulk import changing, emit_changes, yes_option
 from service.cli.output import format_option, say
 from service.cli.parameters import selector_argument
-from service.report import Format
+from service.reports.table import Format
 
 #: A running job's process is off it within the worker's grace period, or its lease.
 _WAIT_SECONDS = 60.0
@@ -25,14 +25,14 @@ def command(*, selectors: tuple[str, ...], yes: bool, format: Format) -> None:
     from dataclasses import replace
 
     from service.jobs import cancel
-    from service.queries import list_jobs
-    from service.selection import find
-    from service.selector import ids_condition
-    from service.store import open_database
-    from service.waiting import wait
+    from service.operations.schema import open_database
+    from service.queries.jobs import list_jobs
+    from service.queries.selection import find_jobs
+    from service.queries.selectors import ids_condition
+    from service.queries.waiting import wait
 
     database = open_database(Settings.load())
-    which, again = find(database, selectors), f"dq cancel {' '.join(selectors)}"
+    which, again = find_jobs(database, selectors), f"dq cancel {' '.join(selectors)}"
     with changing(database, which, "cancelled", again, yes=yes) as show:
         changes = cancel(database, which, show)
     stopping = [change.job_id for change in changes if change.change == "stopping"]

@@ -5,7 +5,7 @@ import click
 from models.settings import Settings
 from service.cli.output import emit, format_option, say
 from service.cli.parameters import dataset_choice
-from service.report import Column, Format, Table
+from service.reports.table import Column, Format, Table
 
 
 @click.group
@@ -17,7 +17,7 @@ def command() -> None:
 @click.argument("dataset", type=dataset_choice(), default="mnist")
 def fetch(*, dataset: str) -> None:
     """Download the files of a data set (mnist by default) that are missing or damaged."""
-    from service.worker_program import call
+    from service.operations.worker_program import call
 
     if code := call(["fetch", dataset]):
         raise SystemExit(code)
@@ -29,7 +29,7 @@ def fetch(*, dataset: str) -> None:
 @format_option
 def verify(*, dataset: str, format: Format) -> None:
     """Check the files of a data set by their checksums; exit with 1 if one is wrong."""
-    from service.worker_program import ask
+    from service.operations.worker_program import ask
 
     files = ask(["verify", dataset])
     styles = {"ok": "green", "missing": "yellow", "corrupt": "red", "unreadable": "red"}

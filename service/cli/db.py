@@ -4,7 +4,7 @@ import click
 
 from models.settings import Settings
 from service.cli.output import emit, format_option, pairs, say
-from service.report import Format
+from service.reports.table import Format
 
 
 @click.group
@@ -16,7 +16,7 @@ def command() -> None:
 def upgrade() -> None:
     """Bring the tables to this version of dq; several may do so at once."""
     from models.database import Database
-    from service.store import upgrade as bring_up
+    from service.operations.schema import upgrade as bring_up
 
     database = Database(Settings.load().sql_url)
     before = database.revision()
@@ -52,8 +52,8 @@ def check() -> None:
 def reconcile(*, format: Format) -> None:
     """Repair once what crashes left behind, as every worker does all the time."""
     from models.embedded_redis import EmbeddedRedis
-    from service.store import open_database
-    from service.worker_program import ask
+    from service.operations.schema import open_database
+    from service.operations.worker_program import ask
 
     settings = Settings.load()
     open_database(settings)

@@ -7,7 +7,8 @@ from models.settings import Settings
 from service.cli.bulk import changing, confirm, emit_changes, is_watched
 from service.cli.output import format_option, say
 from service.cli.parameters import selector_argument
-from service.report import Format, count
+from service.formatting import count
+from service.reports.table import Format
 
 
 @click.command
@@ -22,15 +23,15 @@ def command(*, selectors: tuple[str, ...], yes: bool, format: Format) -> None:
 
     Other sweeps that share a job lose it, too.
     """
-    from service.deletion import delete_jobs
     from service.jobs import Change
-    from service.queries import count_jobs
-    from service.selection import find
-    from service.store import open_database
+    from service.jobs.deletion import delete_jobs
+    from service.operations.schema import open_database
+    from service.queries.jobs import count_jobs
+    from service.queries.selection import find_jobs
 
     settings = Settings.load()
     database = open_database(settings)
-    which = find(database, selectors)
+    which = find_jobs(database, selectors)
     number, again = count_jobs(database, which), f"dq delete {' '.join(selectors)}"
     if number and not yes and not is_watched():
         raise UsageError(f"Deleting cannot be undone. Type: {again} --yes")

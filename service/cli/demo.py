@@ -11,7 +11,7 @@ from service.cli.output import emit, on_ctrl_c, say
 
 if TYPE_CHECKING:
     from models.database import Database
-    from service.local_service import LocalService
+    from service.operations.local_service import LocalService
 
 _KEEPS = ((0.9, 0.8, 0.8), (1.0, 1.0, 1.0))
 _SEEDS = (0, 1)
@@ -28,7 +28,7 @@ def command() -> None:
     It starts what it needs, and stops what it started. The jobs stay, tagged "demo".
     """
     from service.cli.worker import worker_arguments
-    from service.local_service import LocalService
+    from service.operations.local_service import LocalService
 
     settings = Settings.load()
     with on_ctrl_c("Nothing is queued yet. Type: dq demo"):
@@ -43,7 +43,7 @@ def command() -> None:
 
 def _choose(settings: Settings) -> ExperimentSpec:
     """Return the spec on MNIST if it can be had, else on the digits that are always there."""
-    from service.worker_program import ask, call
+    from service.operations.worker_program import ask, call
 
     if all(file["state"] == "ok" for file in ask(["verify", "mnist"])):
         return _MNIST
@@ -58,16 +58,16 @@ def _choose(settings: Settings) -> ExperimentSpec:
 
 def _run(settings: Settings, base: ExperimentSpec, local: "LocalService") -> None:
     from models.message import Priority
-    from service.broker import Broker
-    from service.jobs import Order, submit
-    from service.store import open_database
+    from service.jobs import SubmitOptions, submit
+    from service.jobs.broker import Broker
+    from service.operations.schema import open_database
 
     specs = [
         base.model_copy(update={"keep": keep, "seed": seed}) for seed in _SEEDS for keep in _KEEPS
     ]
     say(f"{len(_KEEPS)} configurations x {len(_SEEDS)} seeds = {len(specs)} jobs")
     database = open_database(settings)
-    order = Order(name="demo", tags=("demo",), priority=Priority.HIGH)
+    order = SubmitOptions(name="demo", tags=("demo",), priority=Priority.HIGH)
     submitted = submit(database, Broker(settings), specs, order, uuid.uuid4().hex)
     again = f"dq wait s{submitted.sweep_id}"
     kept = f"The worker stops, and its jobs are kept. Type: dq up, and in another terminal: {again}"
@@ -78,12 +78,13 @@ def _run(settings: Settings, base: ExperimentSpec, local: "LocalService") -> Non
 
 def _follow(database: "Database", job_ids: tuple[int, ...], local: "LocalService") -> None:
     """Show the jobs' progress to their end, then their comparison."""
+    from service.analysis.comparison import compare
     from service.cli.progress_view import ProgressView
-    from service.comparison import compare
-    from service.comparison_table import comparison_table
-    from service.queries import Progress, list_runs
-    from service.selector import ids_condition
-    from service.waiting import wait
+    from service.queries.jobs import list_compared_jobs
+    from service.queries.rows import Progress
+    from service.queries.selectors import ids_condition
+    from service.queries.waiting import wait
+    from service.reports.comparison_table import comparison_table
 
     which = ids_condition(job_ids)
     with ProgressView() as view:
@@ -93,4 +94,4 @@ def _follow(database: "Database", job_ids: tuple[int, ...], local: "LocalService
             view(progress)
 
         wait(database, which, None, show)
-    emit(comparison_table(compare(list_runs(database, which))), "table")
+    emit(comparison_table(compare(list_compared_jobs(database, which))), "table")

@@ -6,7 +6,8 @@ from models.errors import UsageError
 from models.settings import Settings
 from service.cli.output import emit, format_option, say
 from service.cli.parameters import selector_argument
-from service.report import Format, count
+from service.formatting import count
+from service.reports.table import Format
 
 
 @click.command
@@ -18,15 +19,19 @@ def command(*, selectors: tuple[str, ...], format: Format) -> None:
     \b
     dq diff 142 143
     """
-    from service.difference import find_differences
-    from service.job_tables import difference_table
-    from service.queries import list_ids, show_job
-    from service.selection import find
-    from service.selector import split
-    from service.store import open_database
+    from service.analysis.difference import find_differences
+    from service.operations.schema import open_database
+    from service.queries.jobs import list_ids, show_job
+    from service.queries.selection import find_jobs
+    from service.queries.selectors import split_words
+    from service.reports.job_tables import difference_table
 
     database = open_database(Settings.load())
-    ids = [i for word in split(selectors) for i in list_ids(database, find(database, [word]))]
+    ids = [
+        i
+        for word in split_words(selectors)
+        for i in list_ids(database, find_jobs(database, [word]))
+    ]
     if len(ids) != 2:  # noqa: PLR2004
         named = f"{' '.join(selectors)} names {count(len(ids), 'job')}"
         raise UsageError(f"{named}, and dq diff compares two: dq diff {_example(ids)}")

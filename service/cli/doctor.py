@@ -3,7 +3,7 @@
 import click
 
 from service.cli.output import emit, format_option, say
-from service.report import Column, Format, Table
+from service.reports.table import Column, Format, Table
 
 _STYLES = {"ok": "green", "note": "yellow", "fail": "red"}
 
@@ -19,7 +19,7 @@ def command(*, ready: bool, live: bool, format: Format) -> None:
 
     --ready and --live answer fast, for the health checks of containers.
     """
-    from service.doctor import examine, examine_liveness, examine_readiness
+    from service.operations.doctor import examine, examine_liveness, examine_readiness
 
     checks = examine_liveness() if live else examine_readiness() if ready else examine()
     columns = (

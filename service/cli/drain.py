@@ -4,7 +4,7 @@ import click
 
 from models.settings import Settings
 from service.cli.output import say
-from service.report import count
+from service.formatting import count
 
 
 @click.command
@@ -17,7 +17,7 @@ def command(*, worker: str | None) -> None:
     dq drain cpu0-3cc4-6681@host
     """
     from service.jobs import drain
-    from service.store import open_database
+    from service.operations.schema import open_database
 
     drained = drain(open_database(Settings.load()), worker)
     if drained:

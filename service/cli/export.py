@@ -15,7 +15,7 @@ from models.settings import Settings
 from service.cli.output import emit, say, write
 from service.cli.parameters import selector_argument
 from service.cli.streams import draws
-from service.report import count
+from service.formatting import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
 
     from models.database import Database
-    from service.report import Table
+    from service.reports.table import Table
 
 _Item = TypeVar("_Item")
 
@@ -73,13 +73,13 @@ def command(
     dq export s7 --to tensorboard --out runs
     dq export @last --to mlflow --url http://127.0.0.1:5000 --experiment dropout
     """
-    from service.selection import find
-    from service.store import open_database
+    from service.operations.schema import open_database
+    from service.queries.selection import find_jobs
 
     _refuse_stray_options(kind)
     path = _read_out(kind, out)
     database = open_database(Settings.load())
-    which = find(database, selectors)
+    which = find_jobs(database, selectors)
     if kind == "mlflow":
         _export_to_mlflow(database, which, url, experiment)
     elif kind == "tensorboard":
@@ -115,18 +115,20 @@ def _read_out(kind: str, out: str) -> Path | None:
 def _compare(
     database: "Database", which: "ColumnElement[bool]", metric: str, baseline: str | None
 ) -> "Table":
-    from service.comparison import compare
-    from service.comparison_table import comparison_table
-    from service.moment import read_metric
-    from service.queries import list_runs
+    from service.analysis.comparison import compare
+    from service.queries.epoch_choice import read_metric
+    from service.queries.jobs import list_compared_jobs
+    from service.reports.comparison_table import comparison_table
 
-    return comparison_table(compare(list_runs(database, which), read_metric(metric), baseline))
+    return comparison_table(
+        compare(list_compared_jobs(database, which), read_metric(metric), baseline)
+    )
 
 
 def _list(database: "Database", which: "ColumnElement[bool]", *, epochs: bool) -> "Table":
-    from service.export.files import epoch_table
-    from service.job_tables import job_table
-    from service.queries import list_curves, list_jobs
+    from service.queries.jobs import list_curves, list_jobs
+    from service.reports.export.files import epoch_table
+    from service.reports.job_tables import job_table
 
     jobs = list_jobs(database, which)[::-1]  # oldest first: a later export appends
     _refuse_none(jobs)
@@ -139,7 +141,7 @@ def _refuse_none(jobs: Sequence[object]) -> None:
 
 
 def _write(table: "Table", kind: Any, path: Path | None) -> None:
-    from service.export import files
+    from service.reports.export import files
 
     if kind == "parquet" and path:
         files.write_parquet(table, path)
@@ -156,8 +158,8 @@ def _write(table: "Table", kind: Any, path: Path | None) -> None:
 def _export_to_tensorboard(
     database: "Database", which: "ColumnElement[bool]", folder: Path
 ) -> None:
-    from service.export.tensorboard import write_run
-    from service.queries import list_curves, list_jobs
+    from service.queries.jobs import list_curves, list_jobs
+    from service.reports.export.tensorboard import write_run
 
     jobs = list_jobs(database, which)[::-1]
     _refuse_none(jobs)
@@ -173,8 +175,8 @@ def _export_to_tensorboard(
 def _export_to_mlflow(
     database: "Database", which: "ColumnElement[bool]", url: str, name: str
 ) -> None:
-    from service.export.mlflow import Experiment
-    from service.queries import list_curves, show_job
+    from service.queries.jobs import list_curves, show_job
+    from service.reports.export.mlflow import Experiment
 
     jobs = list_curves(database, which)
     _refuse_none(jobs)

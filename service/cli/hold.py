@@ -6,7 +6,7 @@ from models.settings import Settings
 from service.cli.bulk import changing, emit_changes, yes_option
 from service.cli.output import format_option
 from service.cli.parameters import selector_argument
-from service.report import Format
+from service.reports.table import Format
 
 
 @click.command
@@ -20,11 +20,11 @@ def command(*, selectors: tuple[str, ...], yes: bool, format: Format) -> None:
     dq hold tag:later
     """
     from service.jobs import hold
-    from service.selection import find
-    from service.store import open_database
+    from service.operations.schema import open_database
+    from service.queries.selection import find_jobs
 
     database = open_database(Settings.load())
-    which = find(database, selectors)
+    which = find_jobs(database, selectors)
     with changing(database, which, "held", f"dq hold {' '.join(selectors)}", yes=yes) as show:
         changes = hold(database, which, show)
     emit_changes(changes, format)

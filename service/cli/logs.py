@@ -11,13 +11,14 @@ from models.settings import Settings
 from service.cli.output import emit, format_option, on_ctrl_c, typed, write
 from service.cli.parameters import selector_argument
 from service.cli.streams import is_plain
-from service.report import Format, clean, to_json_line
+from service.formatting import clean
+from service.reports.table import Format, to_json_line
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
 
     from models.database import Database
-    from service.queries import LogRow
+    from service.queries.rows import LogRow
 
 _POLL_SECONDS = 0.5
 
@@ -32,13 +33,13 @@ def command(*, selectors: tuple[str, ...], follow: bool, format: Format) -> None
     \b
     dq logs 142 -f
     """
-    from service.job_tables import log_table
-    from service.queries import list_log
-    from service.selection import find
-    from service.store import open_database
+    from service.operations.schema import open_database
+    from service.queries.jobs import list_log
+    from service.queries.selection import find_jobs
+    from service.reports.job_tables import log_table
 
     database = open_database(Settings.load())
-    which = find(database, selectors)
+    which = find_jobs(database, selectors)
     if not follow:
         emit(log_table(list_log(database, which)), format)
         return
@@ -48,7 +49,8 @@ def command(*, selectors: tuple[str, ...], follow: bool, format: Format) -> None
 
 def _follow(database: "Database", which: "ColumnElement[bool]", format: Format) -> None:
     """Print the lines there are and those to come, until the jobs have ended."""
-    from service.queries import list_log, measure_progress
+    from service.queries.jobs import list_log
+    from service.queries.progress import measure_progress
 
     last, is_open = 0, True
     while is_open:

@@ -13,7 +13,7 @@ def command() -> None:
     \b
     dq metrics > /var/lib/node_exporter/dq.prom
     """
-    from service.metrics import render
-    from service.store import open_database
+    from service.operations.metrics import render
+    from service.operations.schema import open_database
 
     write(render(open_database(Settings.load())), newline=False)

@@ -6,7 +6,7 @@ from models.settings import Settings
 from service.cli.bulk import changing, yes_option
 from service.cli.output import say
 from service.cli.parameters import one_selector_argument
-from service.report import count
+from service.formatting import count
 
 
 @click.command
@@ -19,12 +19,12 @@ def command(*, selector: str, text: str, yes: bool) -> None:
     \b
     dq note 142 "the fan was broken that day"
     """
-    from service.annotations import write_note
-    from service.selection import find
-    from service.store import open_database
+    from service.jobs.annotations import write_note
+    from service.operations.schema import open_database
+    from service.queries.selection import find_jobs
 
     database = open_database(Settings.load())
-    which = find(database, [selector])
+    which = find_jobs(database, [selector])
     with changing(database, which, "changed", "the same again", yes=yes) as show:
         changed = write_note(database, which, text, show)
     say(f"{'Wrote a note on' if text else 'Removed the note from'} {count(changed, 'job')}.")

@@ -12,7 +12,8 @@ import click
 
 from models.errors import OutputFailed
 from service.cli.streams import colors, end_line, is_plain
-from service.report import Column, Format, Table, clean, render
+from service.formatting import clean
+from service.reports.table import Column, Format, Table, render
 
 _FORMATS = ("table", "json", "csv", "md")
 

@@ -9,8 +9,8 @@ import click
 from models.datasets import DATASETS
 from models.errors import UsageError
 from models.settings import PACK
-from service.selector import GRAMMAR
-from service.spelling import read_duration, read_seed_range
+from service.queries.selectors import GRAMMAR
+from service.specs.parsing import read_duration, read_seed_range
 
 _WHICH_JOBS = f"Which jobs: {GRAMMAR}; or several with commas."
 _Command = TypeVar("_Command", bound=Callable[..., Any])

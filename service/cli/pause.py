@@ -10,7 +10,7 @@ from service.cli.output import say
 def command() -> None:
     """Stop all workers from taking jobs, until `dq resume`; running jobs go on."""
     from service.jobs import pause
-    from service.store import open_database
+    from service.operations.schema import open_database
 
     pause(open_database(Settings.load()))
     say("Paused: workers finish their jobs and take no more. Type, to go on: dq resume")

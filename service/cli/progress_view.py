@@ -7,11 +7,10 @@ from typing import Any, Self
 
 from service.cli.output import say
 from service.cli.streams import draws
-from service.comparison import phrase
-from service.interrupts import deferring_ctrl_c
-from service.job_tables import describe_batches, describe_progress
-from service.queries import JobRow, Progress
-from service.report import count
+from service.formatting import count, describe_value
+from service.operations.interrupts import deferring_ctrl_c
+from service.queries.rows import JobRow, Progress
+from service.reports.job_tables import describe_batches, describe_progress
 
 _LINE_SECONDS = 10.0
 
@@ -84,7 +83,9 @@ class _Bars:
 
     def _update_job(self, job: JobRow) -> None:
         if job.job_id not in self._jobs:
-            title = f"job {job.job_id}: {phrase('keep', job.spec.keep)}, seed {job.spec.seed}"
+            title = (
+                f"job {job.job_id}: {describe_value('keep', job.spec.keep)}, seed {job.spec.seed}"
+            )
             total = job.spec.epochs
             self._jobs[job.job_id] = self._rich.add_task(title, total=total, figures="")
         accuracy = job.metrics.get("valid_accuracy")

@@ -6,7 +6,7 @@ from models.settings import Settings
 from service.cli.bulk import changing, emit_changes, yes_option
 from service.cli.output import format_option
 from service.cli.parameters import selector_argument
-from service.report import Format
+from service.reports.table import Format
 
 
 @click.command
@@ -19,14 +19,14 @@ def command(*, selectors: tuple[str, ...], yes: bool, format: Format) -> None:
     \b
     dq release tag:later
     """
-    from service.broker import Broker
     from service.jobs import release
-    from service.selection import find
-    from service.store import open_database
+    from service.jobs.broker import Broker
+    from service.operations.schema import open_database
+    from service.queries.selection import find_jobs
 
     settings = Settings.load()
     database = open_database(settings)
-    which = find(database, selectors)
+    which = find_jobs(database, selectors)
     again = f"dq release {' '.join(selectors)}"
     with changing(database, which, "released", again, yes=yes) as show:
         changes = release(database, Broker(settings), which, show)

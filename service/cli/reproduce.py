@@ -10,11 +10,12 @@ from models.settings import Settings
 from models.state import JobState
 from service.cli.output import emit, format_option, on_ctrl_c, say, typed, write
 from service.cli.parameters import Seeds
-from service.report import Format, count
+from service.formatting import count
+from service.reports.table import Format
 
 if TYPE_CHECKING:
     from models.database import Database
-    from service.grid import Grid
+    from service.specs.grid import Grid
 
 
 @click.command
@@ -42,12 +43,12 @@ def command(
     Without a name it lists the tables. Exit code 4: our figures contradict the table; 5: there is
     not enough evidence yet.
     """
-    from service.cli.reproduction_tables import claim_table, figure_table, listing_table
-    from service.grid import repeat
-    from service.queries import list_runs
-    from service.reproduction import find_scale, judge, list_specs, load_table
-    from service.selector import ids_condition
-    from service.store import open_database
+    from service.analysis.reproduction import find_scale, judge, list_specs, load_table
+    from service.operations.schema import open_database
+    from service.queries.jobs import list_compared_jobs
+    from service.queries.selectors import ids_condition
+    from service.reports.reproduction_tables import claim_table, figure_table, listing_table
+    from service.specs.grid import repeat
 
     if name is None:
         emit(listing_table(), format)
@@ -57,7 +58,7 @@ def command(
     grid = repeat(list_specs(table, stand_in), seeds or range(table.seeds))
     database = open_database(Settings.load())
     ids = _run(database, grid, name, no_wait)
-    report = judge(table, stand_in, list_runs(database, ids_condition(ids)))
+    report = judge(table, stand_in, list_compared_jobs(database, ids_condition(ids)))
     emit(figure_table(report), format)
     if format == "table" and report.claims:
         write("")
@@ -67,16 +68,16 @@ def command(
 
 def _run(database: "Database", grid: "Grid", name: str, no_wait: bool) -> tuple[int, ...]:
     """Submit what is missing, wait for it, and return all the jobs."""
-    from service.broker import Broker
     from service.cli.progress_view import ProgressView
-    from service.estimate import estimate_rest
-    from service.jobs import Order, submit
-    from service.queries import list_workers
-    from service.selector import ids_condition
-    from service.waiting import wait
+    from service.jobs import SubmitOptions, submit
+    from service.jobs.broker import Broker
+    from service.queries.estimate import estimate_rest
+    from service.queries.selectors import ids_condition
+    from service.queries.waiting import wait
+    from service.queries.workers import list_workers
 
     say(str(grid))
-    order = Order(name=f"reproduce {name}"[:200], tags=("reproduce",), reuse=True)
+    order = SubmitOptions(name=f"reproduce {name}"[:200], tags=("reproduce",), reuse=True)
     broker = Broker(Settings.load())
     submitted = submit(database, broker, grid.specs, order, uuid.uuid4().hex)
     missing = len(submitted.created) + len(submitted.joined)

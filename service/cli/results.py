@@ -13,15 +13,15 @@ from models.settings import Settings
 from service.cli.output import emit, format_option, say
 from service.cli.parameters import COUNT, selector_argument
 from service.cli.streams import is_plain
-from service.report import Format
+from service.reports.table import Format
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
 
     from models.database import Database
-    from service.job_tables import Choice
-    from service.moment import Moment
-    from service.pages import Request
+    from service.queries.epoch_choice import EpochChoice
+    from service.queries.pages import Request
+    from service.reports.job_tables import ColumnChoice
 
 
 _SCREENFUL = 50
@@ -92,18 +92,18 @@ def command(
     dq results --compare s7
     dq results --where 'keep[0] == 0.9 and valid_acc > 0.98' --sort valid_acc
     """
-    from service.job_tables import Choice
-    from service.moment import read_metric, read_moment
-    from service.pages import Request, read_sort
-    from service.queries import check_moment
-    from service.selection import find
-    from service.store import open_database
+    from service.operations.schema import open_database
+    from service.queries.epoch_choice import read_epoch_choice, read_metric
+    from service.queries.jobs import check_epoch_choice
+    from service.queries.pages import Request, read_sort
+    from service.queries.selection import find_jobs
+    from service.reports.job_tables import ColumnChoice
 
     _refuse_stray_options(top, compare=compare, curves=curves, plot=plot is not None)
-    metric, moment = read_metric(metric), read_moment(at)
+    metric, moment = read_metric(metric), read_epoch_choice(at)
     database = open_database(Settings.load())
-    which = find(database, selectors, where)
-    check_moment(database, which, moment)
+    which = find_jobs(database, selectors, where)
+    check_epoch_choice(database, which, moment)
     if plot:
         _plot(database, which, metric, plot)
     if curves:
@@ -115,7 +115,9 @@ def command(
     elif not plot:
         order = read_sort(sort or (metric if top else "id"))
         request = Request(order, top or limit or _limit_by_output(), moment, after)
-        columns = Choice(tuple(map(str.strip, cols.split(","))) if cols else None, only_changed)
+        columns = ColumnChoice(
+            tuple(map(str.strip, cols.split(","))) if cols else None, only_changed
+        )
         _list(database, which, request, columns, format)
 
 
@@ -142,17 +144,17 @@ def _compare(
     which: "ColumnElement[bool]",
     *,
     metric: str,
-    moment: "Moment",
+    moment: "EpochChoice",
     baseline: str | None,
     mix: bool,
     format: Format,
 ) -> None:
     """Print the comparison of the jobs' configurations."""
-    from service.comparison import compare
-    from service.comparison_table import comparison_table
-    from service.queries import list_runs
+    from service.analysis.comparison import compare
+    from service.queries.jobs import list_compared_jobs
+    from service.reports.comparison_table import comparison_table
 
-    compared = compare(list_runs(database, which, moment), metric, baseline, mix=mix)
+    compared = compare(list_compared_jobs(database, which, moment), metric, baseline, mix=mix)
     emit(comparison_table(compared, str(moment)), format)
 
 
@@ -160,12 +162,12 @@ def _list(
     database: "Database",
     which: "ColumnElement[bool]",
     request: "Request",
-    columns: "Choice",
+    columns: "ColumnChoice",
     format: Format,
 ) -> None:
     """Print a page, and say how to see more."""
-    from service.job_tables import job_table
-    from service.pages import read_page
+    from service.queries.pages import read_page
+    from service.reports.job_tables import job_table
 
     page = read_page(database, which, request)
     emit(job_table(page.rows, columns, request.moment), format)
@@ -185,15 +187,15 @@ def _limit_by_output() -> int | None:
 def _draw_curves(
     database: "Database", which: "ColumnElement[bool]", metric: str, format: Format
 ) -> None:
-    from service.curves import curve_table
-    from service.queries import list_curves
+    from service.queries.jobs import list_curves
+    from service.reports.curve_table import curve_table
 
     emit(curve_table(list_curves(database, which), metric, ascii=is_plain(sys.stdout)), format)
 
 
 def _plot(database: "Database", which: "ColumnElement[bool]", metric: str, path: Path) -> None:
-    from service.plot import save_plot
-    from service.queries import list_curves
+    from service.queries.jobs import list_curves
+    from service.reports.plot import save_plot
 
     save_plot(list_curves(database, which), metric, path)
     say(f"Saved {path}.")

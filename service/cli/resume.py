@@ -10,9 +10,9 @@ from service.cli.output import say
 @click.command
 def command() -> None:
     """Let workers take jobs again after `dq pause`."""
-    from service.broker import Broker
     from service.jobs import resume
-    from service.store import open_database
+    from service.jobs.broker import Broker
+    from service.operations.schema import open_database
 
     settings = Settings.load()
     with BulkProgress("sent to the queue again") as show:

@@ -6,7 +6,7 @@ from models.settings import Settings
 from service.cli.bulk import changing, emit_changes, yes_option
 from service.cli.output import format_option
 from service.cli.parameters import selector_argument
-from service.report import Format
+from service.reports.table import Format
 
 
 @click.command
@@ -20,14 +20,14 @@ def command(*, selectors: tuple[str, ...], from_scratch: bool, yes: bool, format
     \b
     dq retry state:failed
     """
-    from service.broker import Broker
     from service.jobs import retry
-    from service.selection import find
-    from service.store import open_database
+    from service.jobs.broker import Broker
+    from service.operations.schema import open_database
+    from service.queries.selection import find_jobs
 
     settings = Settings.load()
     database = open_database(settings)
-    which = find(database, selectors)
+    which = find_jobs(database, selectors)
     again = f"dq retry {' '.join(selectors)}{' --from-scratch' * from_scratch}"
     with changing(database, which, "queued again", again, yes=yes) as show:
         broker = Broker(settings)

@@ -8,11 +8,11 @@ import click
 from models.settings import Settings
 from service.cli.output import emit, format_option, say, write
 from service.cli.parameters import selector_argument
-from service.report import Format
+from service.reports.table import Format
 
 if TYPE_CHECKING:
     from models.database import Database
-    from service.queries import JobRow
+    from service.queries.rows import JobRow
 
 
 @click.command
@@ -26,13 +26,13 @@ def command(*, selectors: tuple[str, ...], why: bool, format: Format) -> None:
     dq show 142
     dq show s7 --why
     """
-    from service.job_tables import job_table
-    from service.queries import list_jobs
-    from service.selection import find
-    from service.store import open_database
+    from service.operations.schema import open_database
+    from service.queries.jobs import list_jobs
+    from service.queries.selection import find_jobs
+    from service.reports.job_tables import job_table
 
     database = open_database(Settings.load())
-    rows = list_jobs(database, find(database, selectors))[::-1]
+    rows = list_jobs(database, find_jobs(database, selectors))[::-1]
     if why:
         _explain(database, rows, format)
     elif len(rows) == 1:
@@ -48,8 +48,8 @@ def command(*, selectors: tuple[str, ...], why: bool, format: Format) -> None:
 
 def _explain(database: "Database", rows: "Sequence[JobRow]", format: Format) -> None:
     """Print why each job waits or ended; of one job, sentences."""
-    from service.job_tables import explained_table, reason_table
-    from service.queries import explain
+    from service.queries.explanations import explain
+    from service.reports.job_tables import explained_table, reason_table
 
     reasons = [explain(database, row) for row in rows]
     table = reason_table(reasons[0]) if len(rows) == 1 else explained_table(rows, reasons)
@@ -57,8 +57,9 @@ def _explain(database: "Database", rows: "Sequence[JobRow]", format: Format) -> 
 
 
 def _show(database: "Database", job_id: int, format: Format) -> None:
-    from service.job_tables import attempt_table, detail_table, epoch_table
-    from service.queries import explain_wait, show_job
+    from service.queries.explanations import explain_wait
+    from service.queries.jobs import show_job
+    from service.reports.job_tables import attempt_table, detail_table, epoch_table
 
     detail = show_job(database, job_id)
     emit(detail_table(detail, explain_wait(database, job_id)), format)

@@ -6,7 +6,8 @@ import click
 
 from models.settings import Settings
 from service.cli.output import emit, format_option, say
-from service.report import Column, Format, Table, count
+from service.formatting import count
+from service.reports.table import Column, Format, Table
 
 #: Of the jobs; --format csv has the states alone.
 _REMEDY = "type dq results state:running --format csv, or use a wider terminal"
@@ -17,11 +18,12 @@ _REMEDY = "type dq results state:running --format csv, or use a wider terminal"
 def command(*, format: Format) -> None:
     """Show how many jobs are in each state, and those that run."""
     from models.state import JobState
-    from service.estimate import estimate_rest
-    from service.job_tables import job_table
-    from service.queries import count_states, is_paused, list_jobs, list_workers
-    from service.selector import condition, open_condition
-    from service.store import open_database
+    from service.operations.schema import open_database
+    from service.queries.estimate import estimate_rest
+    from service.queries.jobs import count_states, list_jobs
+    from service.queries.selectors import condition, open_condition
+    from service.queries.workers import is_paused, list_workers
+    from service.reports.job_tables import job_table
 
     database = open_database(Settings.load())
     states, paused = count_states(database), is_paused(database)

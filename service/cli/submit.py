@@ -16,14 +16,15 @@ from service.cli.bulk import MANY, BulkProgress, confirm, is_watched
 from service.cli.output import emit, format_option, say
 from service.cli.parameters import COUNT, Duration
 from service.cli.spec_options import spec_options
-from service.grid import Grid, build, gather, repeat, sample
-from service.report import Format, count
-from service.typed_grid import read_grid, read_seeds, warn_of_low_keep
+from service.formatting import count, format_ids
+from service.reports.table import Format
+from service.specs.grid import Grid, build, gather, repeat, sample
+from service.specs.options import read_grid, read_seeds, warn_of_low_keep
 
 if TYPE_CHECKING:
     from models.database import Database
-    from service.jobs import Order, Submitted
-    from service.submission import SubmitProgress
+    from service.jobs import SubmitOptions, Submitted
+    from service.jobs.submission import SubmitProgress
 
 
 @click.command
@@ -94,9 +95,9 @@ def command(
     if dry_run:
         _preview(grid, force, format)
         return
-    from service.jobs import Order
+    from service.jobs import SubmitOptions
 
-    order = Order(
+    order = SubmitOptions(
         name=name,
         tags=tags,
         priority=Priority[priority.upper()] if priority else None,
@@ -134,19 +135,19 @@ def _choose(
 
 
 def _list_specs(selector: str) -> list[ExperimentSpec]:
-    from service.queries import list_jobs
-    from service.selection import find
-    from service.store import open_database
+    from service.operations.schema import open_database
+    from service.queries.jobs import list_jobs
+    from service.queries.selection import find_jobs
 
     database = open_database(Settings.load())
-    rows = list_jobs(database, find(database, [selector]))
+    rows = list_jobs(database, find_jobs(database, [selector]))
     if not rows:
         raise UsageError(f"{selector} names no jobs now. Type: dq results")
     return [row.spec for row in reversed(rows)]
 
 
 def _read_file(file: TextIO) -> list[ExperimentSpec]:
-    from service.spec_files import read_rows
+    from service.specs.files import read_rows
 
     try:
         text = file.read()
@@ -158,13 +159,13 @@ def _read_file(file: TextIO) -> list[ExperimentSpec]:
 
 def _preview(grid: Grid, force: bool, format: Format) -> None:
     """Print the jobs, what is known of them, and how long they will take."""
-    from service.job_tables import spec_table
-    from service.prospects import Prospects, foresee
+    from service.jobs.preview import Preview, preview
+    from service.reports.job_tables import spec_table
 
     try:
-        found = foresee(_find_database(), grid.specs, is_forced=force)
+        found = preview(_find_database(), grid.specs, is_forced=force)
     except (DatabaseUnreachable, SchemaOutdated) as error:
-        found = Prospects(sentences=[f"What is known already cannot be told: {error}"])
+        found = Preview(sentences=[f"What is known already cannot be told: {error}"])
     emit(spec_table(grid.specs, found.known), format)
     for sentence in found.sentences:
         say(sentence)
@@ -172,7 +173,7 @@ def _preview(grid: Grid, force: bool, format: Format) -> None:
 
 def _find_database() -> "Database | None":
     """Return the database, unless it is dq's own and there is none yet."""
-    from service.store import open_database
+    from service.operations.schema import open_database
 
     settings = Settings.load()
     if settings.is_database_embedded and not (settings.home / "dq.sqlite").exists():
@@ -181,14 +182,19 @@ def _find_database() -> "Database | None":
 
 
 def _submit(
-    specs: Sequence[ExperimentSpec], order: "Order", format: Format, *, wait: bool, yes: bool
+    specs: Sequence[ExperimentSpec],
+    order: "SubmitOptions",
+    format: Format,
+    *,
+    wait: bool,
+    yes: bool,
 ) -> None:
-    from service.broker import Broker
-    from service.estimate import estimate_rest
-    from service.job_tables import submitted_table
     from service.jobs import submit
-    from service.selector import in_sweep
-    from service.store import open_database
+    from service.jobs.broker import Broker
+    from service.operations.schema import open_database
+    from service.queries.estimate import estimate_rest
+    from service.queries.selectors import in_sweep
+    from service.reports.job_tables import submitted_table
 
     settings = Settings.load()
     database = open_database(settings)
@@ -212,11 +218,11 @@ def _submit(
     _say_next(database, submitted)
 
 
-def _ask(database: "Database", specs: Sequence[ExperimentSpec], order: "Order") -> None:
+def _ask(database: "Database", specs: Sequence[ExperimentSpec], order: "SubmitOptions") -> None:
     """Ask before many new jobs are submitted."""
-    from service.prospects import foresee
+    from service.jobs.preview import preview
 
-    found = foresee(database, specs, is_forced=not order.reuse)
+    found = preview(database, specs, is_forced=not order.reuse)
     new = len(specs) - len(found.known)
     if new > MANY:
         for sentence in found.sentences:
@@ -262,20 +268,18 @@ def _describe_left(progress: "SubmitProgress") -> str:
 
 
 def _say_shared(submitted: "Submitted") -> None:
-    from service.comparison import spell_ids
-
     if submitted.reused:
         jobs = count(len(submitted.reused), "job")
-        say(f"{jobs} finished before: {spell_ids(submitted.reused)} (--force runs them again).")
+        say(f"{jobs} finished before: {format_ids(submitted.reused)} (--force runs them again).")
     if submitted.joined:
         jobs = count(len(submitted.joined), "job")
-        say(f"{jobs} queued before: {spell_ids(submitted.joined)}.")
+        say(f"{jobs} queued before: {format_ids(submitted.joined)}.")
     for remark in submitted.remarks:
         say(remark)
 
 
 def _say_next(database: "Database", submitted: "Submitted") -> None:
-    from service.queries import list_workers
+    from service.queries.workers import list_workers
 
     sweep = f"s{submitted.sweep_id}"
     if not submitted.created and not submitted.joined:

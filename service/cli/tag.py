@@ -6,7 +6,7 @@ from models.settings import Settings
 from service.cli.bulk import changing, yes_option
 from service.cli.output import say
 from service.cli.parameters import one_selector_argument
-from service.report import count
+from service.formatting import count
 
 
 @click.command
@@ -20,13 +20,13 @@ def command(*, selector: str, tags: tuple[str, ...], remove: bool, yes: bool) ->
     \b
     dq tag s7 paper final
     """
-    from service.annotations import add_tags, remove_tags
-    from service.selection import find
-    from service.store import open_database
+    from service.jobs.annotations import add_tags, remove_tags
+    from service.operations.schema import open_database
+    from service.queries.selection import find_jobs
 
     change = remove_tags if remove else add_tags
     database = open_database(Settings.load())
-    which = find(database, [selector])
+    which = find_jobs(database, [selector])
     again = f"dq tag {selector} {' '.join(tags)}{' --remove' * remove}"
     with changing(database, which, "changed", again, yes=yes) as show:
         changed = change(database, which, tags, show)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def command(*, workers: int | None, pack: str | None) -> None:
     """Start the embedded Redis, a worker and the page; Ctrl-C stops all. Nothing queued is lost."""
     from service.cli.worker import worker_arguments
-    from service.local_service import LocalService
+    from service.operations.local_service import LocalService
 
     settings = Settings.load()
     end = "dq is down. What is queued is kept. Type: dq up"

@@ -8,7 +8,7 @@ import click
 from models.settings import Settings
 from service.cli.output import emit, format_option, on_ctrl_c, say, typed
 from service.cli.parameters import Duration, selector_argument
-from service.report import Format
+from service.reports.table import Format
 
 if TYPE_CHECKING:
     from models.database import Database
@@ -24,12 +24,12 @@ def command(*, selectors: tuple[str, ...], timeout: float | None, format: Format
     \b
     dq wait @last --timeout 30m
     """
-    from service.queries import list_ids
-    from service.selection import find
-    from service.store import open_database
+    from service.operations.schema import open_database
+    from service.queries.jobs import list_ids
+    from service.queries.selection import find_jobs
 
     database = open_database(Settings.load())
-    job_ids = list_ids(database, find(database, selectors))
+    job_ids = list_ids(database, find_jobs(database, selectors))
     if not job_ids:
         say("No job is in that state, so there is nothing to wait for.")
     wait_and_report(database, job_ids, timeout, format, typed())
@@ -48,10 +48,12 @@ def wait_and_report(
     """
     from models.state import JobState
     from service.cli.progress_view import ProgressView
-    from service.job_tables import job_table
-    from service.queries import list_jobs, list_workers, measure_progress
-    from service.selector import ids_condition
-    from service.waiting import wait
+    from service.queries.jobs import list_jobs
+    from service.queries.progress import measure_progress
+    from service.queries.selectors import ids_condition
+    from service.queries.waiting import wait
+    from service.queries.workers import list_workers
+    from service.reports.job_tables import job_table
 
     which = ids_condition(job_ids)
     is_open = measure_progress(database, which).open_jobs > 0

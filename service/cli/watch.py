@@ -7,13 +7,13 @@ import click
 from models.settings import Settings
 from service.cli.output import on_ctrl_c, say, typed
 from service.cli.parameters import selector_argument
-from service.report import count
+from service.formatting import count
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
 
     from models.database import Database
-    from service.queries import Progress
+    from service.queries.rows import Progress
 
 
 @click.command
@@ -30,13 +30,13 @@ def command(*, selectors: tuple[str, ...], as_json: bool) -> None:
     \b
     dq watch s7
     """
-    from service.queries import list_ids
-    from service.selection import find
-    from service.selector import ids_condition, open_condition
-    from service.store import open_database
+    from service.operations.schema import open_database
+    from service.queries.jobs import list_ids
+    from service.queries.selection import find_jobs
+    from service.queries.selectors import ids_condition, open_condition
 
     database = open_database(Settings.load())
-    ids = list_ids(database, find(database, selectors) if selectors else open_condition())
+    ids = list_ids(database, find_jobs(database, selectors) if selectors else open_condition())
     if not ids:
         say(f"No job is {'in that state' if selectors else 'queued or running'}. Type: dq results")
         return
@@ -49,7 +49,7 @@ def command(*, selectors: tuple[str, ...], as_json: bool) -> None:
 def _watch(database: "Database", which: "ColumnElement[bool]", as_json: bool) -> "Progress":
     """Show looks until all jobs have ended; return the last."""
     from service.cli.watch_view import open_view
-    from service.watching import watch
+    from service.queries.watching import watch
 
     with open_view(as_json=as_json) as show:
         for look in watch(database, which):

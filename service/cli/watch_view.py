@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from service.cli.output import write
 from service.cli.streams import colors, draws, is_plain
-from service.interrupts import deferring_ctrl_c
-from service.job_tables import describe_progress, describe_rest, watch_document, watch_table
-from service.report import clean, render, to_json_line
-from service.watching import Look
+from service.formatting import clean
+from service.operations.interrupts import deferring_ctrl_c
+from service.queries.watching import Look
+from service.reports.job_tables import describe_progress, describe_rest, watch_document, watch_table
+from service.reports.table import render, to_json_line
 
 if TYPE_CHECKING:
     from rich.live import Live

@@ -27,7 +27,7 @@ def command(*, host: str, port: int, names: tuple[str, ...], public_url: str | N
     dq web --port 8765
     dq web --public-url https://dq.example.org/dq
     """
-    from service.export.extras import needing
+    from service.extras import needing
 
     with needing("fastapi", "web", "The page"):
         from service.web.server import WebServer

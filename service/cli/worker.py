@@ -39,9 +39,9 @@ def command(
     dq worker --device cpu --concurrency 2
     """
     from models.embedded_redis import EmbeddedRedis
-    from service.presence import Presence
-    from service.store import open_patiently
-    from service.worker_program import become
+    from service.operations.running_commands import Presence
+    from service.operations.schema import open_patiently
+    from service.operations.worker_program import become
 
     if gpus and device == "cpu":
         raise click.UsageError("--gpus and --device cpu exclude each other: leave one out")

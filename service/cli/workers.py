@@ -4,16 +4,16 @@ import click
 
 from models.settings import Settings
 from service.cli.output import emit, format_option, say
-from service.report import Format
+from service.reports.table import Format
 
 
 @click.command
 @format_option
 def command(*, format: Format) -> None:
     """List the workers: host, device, current job, last heartbeat."""
-    from service.job_tables import worker_table
-    from service.queries import list_workers
-    from service.store import open_database
+    from service.operations.schema import open_database
+    from service.queries.workers import list_workers
+    from service.reports.job_tables import worker_table
 
     workers = list_workers(open_database(Settings.load()))
     emit(worker_table(workers), format)

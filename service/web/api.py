@@ -12,30 +12,24 @@ from models.message import Priority
 from models.spec import ExperimentSpec
 from models.tables import Job
 from service import jobs
-from service.comparison import Comparison
-from service.curves import CurveSet
-from service.grid import gather, repeat
-from service.jobs import Change, Order, Submitted
-from service.pages import Page
-from service.queries import (
-    JobDetail,
-    LogRow,
-    WorkerRow,
-    count_jobs,
-    list_log,
-    list_workers,
-    show_job,
-)
-from service.queue import Queue, read_queue
-from service.report import jsonable
-from service.spelling import LONGEST_SECONDS
-from service.sweeps import SweepPage, SweepRequest, read_sweeps
-from service.web import acting
-from service.web.acting import Action
-from service.web.asking import MOST_ID, SELECTOR, ComparisonAsk, PageAsk, Selection
+from service.analysis.comparison import Comparison
+from service.analysis.curves import CurveSet
+from service.jobs import Change, SubmitOptions, Submitted
+from service.queries.jobs import count_jobs, list_log, show_job
+from service.queries.pages import Page
+from service.queries.queue import Queue, read_queue
+from service.queries.rows import JobDetail, LogRow, WorkerRow
+from service.queries.sweeps import SweepPage, SweepRequest, read_sweeps
+from service.queries.workers import list_workers
+from service.reports.table import jsonable
+from service.specs.grid import gather, repeat
+from service.specs.parsing import LONGEST_SECONDS
+from service.web import actions
+from service.web.actions import Action
+from service.web.context import Ours, bearing_token
+from service.web.errors import ANSWERS, FORBIDDEN, MISSING, NotThere
 from service.web.forms import MOST_CRASHES
-from service.web.here import Ours, bearing_token
-from service.web.problems import ANSWERS, FORBIDDEN, MISSING, NotThere
+from service.web.params import MOST_ID, SELECTOR, ComparisonAsk, PageAsk, Selection
 
 
 class StrictJson(JSONResponse):
@@ -46,8 +40,8 @@ class StrictJson(JSONResponse):
         return super().render(jsonable(content))
 
 
-api = APIRouter(prefix="/api/v1", responses=ANSWERS, default_response_class=StrictJson)
-actions = APIRouter(
+reads = APIRouter(prefix="/api/v1", responses=ANSWERS, default_response_class=StrictJson)
+writes = APIRouter(
     prefix="/api/v1",
     dependencies=[Depends(bearing_token)],
     responses={**ANSWERS, **FORBIDDEN},
@@ -87,9 +81,9 @@ class SubmitRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    specs: Annotated[list[ExperimentSpec], Field(min_length=1, max_length=acting.MOST_SPECS)]
+    specs: Annotated[list[ExperimentSpec], Field(min_length=1, max_length=actions.MOST_SPECS)]
     #: Repeat each configuration with each of these seeds.
-    seeds: Annotated[list[int], Field(max_length=acting.MOST_SPECS)] | None = None
+    seeds: Annotated[list[int], Field(max_length=actions.MOST_SPECS)] | None = None
     name: Annotated[str, Field(max_length=200)] | None = None
     tags: Annotated[list[str], Field(max_length=20)] = []
     priority: Priority | None = None
@@ -106,9 +100,9 @@ class SubmitRequest(BaseModel):
     token: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None = None
 
     @property
-    def order(self) -> Order:
+    def order(self) -> SubmitOptions:
         """What the submit asks for besides the specs."""
-        return Order(
+        return SubmitOptions(
             name=self.name,
             tags=tuple(self.tags),
             priority=self.priority,
@@ -120,19 +114,19 @@ class SubmitRequest(BaseModel):
         )
 
 
-@api.get("/queue")
+@reads.get("/queue")
 def get_queue(here: Ours, limit: Limit = 20) -> Queue:
     """Return the running jobs with the time left, the next queued ones, and the workers."""
     return read_queue(here.database, limit)
 
 
-@api.get("/workers")
+@reads.get("/workers")
 def get_workers(here: Ours) -> list[WorkerRow]:
     """List the workers; one without a heartbeat for 15 seconds is taken for dead."""
     return list_workers(here.database)
 
 
-@api.get("/sweeps")
+@reads.get("/sweeps")
 def get_sweeps(
     here: Ours,
     chosen: Chosen,
@@ -145,19 +139,19 @@ def get_sweeps(
     return read_sweeps(here.database, None if chosen.is_all else chosen.condition, request)
 
 
-@api.get("/jobs")
+@reads.get("/jobs")
 def get_jobs(here: Ours, ask: Annotated[PageAsk, Depends()]) -> Page:
     """List jobs with their metrics, a page at a time."""
     return ask.read(here.database)
 
 
-@api.get("/jobs/{job_id}", responses=MISSING)
+@reads.get("/jobs/{job_id}", responses=MISSING)
 def get_job(here: Ours, job_id: Id) -> JobDetail:
     """Return everything about a job: its spec, epochs, attempts and tags."""
     return find_job(here.database, job_id)
 
 
-@api.get("/jobs/{job_id}/log", responses=MISSING)
+@reads.get("/jobs/{job_id}/log", responses=MISSING)
 def get_log(here: Ours, job_id: Id, after: After = 0, limit: Limit = 100) -> list[LogRow]:
     """List a job's log after the line with that id, oldest first."""
     if not count_jobs(here.database, Job.id == job_id):
@@ -165,7 +159,7 @@ def get_log(here: Ours, job_id: Id, after: After = 0, limit: Limit = 100) -> lis
     return list_log(here.database, Job.id == job_id, after, limit)
 
 
-@api.get("/comparison")
+@reads.get("/comparison")
 def get_comparison(here: Ours, ask: Annotated[ComparisonAsk, Depends()]) -> ComparisonAnswer:
     """Compare configurations, as dq results --compare does."""
     comparison = ask.read(here.database)
@@ -173,33 +167,33 @@ def get_comparison(here: Ours, ask: Annotated[ComparisonAsk, Depends()]) -> Comp
     return ComparisonAnswer(title=table.title, notes=table.footnotes, comparison=comparison)
 
 
-@api.get("/curves")
+@reads.get("/curves")
 def get_curves(here: Ours, ask: Annotated[ComparisonAsk, Depends()]) -> CurveSet:
     """Return learning curves averaged over seeds, with the single runs."""
     return ask.read_curves(here.database)
 
 
-@actions.post("/sweeps", status_code=201)
+@writes.post("/sweeps", status_code=201)
 def post_sweep(here: Ours, wanted: SubmitRequest) -> Submitted:
     """Submit a sweep; what is finished or queued already is not run again."""
     grid = repeat(wanted.specs, wanted.seeds) if wanted.seeds else gather(wanted.specs)
-    return acting.submit(here, grid.specs, wanted.order, wanted.token)
+    return actions.submit(here, grid.specs, wanted.order, wanted.token)
 
 
-@actions.post("/jobs/{action}")
+@writes.post("/jobs/{action}")
 def post_action(here: Ours, action: Action, chosen: Annotated[Selector, Body()]) -> list[Change]:
     """Cancel, retry, hold or release jobs; return what happened to each."""
-    return acting.act(here, action, chosen.jobs)
+    return actions.act(here, action, chosen.jobs)
 
 
-@actions.post("/queue/pause")
+@writes.post("/queue/pause")
 def post_pause(here: Ours) -> Queue:
     """Pause the queue: no worker starts another job."""
     jobs.pause(here.database)
     return read_queue(here.database)
 
 
-@actions.post("/queue/resume")
+@writes.post("/queue/resume")
 def post_resume(here: Ours) -> Queue:
     """Resume the queue: workers start jobs again."""
     jobs.resume(here.database, here.broker)

@@ -7,12 +7,12 @@ from fastapi import FastAPI
 
 from models.database import Database
 from models.settings import Settings
-from service.web import api, health, pages, static_files, streams
-from service.web.access import Access
-from service.web.gate import Gate
+from service.web import api, events, health, pages, static_files
+from service.web.auth import Access
+from service.web.context import Here
+from service.web.errors import answer_errors
 from service.web.heads import HeadAsGet
-from service.web.here import Here
-from service.web.problems import answer_errors
+from service.web.middleware import Gate
 from service.web.public_url import BasePath, PublicUrl
 
 
@@ -36,8 +36,8 @@ def make_app(
         redirect_slashes=False,
     )
     app.state.here = Here(settings, database, access, is_stopping, public)
-    app.state.pulse = streams.Pulse()
-    routers = (api.api, api.actions, health.router, streams.router, static_files.router)
+    app.state.pulse = events.Pulse()
+    routers = (api.reads, api.writes, health.router, events.router, static_files.router)
     for router in (*routers, pages.router):
         app.include_router(router)
     answer_errors(app)

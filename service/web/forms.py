@@ -9,11 +9,11 @@ from fastapi import Depends, HTTPException, Request
 
 from models.errors import UsageError
 from models.message import Priority
-from service.grid import Grid
-from service.jobs import Order
-from service.spelling import read_duration, read_seed_range
-from service.typed_grid import read_grid, warn_of_low_keep
-from service.web.here import Here, Ours
+from service.jobs import SubmitOptions
+from service.specs.grid import Grid
+from service.specs.options import read_grid, warn_of_low_keep
+from service.specs.parsing import read_duration, read_seed_range
+from service.web.context import Here, Ours
 
 _Value = TypeVar("_Value")
 #: As `dq submit --max-crashes` takes it.
@@ -113,7 +113,7 @@ def read_specs(form: Mapping[str, str]) -> Grid:
     return read_grid(**options)
 
 
-def read_order(form: Mapping[str, str]) -> Order:
+def read_order(form: Mapping[str, str]) -> SubmitOptions:
     """Read what a submit asks for besides the specs."""
     name = form.get("name", "").strip()
     tags = [tag.strip() for tag in form.get("tags", "").split(",")]
@@ -121,7 +121,7 @@ def read_order(form: Mapping[str, str]) -> Order:
     if priority and priority not in Priority.__members__:
         known = ", ".join(each.name.lower() for each in Priority)
         raise UsageError(f"--priority {priority.lower()}: give one of {known}")
-    return Order(
+    return SubmitOptions(
         name=name or None,
         tags=tuple(tag for tag in tags if tag),
         # "normal" is what the form shows before anybody chooses.

@@ -8,8 +8,8 @@ from redis.exceptions import RedisError
 from models.errors import DqError
 from models.settings import Settings
 from models.urls import for_redis_py
-from service.metrics import CONTENT_TYPE, render
-from service.web.here import Here, Ours
+from service.operations.metrics import CONTENT_TYPE, render
+from service.web.context import Here, Ours
 
 router = APIRouter(tags=["health"])
 

@@ -13,11 +13,17 @@ from models.spec import ExperimentSpec
 from models.state import JobState
 from models.tables import Job
 from service import jobs
-from service.comparison import Comparison, spell
-from service.estimate import estimate_rest
-from service.failures import Failure, advise, list_failures
-from service.grid import Grid
-from service.job_tables import (
+from service.analysis.comparison import Comparison
+from service.formatting import count, format_value
+from service.jobs.preview import preview
+from service.queries.estimate import estimate_rest
+from service.queries.explanations import explain_wait
+from service.queries.failures import Failure, advise, list_failures
+from service.queries.jobs import list_log
+from service.queries.queue import read_queue
+from service.queries.selectors import in_sweep
+from service.queries.sweeps import SweepPage, SweepRequest, read_sweeps
+from service.reports.job_tables import (
     attempt_table,
     epoch_table,
     job_table,
@@ -25,16 +31,12 @@ from service.job_tables import (
     spec_table,
     worker_table,
 )
-from service.plot import draw_figure, draw_run
-from service.prospects import foresee
-from service.queries import explain_wait, list_log
-from service.queue import read_queue
-from service.report import Table, count, render
-from service.selector import in_sweep
-from service.sweeps import SweepPage, SweepRequest, read_sweeps
-from service.web import acting
+from service.reports.plot import draw_figure, draw_run
+from service.reports.table import Table, render
+from service.specs.grid import Grid
+from service.web import actions
 from service.web.api import Chosen, Id, find_job
-from service.web.asking import MOST_ID, ComparisonView, Metric, PageAsk
+from service.web.context import Ours
 from service.web.forms import (
     MORE,
     OwnForm,
@@ -45,7 +47,7 @@ from service.web.forms import (
     read_specs,
     warn,
 )
-from service.web.here import Ours
+from service.web.params import MOST_ID, ComparisonView, Metric, PageAsk
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -116,7 +118,9 @@ def _sort_columns(table: Table, specs: Sequence[ExperimentSpec]) -> dict[str, li
     """Name the columns that set jobs apart, and those that a phone has no room for."""
     fields = ExperimentSpec.model_fields.keys() - {"seed"}
     varying = {
-        name for name in fields if len({spell(name, getattr(spec, name)) for spec in specs}) > 1
+        name
+        for name in fields
+        if len({format_value(name, getattr(spec, name)) for spec in specs}) > 1
     } or {"keep"}
     minor = {column.name for column in table.columns if column.priority <= _PRIORITY_OF_PHONES}
     apart = varying | {"job_id", "seed"}
@@ -251,7 +255,7 @@ def _preview(here: Ours, form: Mapping[str, str]) -> dict[str, Any]:
     except UsageError as error:
         return {"trouble": name_field(str(error))}
     warning = warn(form)
-    found = foresee(here.database, grid.specs, is_forced=bool(form.get("force")))
+    found = preview(here.database, grid.specs, is_forced=bool(form.get("force")))
     return {
         "grid": grid,
         "said": [*([warning] if warning else []), *found.sentences],
@@ -264,7 +268,7 @@ def submit(request: Request, here: Ours, form: OwnForm) -> Response:
     """Queue what the form says, and show its jobs; or show the form again with what is wrong."""
     try:
         grid = read_specs(form)
-        submitted = acting.submit(here, grid.specs, read_order(form))
+        submitted = actions.submit(here, grid.specs, read_order(form))
     except UsageError as error:
         answer = _render_form(request, here, form, {"trouble": name_field(str(error))})
         answer.status_code = 400
@@ -296,8 +300,8 @@ def act(here: Ours, action: str, form: OwnForm) -> RedirectResponse:
     elif action == "resume":
         jobs.resume(here.database, here.broker)
         told = "The queue is running again."
-    elif action in get_args(acting.Action):
-        changes = acting.act(here, action, form["jobs"])  # type: ignore[arg-type]  # it is one
+    elif action in get_args(actions.Action):
+        changes = actions.act(here, action, form["jobs"])  # type: ignore[arg-type]  # it is one
         told = _tell(changes)
     else:
         raise HTTPException(404, f"There is no action {action!r}.")

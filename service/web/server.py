@@ -10,9 +10,9 @@ import uvicorn
 
 from models.errors import DqError
 from models.settings import Settings
-from service.store import open_database
-from service.web.access import is_loopback, open_access
+from service.operations.schema import open_database
 from service.web.app import make_app
+from service.web.auth import is_loopback, open_access
 from service.web.public_url import read_public_url
 
 DEFAULT_PORT = 8765

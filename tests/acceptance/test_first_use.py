@@ -110,13 +110,17 @@ def test_a_worker_that_does_not_reach_redis_says_so_without_its_password(termina
 
     worker = terminal.start("w.log", *words, DQ_BROKER_URL=broker, DQ_LOG_FORMAT="json")
     wait_until(
-        lambda: terminal.read("w.log").count("worker.transport") > 1, "both of its processes try"
+        lambda: terminal.read("w.log").count("worker.queue.transport") > 1,
+        "both of its processes try",
     )
     terminal.stop(worker, signal.SIGINT)
 
     lines = [json.loads(line) for line in terminal.read("w.log").splitlines()]
     assert worker.returncode == 0
-    assert {line["logger"] for line in lines} == {"worker.transport", "worker.supervisor"}
+    assert {line["logger"] for line in lines} == {
+        "worker.queue.transport",
+        "worker.supervisor.supervisor",
+    }
     assert "Redis does not answer: Error 111" in str(lines)
     assert "secret" not in str(lines)
     assert "traceback" not in str(lines)
@@ -214,8 +218,8 @@ def test_a_pass_of_the_reconciler_by_hand_prints_what_it_did(terminal):
 
     first, second = (terminal.data("db", "reconcile") for _ in range(2))
 
-    assert first == {"lost": 0, "rung": 1}
-    assert second == {"lost": 0, "rung": 0}
+    assert first == {"lost": 0, "republished": 1}
+    assert second == {"lost": 0, "republished": 0}
 
 
 def test_data_that_is_missing_or_damaged_is_told_and_what_to_type(terminal):

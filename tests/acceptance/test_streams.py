@@ -101,7 +101,8 @@ def test_what_a_submit_saved_is_there_whatever_became_of_its_streams(used):
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become a user who does not exist")
 def test_a_user_without_a_home_is_told_what_to_set(used):
-    code = "import os, service.cli.pause, service.store, sys; from service.cli import main; "
+    code = "import os, sys, service.cli.pause, service.operations.schema\n"
+    code += "from service.cli import main; "
     code += "import service.jobs; os.setuid(54321); sys.argv = ['dq', 'pause']; main()"
     environment = used.environment()
     for name in ("HOME", "DQ_HOME", "DQ_DATA_DIR"):

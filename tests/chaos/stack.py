@@ -16,7 +16,7 @@ from models.database import Database
 from models.embedded_redis import find_server
 from models.settings import Settings
 from servers import PostgresServer, RedisServer, short_folder
-from service.store import upgrade
+from service.operations.schema import upgrade
 
 DQ = str(Path(sys.executable).with_name("dq"))
 LEASE_SECONDS = 3.0

@@ -17,8 +17,8 @@ from chaos.stack import Stack
 from models.spec import ExperimentSpec
 from models.state import JobState, Outcome
 from models.tables import Attempt, Epoch, Job, LogLine, Result
-from service.broker import Broker
-from service.jobs import Order, submit
+from service.jobs import SubmitOptions, submit
+from service.jobs.broker import Broker
 
 _BATCH = 20
 #: Innocent jobs are hit again and again: only a poison job should reach this.
@@ -86,7 +86,7 @@ def rage(
     stack: Stack, specs: Sequence[ExperimentSpec], seed: int, seconds: float, pause: float
 ) -> Report:
     """Submit the specs, strike for `seconds`, wait for the end, and look at what is left."""
-    order = Order(max_crashes=_MAX_CRASHES)
+    order = SubmitOptions(max_crashes=_MAX_CRASHES)
     settings = stack.settings
     submitted = submit(stack.database, Broker(settings), specs, order, uuid.uuid4().hex)
     faults = _strike(stack, random.Random(seed), seconds, pause)

@@ -19,10 +19,10 @@ from models.spec import ExperimentSpec
 from models.state import FINAL_STATES, JobState
 from models.tables import Attempt, Job
 from servers import short_folder, wait_until
-from service.broker import Broker
-from service.jobs import Order, Submitted, cancel, resume, submit
-from service.selector import ids_condition
-from service.store import upgrade
+from service.jobs import SubmitOptions, Submitted, cancel, resume, submit
+from service.jobs.broker import Broker
+from service.operations.schema import upgrade
+from service.queries.selectors import ids_condition
 
 #: Trains for seconds, and writes a checkpoint at many an epoch's end.
 LONG = ExperimentSpec(
@@ -89,7 +89,7 @@ class Stage(Stack):
         return self.submit(spec, **order)[0]
 
     def submit_as(self, token: str, *specs: ExperimentSpec, **order: Any) -> Submitted:
-        return submit(self.database, self.broker, specs, Order(**order), token)
+        return submit(self.database, self.broker, specs, SubmitOptions(**order), token)
 
     def submit_hanging(self, **order: Any) -> int:
         """Submit a job that blocks for ever when it reads its checkpoint, which is a pipe."""
@@ -98,7 +98,7 @@ class Stage(Stack):
         pipe.parent.mkdir(parents=True)
         os.mkfifo(pipe)
         rows.change(self.database, job_id, checkpoint=f"{job_id}/{pipe.name}", checkpoint_epoch=1)
-        self.broker.ring([rows.bell(self.database, job_id)])
+        self.broker.publish([rows.message(self.database, job_id)])
         return job_id
 
     def job(self, job_id: int) -> Job:

@@ -8,7 +8,7 @@ from stage import ENDLESS, SHORT, is_alive, open_stage
 
 from models.message import Priority
 from service import jobs
-from service.selector import ids_condition
+from service.queries.selectors import ids_condition
 
 #: A heartbeat looks every half second, and the training asks it before each batch.
 CANCEL_SECONDS = 3

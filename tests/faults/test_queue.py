@@ -16,7 +16,7 @@ from integration.messages import waiting, waiting_jobs
 from models.message import TASK
 from servers import RedisServer
 from service import jobs
-from worker.app import make_app
+from worker.queue.app import make_app
 
 SPEC_AS_JSON = SHORT.model_dump(mode="json")
 NO_CALLBACKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
@@ -118,7 +118,7 @@ def test_jobs_that_wait_in_redis_or_run_survive_its_loss(
 
     strike(stage.redis)
     queued.append(stage.submit_one(SHORT))  # so that the queue is not empty, which would tell
-    stage.wait_until(lambda: {*queued} <= {*waiting_jobs(stage.redis)}, "all are rung for")
+    stage.wait_until(lambda: {*queued} <= {*waiting_jobs(stage.redis)}, "all are republished for")
     stage.cancel(running)
     states = stage.wait_for_end(*queued)
     stage.wait_until(lambda: not waiting(stage.redis), "all messages are taken")
@@ -182,24 +182,24 @@ def test_items_that_ring_for_no_job_are_dropped_with_one_line_each(stage: Stage)
 def test_what_celery_would_act_on_and_dq_does_not_send_is_of_no_effect(stage: Stage):
     ended = stage.submit_one(SHORT)
     stage.wait_for_end(ended)
-    bell = {"job_id": ended, "spec": SPEC_AS_JSON}
+    kwargs = {"job_id": ended, "spec": SPEC_AS_JSON}
     items = [
-        message(bell, timelimit="abc"),
-        message(bell, timelimit=[{"a": 1}, "x"]),
-        message(bell, timelimit=[0.001, 0.001]),
-        message(bell, shadow=[1]),
-        message(bell, ignore_result="no"),
-        message(bell, replaced_task_nesting="x"),
-        message(bell, eta="2999-01-01T00:00:00+00:00"),
-        message(bell, expires="2001-01-01T00:00:00+00:00"),
-        message(bell, id=[1]),
-        message(bell, callbacks=[{"task": "another"}]),
-        message(bell, args=["another"]),
+        message(kwargs, timelimit="abc"),
+        message(kwargs, timelimit=[{"a": 1}, "x"]),
+        message(kwargs, timelimit=[0.001, 0.001]),
+        message(kwargs, shadow=[1]),
+        message(kwargs, ignore_result="no"),
+        message(kwargs, replaced_task_nesting="x"),
+        message(kwargs, eta="2999-01-01T00:00:00+00:00"),
+        message(kwargs, expires="2001-01-01T00:00:00+00:00"),
+        message(kwargs, id=[1]),
+        message(kwargs, callbacks=[{"task": "another"}]),
+        message(kwargs, args=["another"]),
         message([1]),
         message({}, task="celery.accumulate"),
         message({}, task="celery.accumulate", timelimit="abc"),
         message({}, task="celery.accumulate", timelimit=[{"a": 1}, "x"]),
-        old_message(bell, timelimit="abc"),
+        old_message(kwargs, timelimit="abc"),
     ]
     before = pids(stage)
 

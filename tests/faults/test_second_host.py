@@ -15,7 +15,7 @@ from faults.network import (
 from integration import rows
 from models.state import JobState
 from servers import short_folder
-from service.store import upgrade
+from service.operations.schema import upgrade
 
 ENDS = ("attempt 1: fenced off", "which is stuck on a lost job")
 why = why_no_second_host()

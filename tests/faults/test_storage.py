@@ -104,7 +104,7 @@ def test_a_job_whose_checkpoints_cannot_be_written_succeeds_without(stage, undis
     stage.settings.checkpoints.mkdir(exist_ok=True)
     (stage.settings.checkpoints / str(job_id)).write_text("a file where a folder should be")
 
-    stage.broker.ring([rows.bell(stage.database, job_id)])
+    stage.broker.publish([rows.message(stage.database, job_id)])
     stage.wait_for_end(job_id)
 
     assert f"job {job_id} attempt 1: goes on without a checkpoint" in stage.logs()

@@ -13,7 +13,7 @@ from stage import LONG, SHORT, open_stage
 import models
 from models.spec import ExperimentSpec
 from models.tables import REVISION
-from service.queries import list_workers
+from service.queries.workers import list_workers
 
 NEXT = f"{int(REVISION) + 1:04}"
 MIGRATION = f'''"""What a release may do to the tables of the one before: add to them."""

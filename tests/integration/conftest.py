@@ -10,11 +10,11 @@ from sqlalchemy.orm import Session
 from models.database import Database
 from models.settings import Settings
 from servers import RedisServer
-from service.broker import Broker
-from worker.app import make_doorbell
-from worker.doorbell import Doorbell
-from worker.reconciler import Reconciler
-from worker.recorder import Recorder
+from service.jobs.broker import Broker
+from worker.execution.recorder import Recorder
+from worker.queue.app import make_publisher
+from worker.queue.publishing import Publisher
+from worker.supervisor.reconciler import Reconciler
 
 LEASE_SECONDS = 30.0
 LostAnswer = Callable[[], AbstractContextManager[None]]
@@ -31,16 +31,16 @@ def broker(settings: Settings) -> Broker:
 
 
 @pytest.fixture
-def doorbell(settings: Settings) -> Doorbell:
-    """The queue in a Redis that has already been rung in."""
-    doorbell = make_doorbell(settings)
-    doorbell.remember()
-    return doorbell
+def publisher(settings: Settings) -> Publisher:
+    """The queue in a Redis that has already been republished in."""
+    publisher = make_publisher(settings)
+    publisher.remember()
+    return publisher
 
 
 @pytest.fixture
-def reconciler(database: Database, doorbell: Doorbell) -> Reconciler:
-    return Reconciler(database, doorbell, LEASE_SECONDS)
+def reconciler(database: Database, publisher: Publisher) -> Reconciler:
+    return Reconciler(database, publisher, LEASE_SECONDS)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def other_recorder(database: Database) -> Recorder:
 @pytest.fixture
 def losing_an_answer(monkeypatch: pytest.MonkeyPatch) -> LostAnswer:
     """Return what makes the next commit, within a `with`, look as if it failed."""
-    monkeypatch.setattr("worker.recorder._RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("worker.execution.recorder._RETRY_SECONDS", 0.01)
 
     @contextmanager
     def losing() -> Iterator[None]:

@@ -9,7 +9,7 @@ from kombu import Message
 from models.message import QUEUE, Priority
 from models.settings import Settings
 from servers import RedisServer
-from worker.app import make_app
+from worker.queue.app import make_app
 
 _PREFIX = "dq:"
 #: kombu's: between a queue's name and a priority other than the highest.

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 from integration import rows
-from worker import runner
-from worker.process import WorkerProcess
-from worker.recorder import Recorder
+from worker.execution import runner
+from worker.execution.context import WorkerContext
+from worker.execution.recorder import Recorder
 
 
 class StopBefore(threading.Event):
@@ -24,8 +24,8 @@ class StopBefore(threading.Event):
         return next(self._looks) >= self._batch
 
 
-def make_process(recorder: Recorder, folder: Path, pack: str) -> WorkerProcess:
-    return WorkerProcess(
+def make_process(recorder: Recorder, folder: Path, pack: str) -> WorkerContext:
+    return WorkerContext(
         recorder=recorder,
         data_dir=folder / "data",
         checkpoint_dir=folder / "checkpoints",
@@ -35,5 +35,5 @@ def make_process(recorder: Recorder, folder: Path, pack: str) -> WorkerProcess:
     )
 
 
-def run(process: WorkerProcess, job_id: int) -> None:
-    runner.run(rows.bell(process.recorder.database, job_id), process)
+def run(process: WorkerContext, job_id: int) -> None:
+    runner.run(rows.message(process.recorder.database, job_id), process)

@@ -8,13 +8,13 @@ from sqlalchemy import select, update
 
 from models.clock import from_now
 from models.database import Database
-from models.message import Bell
+from models.message import JobMessage
 from models.metrics import EpochMetrics
 from models.provenance import Provenance
 from models.spec import ExperimentSpec
-from models.tables import Attempt, Epoch, Job, LogLine, Result, Table, Tag, Worker
+from models.tables import Attempt, Base, Epoch, Job, LogLine, Result, Tag, Worker
 from service import jobs
-from worker.recorder import Cancelled, Claim, LeaseLost, Origin, Progress, Recorder
+from worker.execution.recorder import Cancelled, Claim, LeaseLost, Origin, Progress, Recorder
 
 #: 12 batches an epoch, 3 epochs: a few hundredths of a second.
 SPEC = ExperimentSpec(dataset="digits", hidden=(16,), batch_size=100, epochs=3)
@@ -34,14 +34,14 @@ PROVENANCE = Provenance(
 )
 
 
-class Bells:
+class FakeBroker:
     """A broker that keeps what it is to ring for."""
 
     def __init__(self) -> None:
-        self.rung: list[Bell] = []
+        self.published: list[JobMessage] = []
 
-    def ring(self, bells: Sequence[Bell]) -> None:
-        self.rung += bells
+    def publish(self, messages: Sequence[JobMessage]) -> None:
+        self.published += messages
 
 
 def spec(**changes: Any) -> ExperimentSpec:
@@ -51,7 +51,7 @@ def spec(**changes: Any) -> ExperimentSpec:
 def submit(database: Database, *specs: ExperimentSpec, **order: Any) -> list[int]:
     """Submit a sweep of the specs; its messages go nowhere."""
     submitted = jobs.submit(
-        database, Bells(), specs or (SPEC,), jobs.Order(**order), uuid.uuid4().hex
+        database, FakeBroker(), specs or (SPEC,), jobs.SubmitOptions(**order), uuid.uuid4().hex
     )
     return list(submitted.job_ids)
 
@@ -60,8 +60,8 @@ def submit_one(database: Database, **order: Any) -> int:
     return submit(database, SPEC, **order)[0]
 
 
-def bell(database: Database, job_id: int) -> Bell:
-    return Bell(job_id, job(database, job_id).spec)
+def message(database: Database, job_id: int) -> JobMessage:
+    return JobMessage(job_id, job(database, job_id).spec)
 
 
 def claim(recorder: Recorder, job_id: int) -> Claim:
@@ -177,7 +177,7 @@ def everything(database: Database) -> dict[str, list[Any]]:
             name: [
                 tuple(row) for row in session.execute(select(table).order_by(*table.primary_key))
             ]
-            for name, table in Table.metadata.tables.items()
+            for name, table in Base.metadata.tables.items()
         }
 
 

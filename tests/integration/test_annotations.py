@@ -4,8 +4,8 @@ from integration import rows
 from integration.rows import SPEC
 from models.database import Database
 from models.errors import UsageError
-from service.annotations import add_tags, remove_tags, write_note
-from service.selector import ids_condition
+from service.jobs.annotations import add_tags, remove_tags, write_note
+from service.queries.selectors import ids_condition
 
 
 def test_tags_are_added_to_the_selected_jobs_alone(database: Database):

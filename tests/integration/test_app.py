@@ -6,8 +6,8 @@ from integration import rows
 from models.database import Database
 from models.state import Outcome
 from servers import Outage
-from worker import app
-from worker.recorder import Recorder
+from worker.execution.recorder import Recorder
+from worker.queue import app
 
 
 @pytest.fixture

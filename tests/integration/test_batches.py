@@ -8,17 +8,17 @@ import pytest
 from sqlalchemy import event, func, select
 
 from integration import rows
-from integration.rows import Bells
+from integration.rows import FakeBroker
 from models.database import Database
 from models.message import Priority
 from models.tables import Job, LogLine
 from service import jobs
-from service.annotations import add_tags, remove_tags, write_note
-from service.batches import BatchSize
-from service.deletion import delete_jobs
-from service.jobs import Order
-from service.selector import condition
-from worker.recorder import Recorder
+from service.jobs import SubmitOptions
+from service.jobs.annotations import add_tags, remove_tags, write_note
+from service.jobs.batches import BatchSize
+from service.jobs.deletion import delete_jobs
+from service.queries.selectors import condition
+from worker.execution.recorder import Recorder
 
 #: More than two transactions take.
 MANY = 5_000
@@ -34,7 +34,7 @@ def specs() -> list[Any]:
 @pytest.fixture
 def many(database: Database, specs: list[Any]) -> Database:
     """A database with many queued jobs, of the sweep 1."""
-    jobs.submit(database, Bells(), specs, Order(), "token")
+    jobs.submit(database, FakeBroker(), specs, SubmitOptions(), "token")
     return database
 
 
@@ -62,10 +62,10 @@ def count(database: Database, *which: Any) -> int:
 def test_whatever_is_done_to_many_jobs_is_done_in_bulk(many: Database, tmp_path: Any):
     deeds: dict[str, Callable[[], object]] = {
         "hold": lambda: jobs.hold(many, SWEEP),
-        "release": lambda: jobs.release(many, Bells(), SWEEP),
+        "release": lambda: jobs.release(many, FakeBroker(), SWEEP),
         "cancel": lambda: jobs.cancel(many, SWEEP),
-        "retry": lambda: jobs.retry(many, Bells(), SWEEP, from_scratch=True),
-        "resume": lambda: jobs.resume(many, Bells()),
+        "retry": lambda: jobs.retry(many, FakeBroker(), SWEEP, from_scratch=True),
+        "resume": lambda: jobs.resume(many, FakeBroker()),
         "tag": lambda: add_tags(many, SWEEP, ["paper"]),
         "untag": lambda: remove_tags(many, SWEEP, ["paper"]),
         "note": lambda: write_note(many, SWEEP, "a note"),
@@ -125,9 +125,11 @@ def test_a_submit_that_was_interrupted_is_completed_by_its_token_and_makes_no_jo
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        jobs.submit(database, Bells(), specs, Order(reuse=True), "token", show=interrupt)
+        jobs.submit(
+            database, FakeBroker(), specs, SubmitOptions(reuse=True), "token", show=interrupt
+        )
     saved = count(database)
-    submitted = jobs.submit(database, Bells(), specs, Order(reuse=True), "token")
+    submitted = jobs.submit(database, FakeBroker(), specs, SubmitOptions(reuse=True), "token")
 
     assert 0 < saved < MANY
     assert submitted.created == tuple(range(1, MANY + 1))
@@ -164,10 +166,12 @@ def test_a_batch_is_as_large_as_its_transaction_is_short():
 def test_priorities_of_many_known_jobs_are_raised_and_their_messages_are_sent_again(
     many: Database, specs: list[Any]
 ):
-    bells = Bells()
+    broker = FakeBroker()
 
-    submitted = jobs.submit(many, bells, specs, Order(reuse=True, priority=Priority.HIGH), "other")
+    submitted = jobs.submit(
+        many, broker, specs, SubmitOptions(reuse=True, priority=Priority.HIGH), "other"
+    )
 
     assert (len(submitted.joined), submitted.remarks) == (MANY, ())
-    assert len(bells.rung) == MANY
+    assert len(broker.published) == MANY
     assert count(many, Job.priority == Priority.HIGH) == MANY

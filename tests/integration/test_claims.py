@@ -11,7 +11,7 @@ from models.tables import Job
 
 CLAIM_ALL = """
 from models.database import Database
-from worker.recorder import Recorder
+from worker.execution.recorder import Recorder
 
 url, worker, first, last, spec = sys.argv[1:]
 recorder = Recorder(Database(url), worker, lease_seconds=60)
@@ -45,7 +45,7 @@ def test_of_processes_that_want_the_same_jobs_each_job_goes_to_one(database: Dat
 CLAIM_IN_TURNS = """
 import time
 from models.database import Database
-from worker.recorder import Progress, Recorder
+from worker.execution.recorder import Progress, Recorder
 
 url, worker, job_id, spec = sys.argv[1:]
 recorder = Recorder(Database(url), worker, lease_seconds=60)
@@ -80,7 +80,7 @@ SUBMIT = """
 import uuid
 from models.database import Database
 from models.spec import ExperimentSpec
-from service.jobs import Order, submit
+from service.jobs import SubmitOptions, submit
 
 url, first, last, spec = sys.argv[1:]
 spec = ExperimentSpec.model_validate_json(spec)
@@ -88,10 +88,10 @@ specs = [spec.model_copy(update={"seed": seed}) for seed in range(int(first), in
 database = Database(url)
 database.revision()
 class Silent:
-    def ring(self, bells):
+    def publish(self, messages):
         pass
 at_once()
-submitted = submit(database, Silent(), specs, Order(reuse=True), uuid.uuid4().hex)
+submitted = submit(database, Silent(), specs, SubmitOptions(reuse=True), uuid.uuid4().hex)
 print(json.dumps([submitted.created, submitted.joined]))
 """
 

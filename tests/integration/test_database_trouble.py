@@ -15,9 +15,9 @@ from integration.process import make_process, run
 from models.database import Database
 from models.state import Outcome
 from servers import PostgresServer, wait_until
-from worker.heartbeat import Heartbeat
-from worker.process import WorkerProcess
-from worker.recorder import Claim, Progress, Recorder
+from worker.execution.context import WorkerContext
+from worker.execution.heartbeat import Heartbeat
+from worker.execution.recorder import Claim, Progress, Recorder
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -38,7 +38,7 @@ def changed(postgres: PostgresServer, change: str, undo: str) -> Iterator[None]:
 
 
 @pytest.fixture(params=["off", "auto"])
-def process(request: pytest.FixtureRequest, recorder: Recorder, tmp_path: Path) -> WorkerProcess:
+def process(request: pytest.FixtureRequest, recorder: Recorder, tmp_path: Path) -> WorkerContext:
     """One that trains jobs alone, and one that trains them together."""
     return make_process(recorder, tmp_path, pack=request.param)
 
@@ -48,7 +48,7 @@ def submit(database: Database) -> Sequence[int]:
 
 
 def test_a_write_that_the_database_refuses_gives_the_jobs_back_for_later_and_blames_none(
-    database: Database, process: WorkerProcess, postgres: PostgresServer
+    database: Database, process: WorkerContext, postgres: PostgresServer
 ):
     job_ids = submit(database)
     taken = job_ids if process.pack == "auto" else job_ids[:1]
@@ -95,7 +95,7 @@ def test_a_write_that_the_database_refuses_gives_the_jobs_back_for_later_and_bla
 def test_a_result_waits_until_the_database_takes_it(
     *,
     database: Database,
-    process: WorkerProcess,
+    process: WorkerContext,
     postgres: PostgresServer,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -103,7 +103,7 @@ def test_a_result_waits_until_the_database_takes_it(
     undo: str,
     told: str,
 ):
-    monkeypatch.setattr("worker.recorder._RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("worker.execution.recorder._RETRY_SECONDS", 0.05)
     caplog.set_level(logging.INFO)
     job_ids = submit(database)
     thread = threading.Thread(target=run, args=[process, job_ids[0]], daemon=True)

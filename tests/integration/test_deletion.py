@@ -9,11 +9,11 @@ from models.database import Database
 from models.errors import UsageError
 from models.tables import Sweep
 from service import jobs
-from service.annotations import add_tags
-from service.deletion import Deleted, delete_jobs
-from service.queries import list_ids
-from service.selector import condition, ids_condition
-from worker.recorder import Progress, Recorder
+from service.jobs.annotations import add_tags
+from service.jobs.deletion import Deleted, delete_jobs
+from service.queries.jobs import list_ids
+from service.queries.selectors import condition, ids_condition
+from worker.execution.recorder import Progress, Recorder
 
 OTHER = SPEC.model_copy(update={"seed": 1})
 

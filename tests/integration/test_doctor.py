@@ -7,7 +7,7 @@ from models.database import Database
 from models.settings import Settings
 from models.tables import REVISION, VERSION_TABLE
 from servers import RedisServer
-from service import doctor, store
+from service.operations import doctor, schema
 
 
 def find_database() -> doctor.Check:
@@ -58,7 +58,7 @@ def test_a_database_of_a_newer_dq_is_told_with_whether_this_one_may_go_on(
 ):
     monkeypatch.setenv("DQ_DATABASE_URL", empty_database_url)
     database = Database(Settings().sql_url)
-    store.upgrade(database)
+    schema.upgrade(database)
     with database.writing() as session:
         session.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
         session.execute(text(f"UPDATE compatibility SET oldest_revision = '{oldest}'"))

@@ -24,11 +24,11 @@ from integration.rows import PROVENANCE, SPEC
 from models.database import Database
 from models.spec import ExperimentSpec
 from models.tables import Attempt
-from service import annotations
 from service.cli import main
-from service.export.mlflow import Server
-from service.selector import ids_condition
-from worker.recorder import Progress, Recorder
+from service.jobs import annotations
+from service.queries.selectors import ids_condition
+from service.reports.export.mlflow import Server
+from worker.execution.recorder import Progress, Recorder
 
 DROPOUT = SPEC.model_copy(update={"keep": (0.9,), "seed": 1})
 #: More metrics than MLflow takes in one call: 250 epochs have 1,250.

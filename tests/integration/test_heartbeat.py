@@ -16,13 +16,14 @@ from models.state import Outcome
 from models.tables import Job
 from servers import wait_until
 from service import jobs
-from service.job_tables import describe_progress
-from service.queries import measure_progress, show_job
-from service.selector import ids_condition
-from worker import runner
-from worker.checkpoints import Checkpoints
-from worker.heartbeat import Heartbeat
-from worker.recorder import Claim, Origin, Progress, Recorder
+from service.queries.jobs import show_job
+from service.queries.progress import measure_progress
+from service.queries.selectors import ids_condition
+from service.reports.job_tables import describe_progress
+from worker.execution import runner
+from worker.execution.checkpoints import Checkpoints
+from worker.execution.heartbeat import Heartbeat
+from worker.execution.recorder import Claim, Origin, Progress, Recorder
 from worker.training import engine
 from worker.training.data import tensors as data
 
@@ -32,13 +33,13 @@ import sys
 import time
 from threading import Event
 
-import worker.heartbeat
+import worker.execution.heartbeat
 from models.database import Database
-from worker.heartbeat import Heartbeat
-from worker.recorder import Recorder
+from worker.execution.heartbeat import Heartbeat
+from worker.execution.recorder import Recorder
 
 url, job_id, spec = sys.argv[1:]
-worker.heartbeat._GRACE_SECONDS = 0.5
+worker.execution.heartbeat._GRACE_SECONDS = 0.5
 recorder = Recorder(Database(url), "stuck@here", 30)
 claim = next(iter(recorder.claim_pack(int(job_id), json.loads(spec), lambda _: 1)), None)
 print("running", flush=True)

@@ -3,7 +3,7 @@ from sqlalchemy import select
 
 from integration import rows
 from integration.messages import waiting, waiting_jobs
-from integration.rows import SPEC, Bells
+from integration.rows import SPEC, FakeBroker
 from models.database import Database
 from models.errors import UsageError
 from models.message import Priority
@@ -11,10 +11,10 @@ from models.state import Outcome
 from models.tables import Pause, Worker
 from servers import RedisServer
 from service import jobs
-from service.broker import Broker
 from service.jobs import Change
-from service.selector import ids_condition
-from worker.recorder import Progress, Recorder
+from service.jobs.broker import Broker
+from service.queries.selectors import ids_condition
+from worker.execution.recorder import Progress, Recorder
 
 
 def cancel(database: Database, *job_ids: int) -> list[str]:
@@ -23,7 +23,7 @@ def cancel(database: Database, *job_ids: int) -> list[str]:
 
 def retry(database: Database, job_id: int, *, from_scratch: bool = False) -> list[str]:
     which = ids_condition([job_id])
-    changes = jobs.retry(database, Bells(), which, from_scratch=from_scratch)
+    changes = jobs.retry(database, FakeBroker(), which, from_scratch=from_scratch)
     return [change.change for change in changes]
 
 
@@ -32,7 +32,7 @@ def hold(database: Database, job_id: int) -> list[str]:
 
 
 def release(database: Database, job_id: int) -> list[str]:
-    changes = jobs.release(database, Bells(), ids_condition([job_id]))
+    changes = jobs.release(database, FakeBroker(), ids_condition([job_id]))
     return [change.change for change in changes]
 
 
@@ -218,7 +218,7 @@ def test_retry_sends_a_message(database: Database, broker: Broker, redis: RedisS
     jobs.retry(database, broker, ids_condition([job_id]), from_scratch=False)
 
     assert waiting_jobs(redis) == [job_id]
-    assert rows.job(database, job_id).publishes == 1
+    assert rows.job(database, job_id).publish_count == 1
 
 
 def test_without_redis_a_retried_job_is_queued_all_the_same(
@@ -232,7 +232,7 @@ def test_without_redis_a_retried_job_is_queued_all_the_same(
 
     job = rows.job(database, job_id)
     assert changes == [Change(job_id, "queued")]
-    assert (job.state, job.publishes) == ("queued", 0)
+    assert (job.state, job.publish_count) == ("queued", 0)
 
 
 def test_a_held_job_is_not_claimed_until_it_is_released(database: Database, recorder: Recorder):
@@ -286,7 +286,7 @@ def test_while_the_queue_is_paused_no_job_is_claimed(database: Database, recorde
 
     jobs.pause(database)
     paused = rows.try_claim(recorder, job_id, SPEC.model_dump(mode="json"))
-    jobs.resume(database, Bells())
+    jobs.resume(database, FakeBroker())
     resumed = rows.try_claim(recorder, job_id, SPEC.model_dump(mode="json"))
 
     assert paused is None
@@ -298,8 +298,8 @@ def test_a_second_pause_and_a_second_resume_change_nothing(database: Database):
     jobs.pause(database)
     paused = rows.find(database, Pause, 1)
 
-    jobs.resume(database, Bells())
-    jobs.resume(database, Bells())
+    jobs.resume(database, FakeBroker())
+    jobs.resume(database, FakeBroker())
 
     assert paused
     assert rows.find(database, Pause, 1) is None

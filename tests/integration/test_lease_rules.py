@@ -24,15 +24,15 @@ from hypothesis.stateful import (
 from sqlalchemy import delete, select
 
 from integration import rows
-from integration.rows import PROVENANCE, SPEC, Bells
+from integration.rows import PROVENANCE, SPEC, FakeBroker
 from models.database import Database
-from models.message import Bell
+from models.message import JobMessage
 from models.state import FINAL_STATES, JobState, Outcome
-from models.tables import Attempt, Job, Result, Table
+from models.tables import Attempt, Base, Job, Result
 from service import jobs
-from service.selector import ids_condition
-from worker.reconciler import Reconciler
-from worker.recorder import Claim, LeaseLost, Progress, Recorder
+from service.queries.selectors import ids_condition
+from worker.execution.recorder import Claim, LeaseLost, Progress, Recorder
+from worker.supervisor.reconciler import Reconciler
 
 #: No lease ends by itself while a test runs.
 LEASE_SECONDS = 3600.0
@@ -75,8 +75,8 @@ class Claimant:
         self._process.join()
 
 
-class SilentDoorbell:
-    """A doorbell that nobody need ring."""
+class SilentPublisher:
+    """A publisher that nobody need ring."""
 
     def forgets(self) -> bool:
         return False
@@ -84,7 +84,7 @@ class SilentDoorbell:
     def count(self) -> int:
         return 1
 
-    def ring(self, bells: Sequence[Bell]) -> None:
+    def publish(self, messages: Sequence[JobMessage]) -> None:
         """Do nothing."""
 
 
@@ -101,7 +101,7 @@ def _serve(url: str, name: str, pipe: Connection) -> None:
     logging.disable()
     database = Database(url)
     recorder = Recorder(database, name, LEASE_SECONDS)
-    reconciler = Reconciler(database, SilentDoorbell(), LEASE_SECONDS)
+    reconciler = Reconciler(database, SilentPublisher(), LEASE_SECONDS)
     while True:
         deed, arguments = pipe.recv()
         owner = reconciler if deed == "reconcile" else recorder
@@ -216,7 +216,7 @@ class LeaseRules(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         with self.database.writing() as session:
-            for table in reversed(Table.metadata.sorted_tables):
+            for table in reversed(Base.metadata.sorted_tables):
                 session.execute(delete(table))
 
     @initialize(max_crashes=st.integers(1, 3))
@@ -336,7 +336,7 @@ class LeaseRules(RuleBasedStateMachine):
     def hold_or_release(self, age: int, is_free: bool) -> None:
         model = _pick(self.jobs, age)
         if is_free:
-            jobs.release(self.database, Bells(), ids_condition([model.job_id]))
+            jobs.release(self.database, FakeBroker(), ids_condition([model.job_id]))
             model.held = False
         else:
             jobs.hold(self.database, ids_condition([model.job_id]))
@@ -346,7 +346,7 @@ class LeaseRules(RuleBasedStateMachine):
     def retry(self, age: int, from_scratch: bool) -> None:
         model = _pick(self.jobs, age)
         which = ids_condition([model.job_id])
-        jobs.retry(self.database, Bells(), which, from_scratch=from_scratch)
+        jobs.retry(self.database, FakeBroker(), which, from_scratch=from_scratch)
         model.retry(from_scratch)
 
     # What must hold after each of these

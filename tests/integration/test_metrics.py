@@ -6,8 +6,8 @@ from sqlalchemy import update
 from integration import rows
 from models.clock import from_now
 from models.tables import Result, Worker
-from service.metrics import render
-from worker.recorder import Progress
+from service.operations.metrics import render
+from worker.execution.recorder import Progress
 
 
 def read(database):
@@ -32,7 +32,7 @@ def test_an_empty_queue_has_all_metrics_at_zero(database):
     assert found["dq_jobs", "queued"] == 0
     assert found["dq_oldest_queued_seconds",] == 0
     assert found["dq_attempts_total", "lost"] == 0
-    assert found["dq_reconciler_actions_total", "rung"] == 0
+    assert found["dq_reconciler_actions_total", "republished"] == 0
     assert found["dq_job_seconds_count",] == 0
 
 
@@ -73,7 +73,7 @@ def test_what_the_reconciler_did_is_counted_for_ever(database, recorder, reconci
     found = read(database)
 
     assert found["dq_reconciler_actions_total", "lost"] == 2
-    assert found["dq_reconciler_actions_total", "rung"] >= 2
+    assert found["dq_reconciler_actions_total", "republished"] >= 2
     assert found["dq_attempts_total", "lost"] == 2
 
 

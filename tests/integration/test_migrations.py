@@ -14,14 +14,14 @@ from integration.race import race
 from models.database import Database
 from models.errors import DatabaseUnreachable, SchemaOutdated
 from models.settings import Settings
-from models.tables import REVISION, VERSION_TABLE, Table
+from models.tables import REVISION, VERSION_TABLE, Base
 from servers import PostgresServer
-from service import store
-from worker.recorder import Progress, Recorder
+from service.operations import schema
+from worker.execution.recorder import Progress, Recorder
 
 UPGRADE = """
 from models.database import Database
-from service.store import upgrade
+from service.operations.schema import upgrade
 
 database = Database(sys.argv[1])
 at_once()
@@ -38,7 +38,7 @@ def empty(empty_database_url: str) -> Database:
 def constraint_names(database: Database) -> set[str]:
     inspector = inspect(database.engine)
     names = set()
-    for table in Table.metadata.tables:
+    for table in Base.metadata.tables:
         keys = [inspector.get_pk_constraint(table), *inspector.get_foreign_keys(table)]
         checks = inspector.get_check_constraints(table)
         names |= {found["name"] for found in [*keys, *checks]}
@@ -46,7 +46,7 @@ def constraint_names(database: Database) -> set[str]:
 
 
 def test_the_migrations_make_the_tables_of_the_models(empty: Database):
-    store.upgrade(empty)
+    schema.upgrade(empty)
 
     with empty.engine.connect() as connection:
         options = {
@@ -55,16 +55,16 @@ def test_the_migrations_make_the_tables_of_the_models(empty: Database):
             "include_name": lambda name, *_: not str(name).startswith("ix_jobs_spec_"),
         }
         context = MigrationContext.configure(connection, opts=options)
-        differences = compare_metadata(context, Table.metadata)
+        differences = compare_metadata(context, Base.metadata)
     assert differences == []
 
 
 def test_the_migrations_name_the_constraints_as_the_models_do(empty: Database):
-    store.upgrade(empty)
+    schema.upgrade(empty)
 
     migrated = constraint_names(empty)
-    Table.metadata.drop_all(empty.engine)
-    Table.metadata.create_all(empty.engine)
+    Base.metadata.drop_all(empty.engine)
+    Base.metadata.create_all(empty.engine)
     assert migrated == constraint_names(empty)
 
 
@@ -83,9 +83,9 @@ def test_a_database_without_tables_is_refused_with_what_to_type(empty: Database)
 
 
 def test_a_second_upgrade_changes_nothing(empty: Database):
-    store.upgrade(empty)
+    schema.upgrade(empty)
 
-    store.upgrade(empty)
+    schema.upgrade(empty)
 
     empty.check_schema()
 
@@ -110,18 +110,18 @@ def make_newer(database: Database, oldest: str) -> None:
 
 @pytest.mark.parametrize("oldest", [REVISION, "9997"])
 def test_a_database_made_by_a_newer_dq_is_not_touched(empty: Database, oldest: str):
-    store.upgrade(empty)
+    schema.upgrade(empty)
     make_newer(empty, oldest)
 
     refusal = pytest.raises(SchemaOutdated, match=r"made by a newer dq .*9998.*Install that one")
     with nullcontext() if oldest == REVISION else refusal:
-        store.upgrade(empty)
+        schema.upgrade(empty)
 
     assert empty.revision() == "9998"
 
 
 def test_a_worker_goes_on_over_the_tables_of_the_next_release(empty: Database):
-    store.upgrade(empty)
+    schema.upgrade(empty)
     job_id = rows.submit_one(empty)
     make_newer(empty, oldest=REVISION)
 
@@ -135,7 +135,7 @@ def test_a_worker_goes_on_over_the_tables_of_the_next_release(empty: Database):
 
 
 def test_tables_of_a_release_that_spares_this_one_no_more_are_refused(empty: Database):
-    store.upgrade(empty)
+    schema.upgrade(empty)
     make_newer(empty, oldest="9997")
 
     with pytest.raises(SchemaOutdated, match=r"is at revision 9998, this dq wants"):
@@ -146,25 +146,25 @@ def test_a_configured_database_is_left_to_its_owner_to_migrate(empty_database_ur
     settings = Settings(database_url=empty_database_url)
 
     with pytest.raises(SchemaOutdated):
-        store.open_database(settings)
+        schema.open_database(settings)
 
     assert Database(settings.sql_url).revision() is None
 
 
 def test_the_embedded_database_is_migrated_when_it_is_opened(home: Path):
-    database = store.open_database(Settings())
+    database = schema.open_database(Settings())
 
     database.check_schema()
     assert database.name == f"sqlite:///{home}/dq.sqlite"
 
 
 def test_the_embedded_database_of_a_newer_dq_is_refused(home: Path):
-    with store.open_database(Settings()).writing() as session:
+    with schema.open_database(Settings()).writing() as session:
         session.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
         session.execute(text("UPDATE compatibility SET oldest_revision = '9998'"))
 
     with pytest.raises(SchemaOutdated, match="made by a newer dq"):
-        store.open_database(Settings())
+        schema.open_database(Settings())
 
 
 def test_a_password_may_hold_a_percent_sign(postgres: PostgresServer):
@@ -173,7 +173,7 @@ def test_a_password_may_hold_a_percent_sign(postgres: PostgresServer):
     url = postgres.url("of_locked", "locked:a%25b%40c%2520")
     database = Database(Settings(database_url=url).sql_url)
 
-    store.upgrade(database)
+    schema.upgrade(database)
 
     database.check_schema()
     assert "a%" not in database.name

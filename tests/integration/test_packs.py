@@ -23,12 +23,12 @@ from models.state import Outcome
 from models.tables import Job
 from servers import Outage, wait_until
 from service import jobs
-from service.selector import ids_condition
-from worker import app
-from worker.heartbeat import Heartbeat
-from worker.process import WorkerProcess
-from worker.recorder import Claim, Origin, Progress, Recorder
-from worker.roster import Roster
+from service.queries.selectors import ids_condition
+from worker.execution.context import WorkerContext
+from worker.execution.heartbeat import Heartbeat
+from worker.execution.recorder import Claim, Origin, Progress, Recorder
+from worker.queue import app
+from worker.supervisor.registry import Roster
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 #: A shape that a CPU packs; 12 batches an epoch, 3 epochs.
@@ -64,7 +64,7 @@ def ids(claims: list[Claim]) -> list[int]:
 
 
 @pytest.fixture
-def process(recorder: Recorder, tmp_path: Path) -> WorkerProcess:
+def process(recorder: Recorder, tmp_path: Path) -> WorkerContext:
     return make_process(recorder, tmp_path, pack="auto")
 
 
@@ -75,7 +75,7 @@ def figures(database: Database, job_id: int) -> list[tuple[float, ...]]:
     ]
 
 
-def train_each_alone(process: WorkerProcess, count: int) -> list[list[tuple[float, ...]]]:
+def train_each_alone(process: WorkerContext, count: int) -> list[list[tuple[float, ...]]]:
     database = process.recorder.database
     job_ids = submit(database, count)
     for job_id in job_ids:
@@ -152,7 +152,7 @@ def test_a_suspect_runs_alone(database: Database, recorder: Recorder):
 
 CLAIM_PACKS = """
 from models.database import Database
-from worker.recorder import Recorder
+from worker.execution.recorder import Recorder
 
 url, worker, job_ids, spec = sys.argv[1:]
 recorder = Recorder(Database(url), worker, lease_seconds=60)
@@ -186,7 +186,7 @@ def test_of_processes_that_take_packs_each_job_goes_to_one(database: Database):
 
 
 def test_each_job_of_a_pack_gets_the_result_it_gets_alone(
-    database: Database, process: WorkerProcess
+    database: Database, process: WorkerContext
 ):
     expected = train_each_alone(process, 5)
     job_ids = submit(database, 5)
@@ -207,7 +207,7 @@ def test_each_job_of_a_pack_gets_the_result_it_gets_alone(
 
 @pytest.mark.parametrize("batch", [0, 5, BATCHES, 2 * BATCHES + 5])
 def test_a_pack_that_is_given_back_goes_on_alone_to_the_same_figures(
-    database: Database, process: WorkerProcess, batch: int
+    database: Database, process: WorkerContext, batch: int
 ):
     expected = train_each_alone(process, 3)
     job_ids = submit(database, 3)
@@ -228,7 +228,7 @@ def test_a_pack_that_is_given_back_goes_on_alone_to_the_same_figures(
 
 
 def test_jobs_given_back_at_different_batches_go_on_together(
-    database: Database, process: WorkerProcess
+    database: Database, process: WorkerContext
 ):
     expected = train_each_alone(process, 4)
     job_ids = submit(database, 4)
@@ -242,7 +242,7 @@ def test_jobs_given_back_at_different_batches_go_on_together(
 
 
 def test_a_member_that_is_cancelled_leaves_and_the_others_go_on(
-    database: Database, process: WorkerProcess
+    database: Database, process: WorkerContext
 ):
     expected = train_each_alone(process, 3)
     job_ids = submit(database, 3)
@@ -267,7 +267,7 @@ def test_a_member_that_is_cancelled_leaves_and_the_others_go_on(
 
 
 def test_a_member_that_diverges_fails_and_the_others_go_on(
-    database: Database, process: WorkerProcess
+    database: Database, process: WorkerContext
 ):
     good, bad, fine = rows.submit(database, spec(0), spec(1, lr=1e12), spec(2))
 
@@ -278,7 +278,7 @@ def test_a_member_that_diverges_fails_and_the_others_go_on(
 
 
 def test_a_member_that_lost_its_lease_leaves_and_writes_nothing_more(
-    database: Database, process: WorkerProcess, caplog: pytest.LogCaptureFixture
+    database: Database, process: WorkerContext, caplog: pytest.LogCaptureFixture
 ):
     job_ids = submit(database, 3)
 
@@ -298,7 +298,7 @@ def test_a_member_that_lost_its_lease_leaves_and_writes_nothing_more(
 
 
 def test_an_error_that_hits_a_pack_is_none_of_its_jobs_until_one_has_it_alone(
-    database: Database, process: WorkerProcess, monkeypatch: pytest.MonkeyPatch
+    database: Database, process: WorkerContext, monkeypatch: pytest.MonkeyPatch
 ):
     job_ids = submit(database, 3)
 
@@ -442,7 +442,7 @@ def test_of_jobs_that_succeed_together_each_has_the_figures_of_its_own_last_epoc
 
 
 def test_an_error_while_results_are_recorded_sends_each_of_them_back_to_run_alone(
-    database: Database, process: WorkerProcess, monkeypatch: pytest.MonkeyPatch
+    database: Database, process: WorkerContext, monkeypatch: pytest.MonkeyPatch
 ):
     job_ids = submit(database, 3)
 
@@ -450,7 +450,7 @@ def test_an_error_while_results_are_recorded_sends_each_of_them_back_to_run_alon
         raise ValueError("no more")
 
     with monkeypatch.context() as broken:
-        broken.setattr("worker.recorder._add_results", break_down)
+        broken.setattr("worker.execution.recorder._add_results", break_down)
         run(process, job_ids[0])
 
     left = [rows.job(database, job_id) for job_id in job_ids]

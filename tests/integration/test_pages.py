@@ -13,16 +13,15 @@ from sqlalchemy import insert, true
 from integration import rows
 from models.database import Database
 from models.errors import UsageError
-from models.metrics import EpochMetrics
+from models.metrics import EPOCH_METRICS, HIGHER_IS_BETTER, EpochMetrics
 from models.spec import ExperimentSpec
 from models.tables import Epoch, Job, Result
 from servers import delete_rows
-from service.comparison import HIGHER_IS_BETTER
-from service.moment import EPOCH_METRICS, FINAL, Moment, read_moment
-from service.pages import Page, Request, Sort, read_page, read_sort
-from service.queries import JobRow
-from service.selector import condition
-from worker.recorder import Progress, Recorder
+from service.queries.epoch_choice import FINAL, EpochChoice, read_epoch_choice
+from service.queries.pages import Page, Request, Sort, read_page, read_sort
+from service.queries.rows import JobRow
+from service.queries.selectors import condition
+from worker.execution.recorder import Progress, Recorder
 
 ALL = true()
 SPEC_FIELDS = ("dataset", "train_size", "lr", "batch_size", "epochs", "seed")
@@ -46,7 +45,7 @@ class Past:
     epochs: tuple[EpochMetrics, ...] = ()
     is_done: bool = False
 
-    def figure(self, field: str, moment: Moment) -> Any:
+    def figure(self, field: str, moment: EpochChoice) -> Any:
         """Return by what the job is sorted; None if it has no such metric."""
         if field not in HIGHER_IS_BETTER:
             return getattr(self.spec, field)
@@ -57,7 +56,7 @@ class Past:
         epoch = self._epoch(moment)
         return getattr(epoch, field) if epoch else None
 
-    def _epoch(self, moment: Moment) -> EpochMetrics | None:
+    def _epoch(self, moment: EpochChoice) -> EpochMetrics | None:
         if moment.metric:
             sign = -1 if HIGHER_IS_BETTER[moment.metric] else 1
             return min(
@@ -102,7 +101,7 @@ def done(figure: float, **changes: Any) -> Past:
 
 
 def turn_pages(
-    database: Database, sort: Sort, limit: int, moment: Moment = FINAL, at_most: int = 60
+    database: Database, sort: Sort, limit: int, moment: EpochChoice = FINAL, at_most: int = 60
 ) -> list[JobRow]:
     """Return the jobs of all pages, following each page's word on where the next begins."""
     found: list[JobRow] = []
@@ -121,7 +120,7 @@ def ids(page: Page | Sequence[JobRow]) -> list[int]:
     return [row.job_id for row in (page.rows if isinstance(page, Page) else page)]
 
 
-def expect(pasts: dict[int, Past], sort: Sort, moment: Moment = FINAL) -> list[int]:
+def expect(pasts: dict[int, Past], sort: Sort, moment: EpochChoice = FINAL) -> list[int]:
     """Return the ids as Python sorts them, without the jobs that lack the metric."""
     figures = {
         job_id: job_id if sort.field == "id" else past.figure(sort.field, moment)
@@ -232,7 +231,12 @@ def some_pasts(draw: Callable[..., Any]) -> list[Past]:
 
 
 MOMENTS = st.sampled_from(
-    [FINAL, Moment(epoch=1), Moment(epoch=2), *[Moment(metric=name) for name in EPOCH_METRICS]]
+    [
+        FINAL,
+        EpochChoice(epoch=1),
+        EpochChoice(epoch=2),
+        *[EpochChoice(metric=name) for name in EPOCH_METRICS],
+    ]
 )
 
 
@@ -254,7 +258,7 @@ def test_whatever_the_jobs_the_order_and_the_moment_each_job_is_on_one_page(
     database: Database,
     pasts: list[Past],
     sort: Sort,
-    moment: Moment,
+    moment: EpochChoice,
     limit: int,
 ):
     delete_rows(database)
@@ -346,7 +350,7 @@ def test_what_nothing_can_be_sorted_by_is_refused_with_what_there_is(text: str):
 
 def test_time_is_sorted_by_at_the_end_alone():
     with pytest.raises(UsageError, match="--sort seconds works with --at final only"):
-        Request(read_sort("seconds"), moment=Moment(epoch=1))
+        Request(read_sort("seconds"), moment=EpochChoice(epoch=1))
 
 
 @pytest.mark.parametrize(
@@ -405,7 +409,9 @@ def finish(database: Database, recorder: Recorder, *epochs: EpochMetrics) -> int
 
 
 def look(database: Database, job_id: int, moment: str) -> JobRow:
-    (row,) = read_page(database, condition([str(job_id)]), Request(moment=read_moment(moment))).rows
+    (row,) = read_page(
+        database, condition([str(job_id)]), Request(moment=read_epoch_choice(moment))
+    ).rows
     return row
 
 
@@ -446,7 +452,7 @@ def test_a_job_that_has_not_come_to_the_epoch_has_no_metrics_at_it(
 ):
     short = finish(database, recorder, epoch(1, 0.25))
     long = finish(database, recorder, *THREE_EPOCHS)
-    at_two = read_moment("epoch:2")
+    at_two = read_epoch_choice("epoch:2")
 
     by_id = read_page(database, ALL, Request(moment=at_two))
     by_metric = read_page(database, ALL, Request(read_sort("valid_loss"), moment=at_two))
@@ -475,7 +481,7 @@ def test_jobs_are_sorted_by_what_they_were_at_the_moment(database: Database, rec
     by_loss = read_sort("valid_loss")
 
     orders = {
-        moment: ids(read_page(database, ALL, Request(by_loss, moment=read_moment(moment))))
+        moment: ids(read_page(database, ALL, Request(by_loss, moment=read_epoch_choice(moment))))
         for moment in ("final", "best:valid_loss", "epoch:1")
     }
 

@@ -14,7 +14,7 @@ from models.database import Database
 from models.errors import DatabaseRefused
 from models.settings import Settings
 from servers import PostgresServer, Server, short_folder
-from worker.recorder import Progress, Recorder
+from worker.execution.recorder import Progress, Recorder
 
 LIMITS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 #: Debian puts it where only root looks.

@@ -5,18 +5,31 @@ import pytest
 from sqlalchemy import true
 
 from integration import rows
-from integration.rows import PROVENANCE, SPEC, Bells
+from integration.rows import PROVENANCE, SPEC, FakeBroker
 from models.database import Database
 from models.errors import UsageError
 from models.message import Priority
 from models.spec import TRAINER_VERSION
 from models.state import JobState
-from service import jobs, queries
-from service.job_tables import worker_table
-from service.moment import Moment
-from service.report import render
-from service.selector import ids_condition
-from worker.recorder import Progress, Recorder
+from service import jobs
+from service.queries.epoch_choice import EpochChoice
+from service.queries.explanations import explain_wait
+from service.queries.jobs import (
+    count_jobs,
+    count_states,
+    list_compared_jobs,
+    list_curves,
+    list_ids,
+    list_jobs,
+    list_log,
+    show_job,
+)
+from service.queries.progress import measure_left, measure_progress
+from service.queries.selectors import ids_condition
+from service.queries.workers import is_paused, list_workers
+from service.reports.job_tables import worker_table
+from service.reports.table import render
+from worker.execution.recorder import Progress, Recorder
 
 ALL = true()
 
@@ -39,7 +52,7 @@ def test_jobs_are_counted_by_state_with_the_states_that_no_job_is_in(
     succeed(recorder, first)
     start(recorder, second)
 
-    states = queries.count_states(database)
+    states = count_states(database)
 
     assert states == {
         JobState.QUEUED: 1,
@@ -53,15 +66,15 @@ def test_jobs_are_counted_by_state_with_the_states_that_no_job_is_in(
 def test_selected_jobs_are_counted(database: Database):
     first, second, _ = rows.submit(database, SPEC, SPEC, SPEC)
 
-    assert queries.count_jobs(database, ALL) == 3
-    assert queries.count_jobs(database, ids_condition([first, second])) == 2
-    assert queries.count_jobs(database, ids_condition([99])) == 0
+    assert count_jobs(database, ALL) == 3
+    assert count_jobs(database, ids_condition([first, second])) == 2
+    assert count_jobs(database, ids_condition([99])) == 0
 
 
 def test_a_job_that_waits_is_listed_without_figures(database: Database):
     job_id = rows.submit_one(database, name="first")
 
-    (row,) = queries.list_jobs(database, ALL)
+    (row,) = list_jobs(database, ALL)
 
     assert (row.job_id, row.name, row.state, row.spec) == (job_id, "first", "queued", SPEC)
     assert (row.attempt, row.epochs_done, row.worker, row.held) == (0, 0, None, False)
@@ -76,7 +89,7 @@ def test_a_job_is_listed_with_the_figures_of_its_newest_epoch(
     job_id = rows.submit_one(database)
     start(recorder, job_id, epochs=2)
 
-    (row,) = queries.list_jobs(database, ALL)
+    (row,) = list_jobs(database, ALL)
 
     assert (row.state, row.worker, row.epochs_done) == ("running", "cpu0-1@here", 2)
     assert row.metrics == {
@@ -90,8 +103,8 @@ def test_a_job_is_listed_with_the_figures_of_its_newest_epoch(
 def test_the_newest_jobs_are_listed_first_and_no_more_than_wanted(database: Database):
     job_ids = rows.submit(database, *[SPEC] * 4)
 
-    rows_of_all = queries.list_jobs(database, ALL)
-    newest = queries.list_jobs(database, ALL, limit=2)
+    rows_of_all = list_jobs(database, ALL)
+    newest = list_jobs(database, ALL, limit=2)
 
     assert [row.job_id for row in rows_of_all] == job_ids[::-1]
     assert [row.job_id for row in newest] == [job_ids[3], job_ids[2]]
@@ -102,7 +115,7 @@ def test_runs_carry_the_figures_of_results_alone(database: Database, recorder: R
     start(recorder, runs, epochs=2)
     succeed(recorder, ended)
 
-    listed = {run.job_id: run for run in queries.list_runs(database, ALL)}
+    listed = {run.job_id: run for run in list_compared_jobs(database, ALL)}
 
     assert [*listed] == [waits, runs, ended]
     assert (listed[waits].metrics, listed[runs].metrics) == ({}, {})
@@ -126,8 +139,8 @@ def test_runs_carry_the_figures_of_the_moment_asked_for(database: Database, reco
     succeed(recorder, ended)
     start(recorder, runs, epochs=2)
 
-    first, running = queries.list_runs(database, ALL, Moment(epoch=1))
-    best, _ = queries.list_runs(database, ALL, Moment(metric="train_accuracy"))
+    first, running = list_compared_jobs(database, ALL, EpochChoice(epoch=1))
+    best, _ = list_compared_jobs(database, ALL, EpochChoice(metric="train_accuracy"))
 
     assert first.metrics["valid_loss"] == rows.measured(1).valid_loss
     assert running.metrics == {}
@@ -143,8 +156,8 @@ def test_the_best_epoch_is_that_of_the_lowest_loss_or_the_highest_accuracy(
     ]
     rows.succeed(recorder, rows.claim(recorder, job_id), Progress(losses))
 
-    (by_loss,) = queries.list_runs(database, ALL, Moment(metric="valid_loss"))
-    (by_accuracy,) = queries.list_runs(database, ALL, Moment(metric="valid_accuracy"))
+    (by_loss,) = list_compared_jobs(database, ALL, EpochChoice(metric="valid_loss"))
+    (by_accuracy,) = list_compared_jobs(database, ALL, EpochChoice(metric="valid_accuracy"))
 
     assert by_loss.metrics["valid_loss"] == 0.5
     assert by_accuracy.metrics["valid_loss"] == 1
@@ -156,7 +169,7 @@ def test_curves_hold_all_epochs_of_the_selected_jobs(database: Database, recorde
     start(recorder, runs, epochs=2)
     start(recorder, other, epochs=1)
 
-    curves = queries.list_curves(database, ids_condition([ended, runs, waits]))
+    curves = list_curves(database, ids_condition([ended, runs, waits]))
 
     assert [curve.job_id for curve in curves] == [ended, runs, waits]
     assert [curve.epochs for curve in curves] == [rows.measured_all(), rows.measured_all()[:2], ()]
@@ -174,7 +187,7 @@ def test_a_job_is_shown_with_its_tags_epochs_and_attempts(database: Database, re
     rows.begin(recorder, second, PROVENANCE, 1)
     rows.succeed(recorder, second, Progress((rows.measured(2), rows.measured(3))))
 
-    detail = queries.show_job(database, job_id)
+    detail = show_job(database, job_id)
 
     first_try, second_try = detail.attempts
     assert (detail.row.job_id, detail.row.state) == (job_id, "succeeded")
@@ -190,7 +203,7 @@ def test_a_job_is_shown_with_its_tags_epochs_and_attempts(database: Database, re
 
 def test_a_job_that_there_is_not_cannot_be_shown(database: Database):
     with pytest.raises(UsageError, match=r"no job 7\. Type: dq results"):
-        queries.show_job(database, 7)
+        show_job(database, 7)
 
 
 def test_workers_are_listed_with_the_job_each_has(database: Database):
@@ -199,7 +212,7 @@ def test_workers_are_listed_with_the_job_each_has(database: Database):
     rows.add_worker(database, "idle")
     rows.claim(Recorder(database, "busy", 30), job_id)
 
-    busy, idle = queries.list_workers(database)
+    busy, idle = list_workers(database)
 
     assert (busy.worker, busy.job_id, busy.device, busy.state) == ("busy", job_id, "cpu", "active")
     assert (idle.worker, idle.job_id) == ("idle", None)
@@ -212,7 +225,7 @@ def test_a_worker_is_listed_with_all_jobs_that_it_trains_together(database: Data
     for job_id in job_ids:
         rows.claim(Recorder(database, "busy", 30), job_id)
 
-    (busy,) = queries.list_workers(database)
+    (busy,) = list_workers(database)
     listed = render(worker_table([busy]), "table", width=80, color=False, ascii=False)
 
     assert busy.job_ids == tuple(job_ids)
@@ -223,7 +236,7 @@ def test_a_worker_is_alive_as_long_as_its_heartbeat_is_fresh(database: Database)
     rows.add_worker(database, "fresh", silent_seconds=5)
     rows.add_worker(database, "silent", silent_seconds=60)
 
-    fresh, silent = queries.list_workers(database)
+    fresh, silent = list_workers(database)
 
     assert (fresh.is_alive, silent.is_alive) == (True, False)
     assert fresh.silent_seconds == pytest.approx(5, abs=3)
@@ -235,10 +248,10 @@ def test_the_log_of_jobs_is_listed_in_the_order_of_its_lines(
     first, second, other = rows.submit(database, SPEC, SPEC, SPEC)
     for job_id in (second, other, first):
         jobs.hold(database, ids_condition([job_id]))
-    jobs.release(database, Bells(), ids_condition([second]))
+    jobs.release(database, FakeBroker(), ids_condition([second]))
     rows.claim(recorder, second)
 
-    lines = queries.list_log(database, ids_condition([first, second]))
+    lines = list_log(database, ids_condition([first, second]))
 
     assert [(line.job_id, line.attempt, line.text) for line in lines] == [
         (second, 0, "held"),
@@ -253,8 +266,8 @@ def test_the_log_can_be_read_on_from_the_last_line_read(database: Database):
     job_ids = rows.submit(database, *[SPEC] * 4)
     jobs.hold(database, ALL)
 
-    first = queries.list_log(database, ALL, limit=3)
-    rest = queries.list_log(database, ALL, after=first[-1].line_id)
+    first = list_log(database, ALL, limit=3)
+    rest = list_log(database, ALL, after=first[-1].line_id)
 
     assert [line.job_id for line in [*first, *rest]] == job_ids
 
@@ -267,7 +280,7 @@ def test_progress_counts_states_and_epochs_of_the_selected_jobs(
     start(recorder, runs, epochs=1)
     start(recorder, other, epochs=2)
 
-    progress = queries.measure_progress(database, ids_condition([ended, runs, waits]))
+    progress = measure_progress(database, ids_condition([ended, runs, waits]))
 
     assert (progress.jobs, progress.open_jobs) == (3, 2)
     assert progress.states[JobState.SUCCEEDED] == 1
@@ -277,7 +290,7 @@ def test_progress_counts_states_and_epochs_of_the_selected_jobs(
 
 
 def test_progress_of_no_jobs_is_nothing(database: Database):
-    progress = queries.measure_progress(database, ids_condition([99]))
+    progress = measure_progress(database, ids_condition([99]))
 
     assert (progress.jobs, progress.open_jobs) == (0, 0)
     assert (progress.epochs_done, progress.epochs, progress.running) == (0, 0, ())
@@ -292,9 +305,9 @@ def test_jobs_of_one_worker_share_its_time_and_each_runs_on_until_its_last_epoch
     for job_id in packed:
         start(recorder, job_id, epochs=2)
     start(recorder, new)
-    running = queries.measure_progress(database, ALL).running
+    running = measure_progress(database, ALL).running
 
-    left = queries.measure_left(running)
+    left = measure_left(running)
 
     share = running[0].epoch_seconds
     assert share is not None
@@ -312,17 +325,17 @@ def test_jobs_of_one_worker_share_its_time_and_each_runs_on_until_its_last_epoch
 def test_ids_are_listed_in_their_order(database: Database):
     job_ids = rows.submit(database, SPEC, SPEC, SPEC)
 
-    assert queries.list_ids(database, ALL) == job_ids
-    assert queries.list_ids(database, ids_condition([job_ids[2], job_ids[0]])) == job_ids[::2]
+    assert list_ids(database, ALL) == job_ids
+    assert list_ids(database, ids_condition([job_ids[2], job_ids[0]])) == job_ids[::2]
 
 
 def test_the_queue_is_paused_between_pause_and_resume(database: Database):
-    before = queries.is_paused(database)
+    before = is_paused(database)
     jobs.pause(database)
-    during = queries.is_paused(database)
-    jobs.resume(database, Bells())
+    during = is_paused(database)
+    jobs.resume(database, FakeBroker())
 
-    assert (before, during, queries.is_paused(database)) == (False, True, False)
+    assert (before, during, is_paused(database)) == (False, True, False)
 
 
 # What a job waits for
@@ -331,7 +344,7 @@ def test_the_queue_is_paused_between_pause_and_resume(database: Database):
 def test_a_job_waits_for_a_worker_to_be_started(database: Database):
     job_id = rows.submit_one(database)
 
-    reasons = queries.explain_wait(database, job_id)
+    reasons = explain_wait(database, job_id)
 
     assert reasons == [
         "It is the next in the queue.",
@@ -343,7 +356,7 @@ def test_a_worker_that_fell_silent_counts_as_none(database: Database):
     job_id = rows.submit_one(database)
     rows.add_worker(database, "silent", silent_seconds=60)
 
-    reasons = queries.explain_wait(database, job_id)
+    reasons = explain_wait(database, job_id)
 
     assert reasons[-1] == "No worker is running. Type: dq worker"
 
@@ -354,7 +367,7 @@ def test_a_job_waits_for_busy_workers(database: Database):
     rows.add_worker(database, "idle")
     rows.claim(Recorder(database, "busy", 30), busy_with)
 
-    reasons = queries.explain_wait(database, waits)
+    reasons = explain_wait(database, waits)
 
     assert reasons == ["It is the next in the queue.", "1 of 2 workers is busy."]
 
@@ -366,7 +379,7 @@ def test_a_job_waits_behind_earlier_ones_and_those_of_a_higher_priority(database
     rows.submit(database, SPEC, priority=Priority.LOW)
     rows.submit(database, SPEC)
 
-    reasons = queries.explain_wait(database, job_id)
+    reasons = explain_wait(database, job_id)
 
     assert reasons[0] == "3 queued jobs are ahead of it."
 
@@ -375,7 +388,7 @@ def test_a_held_job_is_not_ahead_of_others(database: Database):
     held, waits = rows.submit(database, SPEC, SPEC)
     jobs.hold(database, ids_condition([held]))
 
-    reasons = queries.explain_wait(database, waits)
+    reasons = explain_wait(database, waits)
 
     assert reasons[0] == "It is the next in the queue."
 
@@ -384,7 +397,7 @@ def test_a_held_job_waits_to_be_released(database: Database):
     job_id = rows.submit_one(database)
     jobs.hold(database, ids_condition([job_id]))
 
-    reasons = queries.explain_wait(database, job_id)
+    reasons = explain_wait(database, job_id)
 
     assert reasons[0] == f"It is held. Type: dq release {job_id}"
 
@@ -393,16 +406,16 @@ def test_a_job_waits_for_the_queue_to_be_resumed(database: Database):
     job_id = rows.submit_one(database)
     jobs.pause(database)
 
-    reasons = queries.explain_wait(database, job_id)
+    reasons = explain_wait(database, job_id)
 
     assert reasons[0] == "The queue is paused. Type: dq resume"
 
 
 def test_a_job_waits_for_its_message_to_be_sent(database: Database):
     job_id = rows.submit_one(database)
-    rows.change(database, job_id, publishes=0)
+    rows.change(database, job_id, publish_count=0)
 
-    reasons = queries.explain_wait(database, job_id)
+    reasons = explain_wait(database, job_id)
 
     assert reasons[0].startswith("Its message is not in Redis yet")
 
@@ -412,16 +425,16 @@ def test_a_job_that_does_not_wait_waits_for_nothing(database: Database, state: s
     job_id = rows.submit_one(database)
     rows.change(database, job_id, state=state)
 
-    assert queries.explain_wait(database, job_id) == []
+    assert explain_wait(database, job_id) == []
 
 
 def test_a_job_that_there_is_not_waits_for_nothing(database: Database):
-    assert queries.explain_wait(database, 7) == []
+    assert explain_wait(database, 7) == []
 
 
 def test_what_is_read_is_frozen(database: Database):
     rows.submit_one(database)
-    (row,) = queries.list_jobs(database, ALL)
+    (row,) = list_jobs(database, ALL)
 
     with pytest.raises(AttributeError):
         row.state = JobState.FAILED

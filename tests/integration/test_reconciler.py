@@ -14,21 +14,21 @@ from integration.rows import SPEC
 from models.clock import from_now
 from models.database import Database
 from models.errors import BrokerUnreachable, DatabaseUnreachable
-from models.message import Bell, Priority
+from models.message import JobMessage, Priority
 from models.settings import Settings
 from models.state import Outcome
 from models.tables import Job
 from servers import Outage, RedisServer
 from service import jobs
-from service.broker import Broker
-from service.selector import ids_condition
-from worker.app import make_doorbell
-from worker.doorbell import Doorbell
-from worker.reconciler import Reconciler, Repairs
-from worker.recorder import Progress, Recorder
+from service.jobs.broker import Broker
+from service.queries.selectors import ids_condition
+from worker.execution.recorder import Progress, Recorder
+from worker.queue.app import make_publisher
+from worker.queue.publishing import Publisher
+from worker.supervisor.reconciler import Reconciler, Repairs
 
 #: A message that waits in Redis, so that an empty queue proves nothing.
-ANOTHER_BELL = Bell(10**6, {})
+ANOTHER_MESSAGE = JobMessage(10**6, {})
 
 
 def crash(recorder: Recorder, job_id: int, checkpoint_epoch: int | None = None) -> None:
@@ -40,7 +40,7 @@ def crash(recorder: Recorder, job_id: int, checkpoint_epoch: int | None = None) 
     rows.expire(recorder.database, job_id)
 
 
-def rings(reconciler: Reconciler, redis: RedisServer) -> list[int]:
+def republish(reconciler: Reconciler, redis: RedisServer) -> list[int]:
     """Return the jobs that one pass rings for."""
     before = waiting_jobs(redis)
     reconciler.reconcile()
@@ -78,7 +78,7 @@ def test_a_job_whose_worker_fell_silent_waits_again_and_is_rung_for(
 
     job = rows.job(database, job_id)
     (attempt,) = rows.attempts(database, job_id)
-    assert repairs == Repairs(lost=1, rung=1)
+    assert repairs == Repairs(lost=1, republished=1)
     assert waiting_jobs(redis) == [job_id]
     assert (job.state, job.worker, job.lease_until, job.crashes) == ("queued", None, None, 1)
     assert (attempt.outcome, attempt.detail) == (Outcome.LOST, "cpu0-1@here fell silent")
@@ -226,9 +226,9 @@ def test_six_hundred_jobs_of_a_host_that_died_wait_again(
 
 
 def test_after_an_outage_of_the_database_the_living_get_time_to_renew_their_leases(
-    *, database: Database, doorbell: Doorbell, recorder: Recorder, outage: Outage
+    *, database: Database, publisher: Publisher, recorder: Recorder, outage: Outage
 ):
-    reconciler = Reconciler(database, doorbell, LEASE_SECONDS)
+    reconciler = Reconciler(database, publisher, LEASE_SECONDS)
     claim = rows.claim(recorder, rows.submit_one(database))
     rows.expire(database, claim.job_id)
     with outage(database), pytest.raises(DatabaseUnreachable):
@@ -245,12 +245,12 @@ def test_after_an_outage_of_the_database_the_living_get_time_to_renew_their_leas
 def test_after_an_outage_and_the_time_of_a_lease_the_silent_lose_their_jobs(
     *,
     database: Database,
-    doorbell: Doorbell,
+    publisher: Publisher,
     recorder: Recorder,
     outage: Outage,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    reconciler = Reconciler(database, doorbell, lease_seconds=60)
+    reconciler = Reconciler(database, publisher, lease_seconds=60)
     job_id = rows.submit_one(database)
     crash(recorder, job_id)
     with outage(database), pytest.raises(DatabaseUnreachable):
@@ -281,51 +281,51 @@ def test_a_process_that_hangs_with_one_job_keeps_no_other_from_being_taken_over(
     assert rows.states(database, [locked, free]) == ["running", "queued"]
 
 
-# Bells
+# Messages
 
 
 def test_a_job_whose_message_was_never_sent_is_rung_for_once(
     database: Database, reconciler: Reconciler, redis: RedisServer
 ):
     job_id = rows.submit_one(database)
-    rows.change(database, job_id, publishes=0, publish_due=from_now(-1))
+    rows.change(database, job_id, publish_count=0, publish_due=from_now(-1))
 
-    first, second = rings(reconciler, redis), rings(reconciler, redis)
+    first, second = republish(reconciler, redis), republish(reconciler, redis)
 
     assert (first, second) == ([job_id], [])
-    assert rows.job(database, job_id).publishes == 1
+    assert rows.job(database, job_id).publish_count == 1
 
 
 def test_a_message_that_waits_behind_others_is_not_sent_again(
     *, database: Database, reconciler: Reconciler, broker: Broker, redis: RedisServer
 ):
-    submitted = jobs.submit(database, broker, [SPEC, SPEC], jobs.Order(), "token")
+    submitted = jobs.submit(database, broker, [SPEC, SPEC], jobs.SubmitOptions(), "token")
     for job_id in submitted.job_ids:
         rows.make_due(database, job_id)
 
-    assert rings(reconciler, redis) == []
+    assert republish(reconciler, redis) == []
 
 
 def test_a_message_that_an_empty_queue_proves_lost_is_sent_again_when_it_is_overdue(
     *, database: Database, reconciler: Reconciler, broker: Broker, redis: RedisServer
 ):
-    submitted = jobs.submit(database, broker, [SPEC, SPEC], jobs.Order(), "token")
+    submitted = jobs.submit(database, broker, [SPEC, SPEC], jobs.SubmitOptions(), "token")
     overdue, sent_just_now = submitted.job_ids
     redis.client().delete("dq:dq\x06\x163")
     rows.make_due(database, overdue)
 
-    assert rings(reconciler, redis) == [overdue]
-    assert rows.job(database, overdue).publishes == 2
-    assert rows.job(database, sent_just_now).publishes == 1
+    assert republish(reconciler, redis) == [overdue]
+    assert rows.job(database, overdue).publish_count == 2
+    assert rows.job(database, sent_just_now).publish_count == 1
 
 
 def test_a_wiped_redis_is_rung_in_for_every_job_that_waits(
     *, database: Database, reconciler: Reconciler, broker: Broker, redis: RedisServer
 ):
-    submitted = jobs.submit(database, broker, [SPEC, SPEC], jobs.Order(), "token")
+    submitted = jobs.submit(database, broker, [SPEC, SPEC], jobs.SubmitOptions(), "token")
     redis.client().flushall()
 
-    first, second = rings(reconciler, redis), rings(reconciler, redis)
+    first, second = republish(reconciler, redis), republish(reconciler, redis)
 
     assert tuple(first) == submitted.job_ids
     assert second == []
@@ -334,11 +334,11 @@ def test_a_wiped_redis_is_rung_in_for_every_job_that_waits(
 def test_a_restarted_redis_is_rung_in_for_every_job_that_waits(
     *, database: Database, reconciler: Reconciler, broker: Broker, redis: RedisServer
 ):
-    submitted = jobs.submit(database, broker, [SPEC, SPEC], jobs.Order(), "token")
+    submitted = jobs.submit(database, broker, [SPEC, SPEC], jobs.SubmitOptions(), "token")
     redis.stop()
     redis.start()
 
-    first, second = rings(reconciler, redis), rings(reconciler, redis)
+    first, second = republish(reconciler, redis), republish(reconciler, redis)
 
     assert tuple(first) == submitted.job_ids
     assert second == []
@@ -349,9 +349,9 @@ def test_a_redis_that_no_worker_has_rung_in_is_rung_in_for_every_job_that_waits(
 ):
     """As after a change of DQ_BROKER_URL."""
     job_ids = rows.submit(database, SPEC, SPEC)
-    reconciler = Reconciler(database, make_doorbell(settings), LEASE_SECONDS)
+    reconciler = Reconciler(database, make_publisher(settings), LEASE_SECONDS)
 
-    assert rings(reconciler, redis) == job_ids
+    assert republish(reconciler, redis) == job_ids
 
 
 def test_a_redis_that_no_worker_knows_and_that_has_every_message_is_sent_none_again(
@@ -363,16 +363,16 @@ def test_a_redis_that_no_worker_knows_and_that_has_every_message_is_sent_none_ag
     caplog: pytest.LogCaptureFixture,
 ):
     """As at the first start of a worker."""
-    jobs.submit(database, broker, [SPEC, SPEC], jobs.Order(), "token")
-    reconciler = Reconciler(database, make_doorbell(settings), LEASE_SECONDS)
+    jobs.submit(database, broker, [SPEC, SPEC], jobs.SubmitOptions(), "token")
+    reconciler = Reconciler(database, make_publisher(settings), LEASE_SECONDS)
 
-    rung = rings(reconciler, redis)
+    republished = republish(reconciler, redis)
     redis.client().flushall()
     first_words = list(caplog.messages)
-    rung_again = rings(reconciler, redis)
+    republished_again = republish(reconciler, redis)
 
-    assert (rung, first_words) == ([], [])
-    assert len(rung_again) == 2
+    assert (republished, first_words) == ([], [])
+    assert len(republished_again) == 2
     assert caplog.messages == ["Redis was wiped or restarted: sent 2 queued jobs again"]
 
 
@@ -384,7 +384,7 @@ def test_jobs_are_rung_for_by_priority_and_then_in_their_order(
     high = rows.submit(database, SPEC, priority=Priority.HIGH)
     redis.client().flushall()
 
-    assert rings(reconciler, redis) == [*high, *normal, *low]
+    assert republish(reconciler, redis) == [*high, *normal, *low]
     assert [message["priority"] for message in waiting(redis)] == [0, 3, 3, 6]
 
 
@@ -394,11 +394,11 @@ def test_nobody_rings_for_a_job_that_is_held(
 ):
     job_id = rows.submit_one(database)
     jobs.hold(database, ids_condition([job_id]))
-    rows.change(database, job_id, publishes=0, publish_due=from_now(-1))
+    rows.change(database, job_id, publish_count=0, publish_due=from_now(-1))
     if is_wiped:
         redis.client().flushall()
 
-    assert rings(reconciler, redis) == []
+    assert republish(reconciler, redis) == []
 
 
 @pytest.mark.parametrize("is_wiped", [False, True])
@@ -407,15 +407,15 @@ def test_nobody_rings_while_the_queue_is_paused(
 ):
     job_id = rows.submit_one(database)
     jobs.pause(database)
-    rows.change(database, job_id, publishes=0, publish_due=from_now(-1))
+    rows.change(database, job_id, publish_count=0, publish_due=from_now(-1))
     if is_wiped:
         redis.client().flushall()
 
-    assert rings(reconciler, redis) == []
+    assert republish(reconciler, redis) == []
 
 
 def test_jobs_that_waited_out_a_pause_and_a_restart_of_redis_are_rung_for_afterwards(
-    *, database: Database, reconciler: Reconciler, doorbell: Doorbell, redis: RedisServer
+    *, database: Database, reconciler: Reconciler, publisher: Publisher, redis: RedisServer
 ):
     """Resume could not send the messages, and the pass during the pause remembered Redis."""
     job_id = rows.submit_one(database)
@@ -424,9 +424,9 @@ def test_jobs_that_waited_out_a_pause_and_a_restart_of_redis_are_rung_for_afterw
     reconciler.reconcile()
 
     jobs.resume(database, Broker(Settings(broker_url="redis+socket:///tmp/nowhere.sock")))
-    doorbell.ring([ANOTHER_BELL])
+    publisher.publish([ANOTHER_MESSAGE])
 
-    assert rings(reconciler, redis) == [job_id]
+    assert republish(reconciler, redis) == [job_id]
 
 
 @pytest.mark.parametrize("state", ["running", "succeeded", "failed", "cancelled"])
@@ -438,7 +438,7 @@ def test_nobody_rings_for_a_job_that_does_not_wait(
     rows.change(database, job_id, state=state, lease_until=lease, publish_due=from_now(-1))
     redis.client().flushall()
 
-    assert rings(reconciler, redis) == []
+    assert republish(reconciler, redis) == []
 
 
 def test_without_redis_leases_are_looked_after_and_the_bells_wait(
@@ -453,63 +453,63 @@ def test_without_redis_leases_are_looked_after_and_the_bells_wait(
 
     assert rows.job(database, job_id).state == "queued"
     redis.start()
-    assert rings(reconciler, redis) == [job_id]
+    assert republish(reconciler, redis) == [job_id]
 
 
-class BreakingDoorbell(Doorbell):
-    """A doorbell whose Redis is struck as it is about to ring."""
+class BreakingPublisher(Publisher):
+    """A publisher whose Redis is struck as it is about to ring."""
 
     def __init__(self, settings: Settings, strike: Callable[[], object]) -> None:
-        doorbell = make_doorbell(settings)
-        super().__init__(doorbell._app, doorbell._redis)
+        publisher = make_publisher(settings)
+        super().__init__(publisher._app, publisher._redis)
         self._strike = strike
 
-    def ring(self, bells: Any) -> None:
+    def publish(self, messages: Any) -> None:
         self._strike()
-        super().ring(bells)
+        super().publish(messages)
 
 
 def test_a_ring_that_failed_is_made_up_for_at_once(
-    *, database: Database, settings: Settings, doorbell: Doorbell, redis: RedisServer
+    *, database: Database, settings: Settings, publisher: Publisher, redis: RedisServer
 ):
     job_id = rows.submit_one(database)
-    rows.change(database, job_id, publishes=0, publish_due=from_now(-1))
-    reconciler = Reconciler(database, BreakingDoorbell(settings, redis.stop), LEASE_SECONDS)
+    rows.change(database, job_id, publish_count=0, publish_due=from_now(-1))
+    reconciler = Reconciler(database, BreakingPublisher(settings, redis.stop), LEASE_SECONDS)
 
     with pytest.raises(BrokerUnreachable):
         reconciler.reconcile()
     redis.start()
-    rung = rings(Reconciler(database, doorbell, LEASE_SECONDS), redis)
+    republished = republish(Reconciler(database, publisher, LEASE_SECONDS), redis)
 
-    assert rung == [job_id]
+    assert republished == [job_id]
 
 
 def test_a_ring_that_redis_refused_is_made_up_for_although_other_messages_wait(
-    *, database: Database, settings: Settings, doorbell: Doorbell, redis: RedisServer
+    *, database: Database, settings: Settings, publisher: Publisher, redis: RedisServer
 ):
     job_id = rows.submit_one(database)
-    rows.change(database, job_id, publishes=0, publish_due=from_now(-1))
-    doorbell.ring([ANOTHER_BELL])
-    full = BreakingDoorbell(settings, lambda: redis.client().config_set("maxmemory", 1))
+    rows.change(database, job_id, publish_count=0, publish_due=from_now(-1))
+    publisher.publish([ANOTHER_MESSAGE])
+    full = BreakingPublisher(settings, lambda: redis.client().config_set("maxmemory", 1))
 
     with pytest.raises(BrokerUnreachable):
         Reconciler(database, full, LEASE_SECONDS).reconcile()
     redis.client().config_set("maxmemory", 0)
-    rung = rings(Reconciler(database, doorbell, LEASE_SECONDS), redis)
+    republished = republish(Reconciler(database, publisher, LEASE_SECONDS), redis)
 
-    assert rung == [job_id]
+    assert republished == [job_id]
 
 
-class CountingDoorbell(Doorbell):
-    """A doorbell of a new Redis that counts its rings, and breaks before it rings for ever."""
+class CountingPublisher(Publisher):
+    """A publisher of a new Redis that counts its rings, and breaks before it rings for ever."""
 
     def __init__(self) -> None:
         super().__init__(Celery(), None)
-        self.rung: list[int] = []
+        self.published: list[int] = []
 
-    def ring(self, bells: Any) -> None:
-        self.rung += [bell.job_id for bell in bells]
-        assert len(self.rung) <= 200, "it rings for ever"
+    def publish(self, messages: Any) -> None:
+        self.published += [message.job_id for message in messages]
+        assert len(self.published) <= 200, "it rings for ever"
 
     def count(self) -> int:
         return 0
@@ -524,25 +524,25 @@ class CountingDoorbell(Doorbell):
 def test_one_pass_rings_once_for_each_job_however_long_it_takes(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ):
-    """With so many jobs that the first are overdue again before the last are rung for."""
+    """With so many jobs that the first are overdue again before the last are republished for."""
     job_ids = rows.submit(database, *[SPEC] * 50)
-    monkeypatch.setattr("worker.reconciler._BATCH", 1)
-    monkeypatch.setattr("worker.reconciler.OVERDUE_SECONDS", 0.005)
-    doorbell = CountingDoorbell()
+    monkeypatch.setattr("worker.supervisor.reconciler._BATCH", 1)
+    monkeypatch.setattr("worker.supervisor.reconciler.OVERDUE_SECONDS", 0.005)
+    publisher = CountingPublisher()
 
-    Reconciler(database, doorbell, LEASE_SECONDS).reconcile()
+    Reconciler(database, publisher, LEASE_SECONDS).reconcile()
 
-    assert sorted(doorbell.rung) == job_ids
+    assert sorted(publisher.published) == job_ids
 
 
 def test_the_most_urgent_jobs_are_rung_for_first_however_many_wait(database: Database):
     low = rows.submit(database, SPEC, priority=Priority.LOW)
     high = rows.submit(database, SPEC, priority=Priority.HIGH)
-    doorbell = CountingDoorbell()
+    publisher = CountingPublisher()
 
-    Reconciler(database, doorbell, LEASE_SECONDS).reconcile()
+    Reconciler(database, publisher, LEASE_SECONDS).reconcile()
 
-    assert doorbell.rung == [*high, *low]
+    assert publisher.published == [*high, *low]
 
 
 # Several reconcilers
@@ -551,13 +551,13 @@ def test_the_most_urgent_jobs_are_rung_for_first_however_many_wait(database: Dat
 def reconcilers(settings: Settings, count: int = 3) -> list[Reconciler]:
     """Return reconcilers with connections of their own, as several workers have them."""
     return [
-        Reconciler(Database(settings.sql_url), make_doorbell(settings), LEASE_SECONDS)
+        Reconciler(Database(settings.sql_url), make_publisher(settings), LEASE_SECONDS)
         for _ in range(count)
     ]
 
 
 def test_reconcilers_at_once_lose_each_lease_once(
-    *, database: Database, settings: Settings, recorder: Recorder, doorbell: Doorbell
+    *, database: Database, settings: Settings, recorder: Recorder, publisher: Publisher
 ):
     job_ids = rows.submit(database, *[SPEC] * 20)
     for job_id in job_ids:
@@ -574,20 +574,20 @@ def test_reconcilers_at_once_lose_each_lease_once(
 
 
 def test_reconcilers_at_once_ring_once_for_each_job(
-    *, database: Database, settings: Settings, doorbell: Doorbell, redis: RedisServer
+    *, database: Database, settings: Settings, publisher: Publisher, redis: RedisServer
 ):
     job_ids = rows.submit(database, *[SPEC] * 20)
     for job_id in job_ids:
-        rows.change(database, job_id, publishes=0, publish_due=from_now(-1))
+        rows.change(database, job_id, publish_count=0, publish_due=from_now(-1))
 
     repairs = at_once(*[each.reconcile for each in reconcilers(settings)])
 
-    assert sum(each.rung for each in repairs) == 20
+    assert sum(each.republished for each in repairs) == 20
     assert sorted(waiting_jobs(redis)) == job_ids
 
 
 def test_a_reconciler_and_a_beat_at_once_agree_on_who_has_the_job(
-    *, database: Database, settings: Settings, recorder: Recorder, doorbell: Doorbell
+    *, database: Database, settings: Settings, recorder: Recorder, publisher: Publisher
 ):
     job_ids = rows.submit(database, *[SPEC] * 20)
     claims = [rows.claim(recorder, job_id) for job_id in job_ids]

@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 
 from integration import rows
 from integration.conftest import LEASE_SECONDS, LostAnswer
-from integration.rows import PROVENANCE, SPEC, Bells
+from integration.rows import PROVENANCE, SPEC, FakeBroker
 from models import lifecycle
 from models.clock import from_now, now
 from models.database import Database
@@ -18,8 +18,8 @@ from models.spec import TRAINER_VERSION
 from models.state import Outcome
 from models.tables import Job, Result
 from service import jobs
-from service.selector import ids_condition
-from worker.recorder import Cancelled, Claim, LeaseLost, Progress, Recorder, Released
+from service.queries.selectors import ids_condition
+from worker.execution.recorder import Cancelled, Claim, LeaseLost, Progress, Recorder, Released
 
 SPEC_AS_JSON = SPEC.model_dump(mode="json")
 ALL_EPOCHS = Progress(rows.measured_all())
@@ -172,7 +172,7 @@ def test_each_attempt_has_a_number_of_its_own(
     recorder.release(first)
     second = rows.claim(other_recorder, job_id)
     other_recorder.fail(second, "no more")
-    jobs.retry(database, Bells(), ids_condition([job_id]), from_scratch=True)
+    jobs.retry(database, FakeBroker(), ids_condition([job_id]), from_scratch=True)
     third = rows.claim(recorder, job_id)
 
     assert [first.attempt, second.attempt, third.attempt] == [1, 2, 3]
@@ -471,7 +471,7 @@ def test_a_job_given_back_waits_with_what_it_reached_and_without_a_crash(
     job = rows.job(database, claim.job_id)
     (attempt,) = rows.attempts(database, claim.job_id)
     assert (job.state, job.worker, job.lease_until, job.crashes) == ("queued", None, None, 0)
-    assert (job.checkpoint, job.epochs_done, job.publishes) == (f"{claim.job_id}/1-1-0", 1, 0)
+    assert (job.checkpoint, job.epochs_done, job.publish_count) == (f"{claim.job_id}/1-1-0", 1, 0)
     assert (attempt.outcome, bool(attempt.ended_at)) == (Outcome.RELEASED, True)
 
 

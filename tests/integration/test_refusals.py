@@ -14,8 +14,8 @@ from models.errors import DatabaseRefused, DatabaseUnreachable, ValueRefused
 from models.settings import Settings
 from models.tables import Job
 from servers import PostgresServer
-from service import doctor, store
 from service.cli import main
+from service.operations import doctor, schema
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def owner_of(postgres: PostgresServer, name: str) -> Iterator["psycopg.Connectio
 def migrate(postgres: PostgresServer, name: str, *grants: str) -> None:
     """Have the superuser make the tables, and give `poor` some rights."""
     database = Database(Settings(database_url=postgres.url(name)).sql_url)
-    store.upgrade(database)
+    schema.upgrade(database)
     database.engine.dispose()
     with owner_of(postgres, name) as owner:
         for grant in grants:
@@ -149,7 +149,7 @@ def test_two_projects_with_schemas_of_their_own_stay_apart(postgres: PostgresSer
     urls = [f"{postgres.url(name)}&options=-csearch_path%3D{schema}" for schema in ("one", "two")]
     one, two = (Database(Settings(database_url=url).sql_url) for url in urls)
     for database in (one, two):
-        store.upgrade(database)
+        schema.upgrade(database)
 
     rows.submit_one(one)
 
@@ -275,7 +275,7 @@ def test_a_character_that_the_database_lacks_is_told_and_doctor_notes_its_encodi
     database = Database(Settings(database_url=url).sql_url)
     with monkeypatch.context() as earlier:
         earlier.setattr(Database, "encoding", "UTF8")
-        store.upgrade(database)
+        schema.upgrade(database)
     rows.submit_one(database, name="café")
 
     with pytest.raises(ValueRefused, match="cannot store a character"):

@@ -3,15 +3,12 @@
 import pytest
 
 from integration import rows
-from integration.rows import Bells
+from integration.rows import FakeBroker
 from models.database import Database
 from models.metrics import EpochMetrics
 from models.spec import ExperimentSpec
 from service import jobs
-from service.grid import repeat
-from service.jobs import Order, Submitted
-from service.queries import list_runs
-from service.reproduction import (
+from service.analysis.reproduction import (
     NotEnoughEvidence,
     NotMet,
     PublishedTable,
@@ -21,8 +18,11 @@ from service.reproduction import (
     judge,
     list_specs,
 )
-from service.selector import ids_condition
-from worker.recorder import Progress, Recorder
+from service.jobs import SubmitOptions, Submitted
+from service.queries.jobs import list_compared_jobs
+from service.queries.selectors import ids_condition
+from service.specs.grid import repeat
+from worker.execution.recorder import Progress, Recorder
 
 #: Of 300 test images; the second row reports the error that the first does the accuracy of.
 TABLE = PublishedTable.model_validate(
@@ -61,9 +61,9 @@ MET = {"plain": 0.9, "dropout": 0.84}
 def submit(database: Database, scale: str | None = None, seeds: int = 3) -> Submitted:
     """Submit what is missing of the table, as `dq reproduce` does."""
     specs = list_specs(TABLE, find_scale(TABLE, scale))
-    order = Order(tags=("reproduce",), reuse=True)
+    order = SubmitOptions(tags=("reproduce",), reuse=True)
     token = f"{scale} {seeds}"
-    return jobs.submit(database, Bells(), repeat(specs, range(seeds)).specs, order, token)
+    return jobs.submit(database, FakeBroker(), repeat(specs, range(seeds)).specs, order, token)
 
 
 def run(recorder: Recorder, job_ids: tuple[int, ...], accuracies: dict[str, float]) -> None:
@@ -84,7 +84,7 @@ def measure(spec: ExperimentSpec, accuracy: float) -> list[EpochMetrics]:
 
 
 def judge_jobs(database: Database, submitted: Submitted, scale: str | None = None) -> Reproduction:
-    runs = list_runs(database, ids_condition(submitted.job_ids))
+    runs = list_compared_jobs(database, ids_condition(submitted.job_ids))
     return judge(TABLE, find_scale(TABLE, scale), runs)
 
 

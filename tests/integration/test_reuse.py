@@ -2,17 +2,17 @@ import pytest
 from sqlalchemy import update
 
 from integration import rows
-from integration.rows import SPEC, Bells
+from integration.rows import SPEC, FakeBroker
 from models.database import Database
 from models.tables import Result
 from service import jobs
-from service.jobs import Order
-from service.queries import list_ids
-from service.selector import condition, ids_condition
-from worker.recorder import Progress, Recorder
+from service.jobs import SubmitOptions
+from service.queries.jobs import list_ids
+from service.queries.selectors import condition, ids_condition
+from worker.execution.recorder import Progress, Recorder
 
 OTHER = SPEC.model_copy(update={"seed": 1})
-REUSE = Order(reuse=True)
+REUSE = SubmitOptions(reuse=True)
 
 
 def succeed(recorder: Recorder, job_id: int) -> None:
@@ -22,14 +22,14 @@ def succeed(recorder: Recorder, job_id: int) -> None:
 def test_a_finished_job_of_the_same_spec_is_taken_over(database: Database, recorder: Recorder):
     known = rows.submit_one(database)
     succeed(recorder, known)
-    bells = Bells()
+    broker = FakeBroker()
 
-    submitted = jobs.submit(database, bells, [SPEC, OTHER], REUSE, "token")
+    submitted = jobs.submit(database, broker, [SPEC, OTHER], REUSE, "token")
 
     (created,) = submitted.created
     assert (submitted.reused, submitted.joined) == ((known,), ())
     assert rows.job(database, created).spec == OTHER.model_dump(mode="json")
-    assert [bell.job_id for bell in bells.rung] == [created]
+    assert [message.job_id for message in broker.published] == [created]
     assert list_ids(database, condition(["@last"])) == [known, created]
 
 
@@ -37,7 +37,7 @@ def test_a_job_that_waits_or_runs_is_joined(database: Database, recorder: Record
     waits, runs = rows.submit(database, SPEC, OTHER)
     rows.claim(recorder, runs)
 
-    submitted = jobs.submit(database, Bells(), [SPEC, OTHER], REUSE, "token")
+    submitted = jobs.submit(database, FakeBroker(), [SPEC, OTHER], REUSE, "token")
 
     assert (submitted.created, submitted.reused, submitted.joined) == ((), (), (waits, runs))
     assert list_ids(database, condition([f"s{submitted.sweep_id}"])) == [waits, runs]
@@ -47,7 +47,7 @@ def test_a_finished_job_is_preferred_to_one_that_waits(database: Database, recor
     _, finished = rows.submit(database, SPEC, SPEC)
     succeed(recorder, finished)
 
-    submitted = jobs.submit(database, Bells(), [SPEC], REUSE, "token")
+    submitted = jobs.submit(database, FakeBroker(), [SPEC], REUSE, "token")
 
     assert (submitted.created, submitted.reused) == ((), (finished,))
 
@@ -56,7 +56,7 @@ def test_a_finished_job_is_preferred_to_one_that_waits(database: Database, recor
 def test_a_job_that_ended_without_a_result_is_run_anew(database: Database, state: str):
     rows.change(database, rows.submit_one(database), state=state)
 
-    submitted = jobs.submit(database, Bells(), [SPEC], REUSE, "token")
+    submitted = jobs.submit(database, FakeBroker(), [SPEC], REUSE, "token")
 
     assert len(submitted.created) == 1
     assert (submitted.reused, submitted.joined) == ((), ())
@@ -69,7 +69,7 @@ def test_a_result_of_another_version_of_the_trainer_is_run_anew(
     with database.writing() as session:
         session.execute(update(Result).values(trainer_version=0))
 
-    submitted = jobs.submit(database, Bells(), [SPEC], REUSE, "token")
+    submitted = jobs.submit(database, FakeBroker(), [SPEC], REUSE, "token")
 
     assert (len(submitted.created), submitted.reused) == (1, ())
 
@@ -77,7 +77,7 @@ def test_a_result_of_another_version_of_the_trainer_is_run_anew(
 def test_nothing_is_taken_over_unasked(database: Database, recorder: Recorder):
     succeed(recorder, rows.submit_one(database))
 
-    submitted = jobs.submit(database, Bells(), [SPEC], Order(), "token")
+    submitted = jobs.submit(database, FakeBroker(), [SPEC], SubmitOptions(), "token")
 
     assert (len(submitted.created), submitted.reused) == (1, ())
 
@@ -86,9 +86,9 @@ def test_a_second_submit_with_the_same_token_takes_over_the_same(
     database: Database, recorder: Recorder
 ):
     succeed(recorder, rows.submit_one(database))
-    first = jobs.submit(database, Bells(), [SPEC, OTHER], REUSE, "token")
+    first = jobs.submit(database, FakeBroker(), [SPEC, OTHER], REUSE, "token")
 
-    second = jobs.submit(database, Bells(), [SPEC, OTHER], REUSE, "token")
+    second = jobs.submit(database, FakeBroker(), [SPEC, OTHER], REUSE, "token")
 
     assert second == first
 
@@ -96,7 +96,9 @@ def test_a_second_submit_with_the_same_token_takes_over_the_same(
 def test_tags_are_put_on_the_jobs_taken_over_as_well(database: Database):
     known = rows.submit_one(database, tags=("old", "paper"))
 
-    jobs.submit(database, Bells(), [SPEC], Order(reuse=True, tags=("paper", "new")), "token")
+    jobs.submit(
+        database, FakeBroker(), [SPEC], SubmitOptions(reuse=True, tags=("paper", "new")), "token"
+    )
 
     assert sorted(rows.tags(database, known)) == ["new", "old", "paper"]
 
@@ -105,7 +107,7 @@ def test_two_thousand_finished_jobs_are_taken_over_at_once(database: Database):
     specs = [SPEC.model_copy(update={"lr": 1 / (1 + n)}) for n in range(2_000)]
     known = rows.submit(database, *specs)
 
-    submitted = jobs.submit(database, Bells(), specs, REUSE, "token")
+    submitted = jobs.submit(database, FakeBroker(), specs, REUSE, "token")
 
     assert submitted.joined == tuple(known)
     assert list_ids(database, ids_condition(submitted.job_ids)) == known

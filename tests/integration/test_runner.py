@@ -20,12 +20,13 @@ from models.spec import ExperimentSpec
 from models.state import Outcome
 from models.tables import Job
 from servers import Outage, wait_until
-from service import jobs, queries
-from service.comparison import compare
-from service.selector import ids_condition
-from worker.checkpoints import Checkpoints
-from worker.process import WorkerProcess
-from worker.recorder import Recorder
+from service import jobs
+from service.analysis.comparison import compare
+from service.queries.jobs import list_compared_jobs
+from service.queries.selectors import ids_condition
+from worker.execution.checkpoints import Checkpoints
+from worker.execution.context import WorkerContext
+from worker.execution.recorder import Recorder
 from worker.training import checkpoint
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -57,23 +58,23 @@ class Gate(threading.Event):
 
 
 @pytest.fixture
-def process(recorder: Recorder, tmp_path: Path) -> WorkerProcess:
+def process(recorder: Recorder, tmp_path: Path) -> WorkerContext:
     return make_process(recorder, tmp_path, pack="off")
 
 
 @pytest.fixture
 def eager_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have each epoch end with a checkpoint, however short it was."""
-    monkeypatch.setattr("worker.checkpoints._TRAINING_PER_SAVING", 0)
+    monkeypatch.setattr("worker.execution.checkpoints._TRAINING_PER_SAVING", 0)
 
 
-def run_until(batch: int, process: WorkerProcess, job_id: int) -> None:
+def run_until(batch: int, process: WorkerContext, job_id: int) -> None:
     """Run a job in a worker that is told to stop right before a batch of this attempt."""
     run(replace(process, stopping=StopBefore(batch)), job_id)
 
 
 @contextmanager
-def running(process: WorkerProcess, job_id: int) -> Iterator[threading.Thread]:
+def running(process: WorkerContext, job_id: int) -> Iterator[threading.Thread]:
     """Run a job in a thread that must have ended at the end of the `with`."""
     thread = threading.Thread(target=run, args=[process, job_id], daemon=True)
     thread.start()
@@ -90,7 +91,7 @@ def figures(database: Database, job_id: int) -> list[tuple[float, ...]]:
     ]
 
 
-def undisturbed(process: WorkerProcess, spec: ExperimentSpec = SPEC) -> list[tuple[float, ...]]:
+def undisturbed(process: WorkerContext, spec: ExperimentSpec = SPEC) -> list[tuple[float, ...]]:
     """Return the figures of a job of the same spec that nothing happened to."""
     database = process.recorder.database
     (job_id,) = rows.submit(database, spec)
@@ -98,19 +99,19 @@ def undisturbed(process: WorkerProcess, spec: ExperimentSpec = SPEC) -> list[tup
     return figures(database, job_id)
 
 
-def checkpoint_file(process: WorkerProcess, job_id: int) -> Path:
+def checkpoint_file(process: WorkerContext, job_id: int) -> Path:
     name = rows.job(process.recorder.database, job_id).checkpoint
     assert name
     return process.checkpoint_dir / name
 
 
-def files(process: WorkerProcess) -> list[str]:
+def files(process: WorkerContext) -> list[str]:
     folder = process.checkpoint_dir
     found = (path for path in folder.rglob("*") if path.is_file())
     return sorted(str(path.relative_to(folder)) for path in found)
 
 
-def test_a_job_is_trained_and_its_result_recorded(database: Database, process: WorkerProcess):
+def test_a_job_is_trained_and_its_result_recorded(database: Database, process: WorkerContext):
     spec = rows.spec(epochs=20, batch_size=20, keep=(0.9,))
     (job_id,) = rows.submit(database, spec)
 
@@ -132,7 +133,7 @@ def test_a_job_is_trained_and_its_result_recorded(database: Database, process: W
 
 @on_sqlite
 def test_the_same_spec_gives_the_same_figures_whatever_ran_before(
-    database: Database, process: WorkerProcess
+    database: Database, process: WorkerContext
 ):
     spec, other = rows.spec(keep=(0.8,)), rows.spec(keep=(0.8,), seed=1)
 
@@ -143,7 +144,7 @@ def test_the_same_spec_gives_the_same_figures_whatever_ran_before(
 
 
 def test_a_second_message_for_a_job_that_ended_changes_nothing(
-    database: Database, process: WorkerProcess
+    database: Database, process: WorkerContext
 ):
     job_id = rows.submit_one(database)
     run(process, job_id)
@@ -158,7 +159,7 @@ def test_a_second_message_for_a_job_that_ended_changes_nothing(
 
 
 def test_a_job_that_diverges_fails_and_says_at_which_epoch(
-    database: Database, process: WorkerProcess
+    database: Database, process: WorkerContext
 ):
     (job_id,) = rows.submit(database, DIVERGING)
 
@@ -172,7 +173,7 @@ def test_a_job_that_diverges_fails_and_says_at_which_epoch(
 
 
 def test_a_job_that_diverged_is_in_no_mean_of_a_comparison(
-    database: Database, process: WorkerProcess
+    database: Database, process: WorkerContext
 ):
     good = [rows.spec(seed=seed) for seed in (0, 1)]
     bad = [DIVERGING.model_copy(update={"seed": seed}) for seed in (0, 1)]
@@ -181,7 +182,7 @@ def test_a_job_that_diverged_is_in_no_mean_of_a_comparison(
     for job_id in job_ids:
         run(process, job_id)
 
-    comparison = compare(queries.list_runs(database, ids_condition(job_ids)))
+    comparison = compare(list_compared_jobs(database, ids_condition(job_ids)))
 
     assert comparison.failed == tuple(job_ids[2:4])
     assert [row.jobs for row in comparison.rows] == [tuple(job_ids[:2]), (), tuple(job_ids[4:])]
@@ -194,7 +195,7 @@ def test_a_job_that_diverged_is_in_no_mean_of_a_comparison(
 
 @pytest.mark.parametrize("batch", [0, 5, BATCHES, BATCHES + 5, 3 * BATCHES - 1])
 def test_a_job_given_back_at_any_batch_goes_on_to_the_same_figures(
-    database: Database, process: WorkerProcess, batch: int
+    database: Database, process: WorkerContext, batch: int
 ):
     expected = undisturbed(process)
     job_id = rows.submit_one(database)
@@ -216,7 +217,7 @@ def test_a_job_given_back_at_any_batch_goes_on_to_the_same_figures(
 
 @on_sqlite
 def test_a_job_with_dropout_given_back_again_and_again_comes_to_the_same_figures(
-    database: Database, process: WorkerProcess
+    database: Database, process: WorkerContext
 ):
     spec = rows.spec(hidden=(16, 16), keep=(0.8, 0.5))
     expected = undisturbed(process, spec)
@@ -230,7 +231,7 @@ def test_a_job_with_dropout_given_back_again_and_again_comes_to_the_same_figures
 
 
 def test_a_job_that_goes_on_within_its_first_epoch_is_not_said_to_start_from_scratch(
-    database: Database, process: WorkerProcess
+    database: Database, process: WorkerContext
 ):
     job_id = rows.submit_one(database)
 
@@ -245,7 +246,7 @@ def test_a_job_that_goes_on_within_its_first_epoch_is_not_said_to_start_from_scr
 
 @on_sqlite
 def test_a_checkpoint_goes_once_its_job_succeeded(
-    *, database: Database, process: WorkerProcess, eager_checkpoints: None
+    *, database: Database, process: WorkerContext, eager_checkpoints: None
 ):
     job_id = rows.submit_one(database)
     run_until(BATCHES + 5, process, job_id)
@@ -260,7 +261,7 @@ def test_a_checkpoint_goes_once_its_job_succeeded(
 
 @on_sqlite
 def test_the_trained_weights_are_kept_if_they_were_asked_for(
-    database: Database, process: WorkerProcess
+    database: Database, process: WorkerContext
 ):
     job_id = rows.submit_one(database, keep_checkpoint=True)
 
@@ -273,7 +274,7 @@ def test_the_trained_weights_are_kept_if_they_were_asked_for(
 
 @on_sqlite
 def test_of_a_job_that_was_given_back_only_the_trained_weights_are_kept(
-    database: Database, process: WorkerProcess
+    database: Database, process: WorkerContext
 ):
     job_id = rows.submit_one(database, keep_checkpoint=True)
     run_until(BATCHES + 5, process, job_id)
@@ -285,7 +286,7 @@ def test_of_a_job_that_was_given_back_only_the_trained_weights_are_kept(
 
 @on_sqlite
 def test_a_job_that_failed_keeps_its_checkpoint_for_its_retry(
-    *, database: Database, process: WorkerProcess, eager_checkpoints: None
+    *, database: Database, process: WorkerContext, eager_checkpoints: None
 ):
     expected = undisturbed(process)
     job_id = rows.submit_one(database)
@@ -293,7 +294,7 @@ def test_a_job_that_failed_keeps_its_checkpoint_for_its_retry(
     recorder = process.recorder
     recorder.fail(rows.claim(recorder, job_id), "no more")
 
-    jobs.retry(database, rows.Bells(), ids_condition([job_id]), from_scratch=False)
+    jobs.retry(database, rows.FakeBroker(), ids_condition([job_id]), from_scratch=False)
     run(process, job_id)
 
     assert rows.attempts(database, job_id)[-1].resumed_epoch == 2
@@ -305,7 +306,7 @@ def test_a_job_that_failed_keeps_its_checkpoint_for_its_retry(
     "name", ["/etc/passwd", "../1-1-0", "1/../../1-1-0", "1/1-1-0\n", "1/x-1-0"]
 )
 def test_a_checkpoint_that_sql_puts_somewhere_else_is_not_opened(
-    *, database: Database, process: WorkerProcess, caplog: pytest.LogCaptureFixture, name: str
+    *, database: Database, process: WorkerContext, caplog: pytest.LogCaptureFixture, name: str
 ):
     job_id = rows.submit_one(database)
     rows.change(database, job_id, checkpoint=name, checkpoint_epoch=1)
@@ -337,7 +338,7 @@ def delete(path: Path) -> None:
 @on_sqlite
 @pytest.mark.parametrize("damage", [truncate, flip_a_bit, empty, delete])
 def test_a_job_whose_checkpoint_is_damaged_starts_from_scratch_and_comes_to_the_same_figures(
-    database: Database, process: WorkerProcess, damage: Callable[[Path], None]
+    database: Database, process: WorkerContext, damage: Callable[[Path], None]
 ):
     expected = undisturbed(process)
     job_id = rows.submit_one(database)
@@ -357,7 +358,7 @@ def test_a_job_whose_checkpoint_is_damaged_starts_from_scratch_and_comes_to_the_
 def test_a_job_goes_on_without_checkpoints_if_their_folder_cannot_be_written(
     *,
     database: Database,
-    process: WorkerProcess,
+    process: WorkerContext,
     eager_checkpoints: None,
     caplog: pytest.LogCaptureFixture,
 ):
@@ -372,7 +373,7 @@ def test_a_job_goes_on_without_checkpoints_if_their_folder_cannot_be_written(
 
 @on_sqlite
 def test_a_job_is_given_back_also_if_its_checkpoint_cannot_be_written(
-    database: Database, process: WorkerProcess
+    database: Database, process: WorkerContext
 ):
     expected = undisturbed(process)
     process.checkpoint_dir.write_text("a file is in the way")
@@ -389,7 +390,7 @@ def test_a_job_is_given_back_also_if_its_checkpoint_cannot_be_written(
 
 @on_sqlite
 def test_the_files_of_other_jobs_are_left_alone(
-    *, database: Database, process: WorkerProcess, eager_checkpoints: None
+    *, database: Database, process: WorkerContext, eager_checkpoints: None
 ):
     first, second = rows.submit(database, SPEC, SPEC)
     run_until(5, process, first)
@@ -401,7 +402,7 @@ def test_the_files_of_other_jobs_are_left_alone(
 
 @on_sqlite
 def test_a_training_keeps_few_checkpoints_however_many_it_writes(
-    *, database: Database, process: WorkerProcess, eager_checkpoints: None
+    *, database: Database, process: WorkerContext, eager_checkpoints: None
 ):
     """The one SQL points to, the one SQL is being told of, and the newest."""
     (job_id,) = rows.submit(database, rows.spec(epochs=20))
@@ -414,7 +415,7 @@ def test_a_training_keeps_few_checkpoints_however_many_it_writes(
 
 @on_sqlite
 def test_an_attempt_that_lost_its_job_removes_no_checkpoint_of_the_next(
-    database: Database, process: WorkerProcess
+    database: Database, process: WorkerContext
 ):
     job_id = rows.submit_one(database)
     claim = rows.claim(process.recorder, job_id)
@@ -433,7 +434,7 @@ def test_an_attempt_that_lost_its_job_removes_no_checkpoint_of_the_next(
 
 @on_sqlite
 def test_a_damaged_data_file_fails_the_job_with_what_to_type(
-    database: Database, process: WorkerProcess
+    database: Database, process: WorkerContext
 ):
     folder = process.data_dir / "mnist"
     folder.mkdir(parents=True)
@@ -451,7 +452,7 @@ def test_a_damaged_data_file_fails_the_job_with_what_to_type(
 # Being stopped while it runs
 
 
-def test_a_cancellation_is_seen_within_an_epoch(database: Database, process: WorkerProcess):
+def test_a_cancellation_is_seen_within_an_epoch(database: Database, process: WorkerContext):
     (job_id,) = rows.submit(database, LONG_EPOCH)
 
     with running(process, job_id):
@@ -465,7 +466,7 @@ def test_a_cancellation_is_seen_within_an_epoch(database: Database, process: Wor
     assert rows.epochs(database, job_id) == []
 
 
-def test_a_cancelled_job_keeps_the_epochs_it_measured(database: Database, process: WorkerProcess):
+def test_a_cancelled_job_keeps_the_epochs_it_measured(database: Database, process: WorkerContext):
     (job_id,) = rows.submit(database, ENDLESS)
 
     with running(process, job_id):
@@ -478,7 +479,7 @@ def test_a_cancelled_job_keeps_the_epochs_it_measured(database: Database, proces
     assert rows.result(database, job_id) is None
 
 
-def test_an_attempt_that_takes_longer_than_it_may_fails(database: Database, process: WorkerProcess):
+def test_an_attempt_that_takes_longer_than_it_may_fails(database: Database, process: WorkerContext):
     (job_id,) = rows.submit(database, ENDLESS, timeout_seconds=0.3)
 
     run(process, job_id)
@@ -490,7 +491,7 @@ def test_an_attempt_that_takes_longer_than_it_may_fails(database: Database, proc
 def test_an_attempt_that_lost_its_job_stops_and_writes_nothing_more(
     *,
     database: Database,
-    process: WorkerProcess,
+    process: WorkerContext,
     other_recorder: Recorder,
     caplog: pytest.LogCaptureFixture,
 ):
@@ -512,12 +513,12 @@ def test_an_attempt_that_lost_its_job_stops_and_writes_nothing_more(
 def test_an_outage_of_the_database_neither_stops_a_training_nor_costs_its_result(
     *,
     database: Database,
-    process: WorkerProcess,
+    process: WorkerContext,
     outage: Outage,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ):
-    monkeypatch.setattr("worker.recorder._RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("worker.execution.recorder._RETRY_SECONDS", 0.05)
     expected = undisturbed(process)
     job_id = rows.submit_one(database)
     gate = Gate(BATCHES + 5)
@@ -545,14 +546,14 @@ from threading import Event
 import torch
 
 from models.database import Database
-from models.message import Bell
+from models.message import JobMessage
 from models.spec import ExperimentSpec
-from worker import runner
-from worker.process import WorkerProcess
-from worker.recorder import Recorder
+from worker.execution import runner
+from worker.execution.context import WorkerContext
+from worker.execution.recorder import Recorder
 
 
-class StuckProcess(WorkerProcess):
+class StuckProcess(WorkerContext):
     def load(self, dataset):
         Event().wait()
 
@@ -561,7 +562,7 @@ url, folder, job_id, spec = sys.argv[1:]
 recorder = Recorder(Database(url), "stuck@here", 30)
 process = StuckProcess(recorder, Path(folder), Path(folder), torch.device("cpu"), "off", Event())
 spec = ExperimentSpec.model_validate_json(spec)
-runner.run(Bell(int(job_id), spec.model_dump(mode="json")), process)
+runner.run(JobMessage(int(job_id), spec.model_dump(mode="json")), process)
 """
 
 

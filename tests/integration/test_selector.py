@@ -6,9 +6,9 @@ from integration import rows
 from integration.rows import SPEC
 from models.database import Database
 from models.errors import UsageError
-from service.queries import list_ids
-from service.selection import find
-from service.selector import condition, ids_condition
+from service.queries.jobs import list_ids
+from service.queries.selection import find_jobs
+from service.queries.selectors import condition, ids_condition
 
 
 @dataclass(frozen=True)
@@ -91,14 +91,14 @@ def test_a_range_that_counts_down_is_refused_with_what_to_type(word: str):
 )
 def test_a_name_that_nothing_has_is_an_error(queue: Queue, words: list[str], sentence: str):
     with pytest.raises(UsageError) as raised:
-        find(queue.database, words)
+        find_jobs(queue.database, words)
 
     assert str(raised.value) == sentence
 
 
 def test_a_state_that_no_job_is_in_and_a_condition_that_none_meets_select_none(queue: Queue):
     def ids(*words: str, where: str | None = None) -> list[int]:
-        return list_ids(queue.database, find(queue.database, words, where))
+        return list_ids(queue.database, find_jobs(queue.database, words, where))
 
     assert ids("state:running") == []
     assert ids("s1", where="lr > 99") == []
@@ -107,7 +107,7 @@ def test_a_state_that_no_job_is_in_and_a_condition_that_none_meets_select_none(q
 
 def test_the_last_sweep_is_an_error_before_the_first(database: Database):
     with pytest.raises(UsageError, match=r"There is no sweep yet. Type: dq submit"):
-        find(database, ["@last"])
+        find_jobs(database, ["@last"])
 
 
 def test_an_unknown_state_is_a_usage_error_that_lists_the_states():

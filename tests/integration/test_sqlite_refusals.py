@@ -13,7 +13,7 @@ from models.database import Database
 from models.errors import DatabaseRefused, DatabaseUnreachable, DqError
 from models.settings import Settings
 from servers import FAST_FOLDER, short_folder
-from service import doctor, store
+from service.operations import doctor, schema
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def limit(database: Database, pragma: str) -> None:
 def test_a_file_that_takes_no_writes_is_an_outage_with_what_mends_it(
     database: Database, file: Path, pragma: str, found: str, fix: str
 ):
-    store.upgrade(database)
+    schema.upgrade(database)
     job_id = rows.submit_one(database)
     limit(database, pragma)
 
@@ -65,7 +65,7 @@ def test_a_file_that_takes_no_writes_is_an_outage_with_what_mends_it(
 
 
 def test_a_file_that_takes_no_writes_is_not_ready(database: Database):
-    store.upgrade(database)
+    schema.upgrade(database)
     limit(database, "query_only = on")
 
     with pytest.raises(DatabaseUnreachable, match="is read-only"):
@@ -76,13 +76,13 @@ def test_a_table_of_another_program_is_named(database: Database, file: Path):
     sqlite3.connect(file).execute("CREATE TABLE jobs (id int)")
 
     with pytest.raises(DatabaseRefused, match=r"table jobs already exists.*Name a file for dq"):
-        store.upgrade(database)
+        schema.upgrade(database)
 
 
 def test_a_damaged_file_is_told_with_how_to_recover_it_and_doctor_lives(
     database: Database, file: Path
 ):
-    store.upgrade(database)
+    schema.upgrade(database)
     rows.submit(database, *[rows.SPEC] * 200)
     database.engine.dispose()
     with file.open("r+b") as damaged:
@@ -99,8 +99,8 @@ def test_a_damaged_file_is_told_with_how_to_recover_it_and_doctor_lives(
 def test_a_worker_opens_its_database_as_soon_as_it_answers_and_says_why_it_waits(
     database: Database, file: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(store, "_RETRY_SECONDS", 0.01)
-    store.upgrade(database)
+    monkeypatch.setattr(schema, "_RETRY_SECONDS", 0.01)
+    schema.upgrade(database)
     database.engine.dispose()
     away = file.rename(file.with_name("away"))
     file.mkdir()
@@ -111,7 +111,7 @@ def test_a_worker_opens_its_database_as_soon_as_it_answers_and_says_why_it_waits
         file.rmdir()
         away.rename(file)
 
-    opened = store.open_patiently(Settings.load(), come_back)
+    opened = schema.open_patiently(Settings.load(), come_back)
 
     assert opened.fits()
     assert len(said) == 1

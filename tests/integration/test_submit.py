@@ -12,24 +12,24 @@ from sqlalchemy.orm import Session
 from integration import rows
 from integration.conftest import LostAnswer
 from integration.messages import take, waiting, waiting_jobs
-from integration.rows import SPEC, Bells
+from integration.rows import SPEC, FakeBroker
 from models.clock import now
 from models.database import Database
-from models.message import OVERDUE_SECONDS, Bell, Priority
+from models.message import OVERDUE_SECONDS, JobMessage, Priority
 from models.settings import Settings
 from models.tables import Job, Sweep
 from servers import PostgresServer, RedisServer, wait_until
 from service import jobs
-from service.broker import Broker
-from service.jobs import Order
-from worker.doorbell import Doorbell
-from worker.reconciler import Reconciler, Repairs
-from worker.recorder import Recorder
+from service.jobs import SubmitOptions
+from service.jobs.broker import Broker
+from worker.execution.recorder import Recorder
+from worker.queue.publishing import Publisher
+from worker.supervisor.reconciler import Reconciler, Repairs
 
-ORDER = Order()
+ORDER = SubmitOptions()
 
 
-class Witness(Bells):
+class Witness(FakeBroker):
     """A broker that looks, over a connection of its own, at what is committed when it rings."""
 
     def __init__(self, database: Database) -> None:
@@ -37,7 +37,7 @@ class Witness(Bells):
         self.database = Database(database.url.render_as_string(hide_password=False))
         self.seen: list[int] = []
 
-    def ring(self, bells: list[Bell]) -> None:
+    def publish(self, messages: list[JobMessage]) -> None:
         with self.database.reading() as session:
             self.seen += session.scalars(select(Job.id).order_by(Job.id))
         self.database.engine.dispose()
@@ -57,7 +57,7 @@ def test_the_rows_are_committed_before_the_first_message_is_sent(database: Datab
 
 
 def test_a_job_is_queued_as_it_was_ordered(database: Database):
-    order = Order(
+    order = SubmitOptions(
         name="first",
         priority=Priority.HIGH,
         max_crashes=5,
@@ -66,7 +66,7 @@ def test_a_job_is_queued_as_it_was_ordered(database: Database):
         keep_checkpoint=True,
     )
 
-    submitted = jobs.submit(database, Bells(), [SPEC], order, "token")
+    submitted = jobs.submit(database, FakeBroker(), [SPEC], order, "token")
 
     job = rows.job(database, submitted.job_ids[0])
     assert (job.state, job.attempt, job.epochs_done, job.crashes) == ("queued", 0, 0, 0)
@@ -82,22 +82,22 @@ def test_a_message_that_was_sent_is_noted_on_its_row(database: Database, broker:
 
     job = rows.job(database, submitted.job_ids[0])
     assert submitted.unsent is None
-    assert job.publishes == 1
+    assert job.publish_count == 1
     assert (job.publish_due - job.created_at).total_seconds() > OVERDUE_SECONDS
 
 
 def test_a_job_that_a_worker_took_before_the_last_message_was_sent_is_left_to_it(
     database: Database, recorder: Recorder
 ):
-    class Quick(Bells):
-        def ring(self, bells: Sequence[Bell]) -> None:
-            rows.claim(recorder, bells[0].job_id)
+    class Quick(FakeBroker):
+        def publish(self, messages: Sequence[JobMessage]) -> None:
+            rows.claim(recorder, messages[0].job_id)
 
     submitted = jobs.submit(database, Quick(), [SPEC, SPEC], ORDER, "token")
 
     taken, waits = (rows.job(database, job_id) for job_id in submitted.job_ids)
-    assert (taken.state, taken.publishes) == ("running", 0)
-    assert (waits.state, waits.publishes) == ("queued", 1)
+    assert (taken.state, taken.publish_count) == ("running", 0)
+    assert (waits.state, waits.publish_count) == ("queued", 1)
 
 
 def test_a_redis_that_refuses_the_messages_is_quoted(
@@ -124,7 +124,7 @@ def test_without_redis_the_jobs_stand_and_submit_says_so_soon(
     assert submitted.unsent
     assert submitted.unsent.startswith(f"Redis at {redis.url} does not answer: ")
     assert rows.states(database, submitted.job_ids) == ["queued", "queued"]
-    assert [rows.job(database, id_).publishes for id_ in submitted.job_ids] == [0, 0]
+    assert [rows.job(database, id_).publish_count for id_ in submitted.job_ids] == [0, 0]
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
@@ -154,21 +154,21 @@ def test_a_redis_that_is_full_is_one_that_takes_no_messages(
 
     assert submitted.unsent
     assert "maxmemory" in submitted.unsent
-    assert rows.job(database, submitted.job_ids[0]).publishes == 0
+    assert rows.job(database, submitted.job_ids[0]).publish_count == 0
 
 
 def test_what_submit_could_not_send_is_sent_by_a_worker_once_redis_answers(
-    database: Database, broker: Broker, redis: RedisServer, doorbell: Doorbell
+    database: Database, broker: Broker, redis: RedisServer, publisher: Publisher
 ):
     redis.stop()
     submitted = jobs.submit(database, broker, [SPEC, SPEC], ORDER, "token")
     redis.start()
 
-    repairs = Reconciler(database, doorbell, 30).reconcile()
+    repairs = Reconciler(database, publisher, 30).reconcile()
 
-    assert repairs == Repairs(rung=2)
+    assert repairs == Repairs(republished=2)
     assert tuple(waiting_jobs(redis)) == submitted.job_ids
-    assert [rows.job(database, id_).publishes for id_ in submitted.job_ids] == [1, 1]
+    assert [rows.job(database, id_).publish_count for id_ in submitted.job_ids] == [1, 1]
 
 
 def test_a_worker_sends_what_submit_did_not_but_leaves_submit_its_time(
@@ -184,15 +184,15 @@ def test_a_worker_sends_what_submit_did_not_but_leaves_submit_its_time(
 
     patience = (job.publish_due - job.created_at).total_seconds()
     assert patience == pytest.approx(OVERDUE_SECONDS, abs=0.5)
-    assert (at_once.rung, later.rung) == (0, 1)
+    assert (at_once.republished, later.republished) == (0, 1)
     assert len(waiting(redis)) == 1
 
 
 def test_a_second_submit_with_the_same_token_inserts_nothing(database: Database):
-    order = Order(tags=("paper",))
-    first = jobs.submit(database, Bells(), [SPEC, SPEC], order, "token")
+    order = SubmitOptions(tags=("paper",))
+    first = jobs.submit(database, FakeBroker(), [SPEC, SPEC], order, "token")
 
-    second = jobs.submit(database, Bells(), [SPEC, SPEC], order, "token")
+    second = jobs.submit(database, FakeBroker(), [SPEC, SPEC], order, "token")
 
     assert second == first
     assert (count(database, Sweep), count(database, Job)) == (1, 2)
@@ -202,13 +202,13 @@ def test_a_second_submit_with_the_same_token_inserts_nothing(database: Database)
 def test_a_commit_whose_answer_was_lost_inserts_once(
     database: Database, losing_an_answer: LostAnswer
 ):
-    bells = Bells()
+    broker = FakeBroker()
 
     with losing_an_answer():
-        submitted = jobs.submit(database, bells, [SPEC, SPEC], ORDER, "token")
+        submitted = jobs.submit(database, broker, [SPEC, SPEC], ORDER, "token")
 
     assert (count(database, Sweep), count(database, Job)) == (1, 2)
-    assert tuple(bell.job_id for bell in bells.rung) == submitted.job_ids
+    assert tuple(message.job_id for message in broker.published) == submitted.job_ids
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
@@ -219,7 +219,7 @@ def test_a_submit_that_overtakes_its_own_commit_waits_for_it_and_inserts_once(
     again: list[jobs.Submitted] = []
 
     def submit_again() -> None:
-        again.append(jobs.submit(database, Bells(), [SPEC, SPEC], ORDER, "token"))
+        again.append(jobs.submit(database, FakeBroker(), [SPEC, SPEC], ORDER, "token"))
 
     repeating = threading.Thread(target=submit_again)
     with database.writing() as session:
@@ -253,11 +253,11 @@ def is_blocked(postgres: PostgresServer) -> bool:
 def test_two_thousand_jobs_are_one_submit(database: Database, broker: Broker, redis: RedisServer):
     specs = [SPEC.model_copy(update={"seed": seed}) for seed in range(2_000)]
 
-    submitted = jobs.submit(database, broker, specs, Order(tags=("big", "wide")), "token")
+    submitted = jobs.submit(database, broker, specs, SubmitOptions(tags=("big", "wide")), "token")
 
     with database.reading() as session:
         found = session.execute(select(Job.ordinal, Job.spec).order_by(Job.id)).all()
-        unsent = session.scalars(select(func.count()).where(Job.publishes != 1)).one()
+        unsent = session.scalars(select(func.count()).where(Job.publish_count != 1)).one()
     assert submitted.unsent is None
     assert [(ordinal, spec["seed"]) for ordinal, spec in found] == [(i, i) for i in range(2_000)]
     assert unsent == 0
@@ -265,7 +265,9 @@ def test_two_thousand_jobs_are_one_submit(database: Database, broker: Broker, re
 
 
 def test_the_jobs_of_a_sweep_get_each_tag_once(database: Database):
-    submitted = jobs.submit(database, Bells(), [SPEC, SPEC], Order(tags=("b", "a", "b")), "token")
+    submitted = jobs.submit(
+        database, FakeBroker(), [SPEC, SPEC], SubmitOptions(tags=("b", "a", "b")), "token"
+    )
 
     assert [sorted(rows.tags(database, id_)) for id_ in submitted.job_ids] == [["a", "b"]] * 2
 
@@ -295,7 +297,7 @@ def test_workers_take_messages_by_priority_and_then_in_the_order_of_their_submit
 ):
     submitted = []
     for number, priority in enumerate([Priority.LOW, Priority.HIGH, Priority.NORMAL] * 2):
-        order = Order(priority=priority)
+        order = SubmitOptions(priority=priority)
         (job_id,) = jobs.submit(database, broker, [SPEC], order, f"{number}").job_ids
         submitted.append((priority, job_id))
 

@@ -9,9 +9,9 @@ from models.errors import WaitTimedOut
 from models.state import JobState
 from servers import Outage
 from service import jobs
-from service.queries import Progress
-from service.selector import ids_condition
-from service.waiting import wait
+from service.queries.rows import Progress
+from service.queries.selectors import ids_condition
+from service.queries.waiting import wait
 
 
 def test_a_wait_for_jobs_that_ended_returns_at_once(database: Database):

@@ -15,14 +15,14 @@ from integration.rows import SPEC, measured_all, spec, submit
 from integration.web import open_client
 from models.database import Database
 from models.settings import Settings
-from service.comparison import compare
-from service.comparison_table import comparison_table
-from service.job_tables import repeat_line
-from service.pulse import mark_job, mark_queue
-from service.queries import list_runs
-from service.report import render, spell_cell
-from service.selection import select
-from worker.recorder import Progress, Recorder
+from service.analysis.comparison import compare
+from service.queries.jobs import list_compared_jobs
+from service.queries.selection import select_jobs
+from service.queries.versions import read_job_version, read_queue_version
+from service.reports.comparison_table import comparison_table
+from service.reports.job_tables import repeat_line
+from service.reports.table import render, spell_cell
+from worker.execution.recorder import Progress, Recorder
 
 NASTY = '<img src=x onerror=alert(1)>&"\x1b[31m'
 PAGES = ["/", "/sweeps", "/jobs", "/compare", "/submit", "/login"]
@@ -79,7 +79,7 @@ def test_the_queue_shows_what_runs_what_waits_and_who_works(client, database, re
 def test_the_comparison_has_the_rows_and_the_verdicts_of_the_command_line(
     client, database, finished
 ):
-    runs = list_runs(database, select(["s1"]))
+    runs = list_compared_jobs(database, select_jobs(["s1"]))
     table = comparison_table(compare(runs))
 
     page = client.get("/compare?jobs=s1").text
@@ -138,7 +138,7 @@ def figure(page: str, name: str = "curves") -> dict | None:
 
 
 def test_too_many_runs_are_not_compared(client, finished, monkeypatch):
-    monkeypatch.setattr("service.web.asking.MOST_RUNS", 3)
+    monkeypatch.setattr("service.web.params.MOST_RUNS", 3)
 
     answer = client.get("/compare?jobs=s1")
 
@@ -352,12 +352,30 @@ def test_without_redis_it_is_not_ready(client, redis):
 
 def test_the_mark_of_a_page_changes_when_what_it_shows_does(database, recorder):
     one, other = submit(database, spec(seed=0), spec(seed=1))
-    marks = [(mark_queue(database), mark_job(database, one), mark_job(database, other))]
+    marks = [
+        (
+            read_queue_version(database),
+            read_job_version(database, one),
+            read_job_version(database, other),
+        )
+    ]
 
     claim = rows.claim(recorder, one)
-    marks.append((mark_queue(database), mark_job(database, one), mark_job(database, other)))
+    marks.append(
+        (
+            read_queue_version(database),
+            read_job_version(database, one),
+            read_job_version(database, other),
+        )
+    )
     recorder.beat(claim, Progress(measured_all()[:1]))
-    marks.append((mark_queue(database), mark_job(database, one), mark_job(database, other)))
+    marks.append(
+        (
+            read_queue_version(database),
+            read_job_version(database, one),
+            read_job_version(database, other),
+        )
+    )
 
     queue, ours, others = (set(each) for each in zip(*marks, strict=True))
     assert (len(queue), len(ours), len(others)) == (3, 3, 1)

@@ -15,9 +15,9 @@ from integration.rows import measured_all, spec, submit
 from integration.web import BEARING, TOKEN
 from models.database import Database
 from models.settings import Settings
-from service.web.access import Access
 from service.web.app import make_app
-from worker.recorder import Progress, Recorder
+from service.web.auth import Access
+from worker.execution.recorder import Progress, Recorder
 
 #: Of each mode for each operation that has a parameter.
 EXAMPLES = 30

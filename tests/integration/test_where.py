@@ -8,16 +8,17 @@ import pytest
 from sqlalchemy import Select, select, text, update
 
 from integration import rows
-from integration.rows import Bells
+from integration.rows import FakeBroker
 from models.database import Database
 from models.message import Priority
+from models.metrics import HIGHER_IS_BETTER
 from models.spec import ExperimentSpec
 from models.tables import Job, Result
-from service import jobs, spec_sql
-from service.comparison import HIGHER_IS_BETTER
-from service.pages import Request, read_page, read_sort
-from service.queries import count_jobs, list_curves, list_ids, list_jobs, list_runs
-from service.where import condition
+from service import jobs
+from service.queries import spec_columns
+from service.queries.jobs import count_jobs, list_compared_jobs, list_curves, list_ids, list_jobs
+from service.queries.pages import Request, read_page, read_sort
+from service.queries.where import condition
 
 #: SQLite is for some thousands of jobs, which it reads whole.
 on_postgresql = pytest.mark.parametrize("backend", ["postgresql"])
@@ -157,7 +158,7 @@ def test_each_field_of_one_value_has_an_index_by_which_jobs_are_found_and_sorted
     value = words.get(name, 1)
 
     found = explain(database, select(Job.id).where(condition(f"{name} == {value}")))
-    in_order = explain(database, select(Job.id).order_by(spec_sql.column(name), Job.id))
+    in_order = explain(database, select(Job.id).order_by(spec_columns.column(name), Job.id))
 
     assert f"using ix_jobs_spec_{name}" in found
     assert "Index Cond" in found
@@ -251,12 +252,12 @@ def test_a_condition_fits_every_query_whatever_it_joins(queue: Queue, text: str)
     by_metric = Request(read_sort("valid_acc"), 50)
 
     found: list[Any] = [
-        [run.job_id for run in list_runs(database, which)],
+        [run.job_id for run in list_compared_jobs(database, which)],
         [job.job_id for job in list_jobs(database, which)],
         [job.job_id for job in read_page(database, which, by_metric).rows],
         [curve.job_id for curve in list_curves(database, which)],
         [change.job_id for change in jobs.cancel(database, which)],
-        [change.job_id for change in jobs.retry(database, Bells(), which, from_scratch=False)],
+        [change.job_id for change in jobs.retry(database, FakeBroker(), which, from_scratch=False)],
     ]
 
     assert found == [[3]] * len(found)

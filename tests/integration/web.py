@@ -7,8 +7,8 @@ from fastapi.testclient import TestClient
 
 from models.database import Database
 from models.settings import Settings
-from service.web.access import Access
 from service.web.app import make_app
+from service.web.auth import Access
 from service.web.public_url import PublicUrl
 
 TOKEN = "a-token-of-the-tests"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.message import QUEUE, TASK, Bell, Priority, celery_settings, read
+from models.message import QUEUE, TASK, JobMessage, Priority, celery_settings, read
 from models.spec import ExperimentSpec
 
 SPEC = ExperimentSpec(keep=(0.9, 0.8, 0.8)).model_dump(mode="json")
@@ -16,10 +16,10 @@ JSON = st.recursive(
 
 
 def test_a_bell_rings_for_one_job_by_name_with_its_spec_for_people_to_read():
-    bell = Bell(42, SPEC, Priority.HIGH)
+    message = JobMessage(42, SPEC, Priority.HIGH)
 
     kwargs = {"job_id": 42, "spec": SPEC}
-    assert bell.as_task() == {
+    assert message.as_task() == {
         "name": TASK,
         "kwargs": kwargs,
         "argsrepr": "()",
@@ -31,11 +31,11 @@ def test_a_bell_rings_for_one_job_by_name_with_its_spec_for_people_to_read():
 
 
 def test_a_bell_is_the_same_after_its_way_through_json():
-    bell = Bell(42, SPEC)
+    message = JobMessage(42, SPEC)
 
-    received = read(json.loads(json.dumps(bell.as_task()))["kwargs"])
+    received = read(json.loads(json.dumps(message.as_task()))["kwargs"])
 
-    assert received == bell
+    assert received == message
 
 
 @pytest.mark.parametrize(

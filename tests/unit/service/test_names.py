@@ -9,7 +9,7 @@ from models.errors import BrokerUnreachable
 from models.settings import Settings
 from models.spec import ExperimentSpec
 from service import jobs
-from service.store import open_database
+from service.operations.schema import open_database
 
 TAKERS = [
     "results {}",
@@ -34,7 +34,7 @@ TAKERS = [
 class Silent:
     """A broker that never answers."""
 
-    def ring(self, _: object) -> None:
+    def publish(self, _: object) -> None:
         raise BrokerUnreachable("none is there")
 
 
@@ -67,7 +67,7 @@ def sweep(dq):
     database = open_database(Settings.load())
     for seeds in ((0, 1), (2,)):
         specs = [spec.model_copy(update={"seed": seed}) for seed in seeds]
-        jobs.submit(database, Silent(), specs, jobs.Order(), uuid.uuid4().hex)
+        jobs.submit(database, Silent(), specs, jobs.SubmitOptions(), uuid.uuid4().hex)
     return dq
 
 

@@ -3,7 +3,7 @@ import logging
 import pytest
 
 from worker.lasting_trouble import LastingTrouble
-from worker.supervisor import Chore
+from worker.supervisor.supervisor import Chore
 
 logger = logging.getLogger("worker.test")
 

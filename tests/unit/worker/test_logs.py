@@ -3,15 +3,15 @@ import logging
 import subprocess
 import sys
 
+from worker.execution.recorder import Claim
 from worker.logs import JsonFormatter
-from worker.recorder import Claim
 
 #: Logs what each kind of process logs, by the set-up that all of them share.
 PROGRAM = """
 import logging, warnings
 from worker import logs
 logs.configure()
-log = logging.getLogger("worker.recorder")
+log = logging.getLogger("worker.execution.recorder")
 log.info("%s: succeeded", "job 7 attempt 2", extra={"job_id": 7, "attempt": 2})
 log.error('a "quote", a\\nnew line and \\x1b[31m red')
 logging.getLogger("celery").info("not told")
@@ -43,7 +43,7 @@ def test_as_json_each_event_is_one_object_on_one_line_with_job_and_attempt():
         7,
         2,
     )
-    assert (told["level"], told["logger"]) == ("info", "worker.recorder")
+    assert (told["level"], told["logger"]) == ("info", "worker.execution.recorder")
     assert told["time"].endswith("+00:00")
     assert hostile["message"] == 'a "quote", a\nnew line and \x1b[31m red'
     assert "job_id" not in hostile

@@ -6,15 +6,15 @@ import sys
 import pytest
 
 from models.settings import Settings
-from worker.app import make_app
+from worker.queue.app import make_app
 
 #: Does what a Celery process does before it starts its child, and tells which modules it took.
 PARENT = """
 import json
 import sys
 from models.settings import Settings
-from worker.app import make_app
-import worker.__main__, worker.supervisor, worker.reconciler, worker.roster, worker.places
+from worker.queue.app import make_app
+import worker.__main__, worker.supervisor.supervisor, worker.supervisor.registry
 
 app = make_app(Settings())
 app.loader.import_default_modules()
@@ -103,5 +103,7 @@ def test_the_celery_process_imports_no_torch_which_only_its_child_needs(environm
     )
 
     modules = set(json.loads(done.stdout))
-    assert "worker.tasks" in modules
-    assert modules.isdisjoint({"torch", "numpy", "sklearn", "worker.runner", "worker.process"})
+    assert "worker.queue.task" in modules
+    assert modules.isdisjoint(
+        {"torch", "numpy", "sklearn", "worker.execution.runner", "worker.execution.context"}
+    )

@@ -1,0 +1,1 @@
+"""Statistics over rows: comparisons, curves, reproductions. No SQL, no printing."""

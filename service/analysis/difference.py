@@ -1,0 +1,49 @@
+"""What sets two jobs apart: spec, provenance, metrics."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from service.formatting import format_value
+from service.queries.rows import JobDetail
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing in which two jobs differ; None is a value that one lacks."""
+
+    part: str
+    name: str
+    a: Any
+    b: Any
+
+
+def find_differences(a: JobDetail, b: JobDetail) -> list[Difference]:
+    """Return everything that differs between two jobs, the spec first."""
+    parts = {
+        "spec": (_spell(a), _spell(b)),
+        "provenance": (_provenance(a), _provenance(b)),
+        "outcome": (_outcome(a), _outcome(b)),
+    }
+    return [each for part, (left, right) in parts.items() for each in _differ(part, left, right)]
+
+
+def _differ(part: str, a: dict[str, Any], b: dict[str, Any]) -> Iterator[Difference]:
+    for name in dict.fromkeys([*a, *b]):
+        if a.get(name) != b.get(name):
+            yield Difference(part, name, a.get(name), b.get(name))
+
+
+def _spell(detail: JobDetail) -> dict[str, Any]:
+    return {name: format_value(name, value) for name, value in detail.row.spec}
+
+
+def _provenance(detail: JobDetail) -> dict[str, Any]:
+    known = [attempt.provenance for attempt in detail.attempts if attempt.provenance]
+    return dict(known[-1]) if known else {}
+
+
+def _outcome(detail: JobDetail) -> dict[str, Any]:
+    seconds = sum(epoch.seconds for epoch in detail.epochs)
+    facts = {"state": str(detail.row.state), "epochs": len(detail.epochs), "seconds": seconds}
+    return facts | dict(detail.row.metrics)

@@ -1,0 +1,40 @@
+"""The client's end of the queue in Redis: it sends messages, many in one round trip."""
+
+from collections.abc import Sequence
+
+from celery import Celery
+from kombu.exceptions import KombuError
+from redis.exceptions import RedisError
+
+from models.embedded_redis import EmbeddedRedis
+from models.message import JobMessage, celery_settings, send
+from models.redis_errors import unreachable
+from models.settings import Settings
+from models.urls import masked
+
+#: A client waits this long for a Redis that hangs, and then leaves the ringing to the workers.
+_SOCKET_SECONDS = 2.0
+
+
+class Broker:
+    """The configured Redis, or the embedded one, which is started when needed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._embedded = EmbeddedRedis(settings.home) if settings.is_broker_embedded else None
+        self.url = settings.redis_url or EmbeddedRedis(settings.home).url
+
+    def publish(self, messages: Sequence[JobMessage]) -> None:
+        """Send a message for each job; raise BrokerUnreachable if Redis does not take them."""
+        if self._embedded:
+            self._embedded.ensure_running()
+        app = Celery("dq", set_as_current=False)
+        app.conf.update(celery_settings(self.url, socket_timeout=_SOCKET_SECONDS))
+        try:
+            send(app, messages)
+        except (KombuError, RedisError, OSError) as error:
+            raise unreachable(error, f"Redis at {self.name}") from error
+
+    @property
+    def name(self) -> str:
+        """The URL without its password."""
+        return masked(self.url)

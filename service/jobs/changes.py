@@ -1,0 +1,197 @@
+"""What a person does to jobs: submit, cancel, retry, hold, release, pause."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy.orm import Session
+
+from models import lifecycle
+from models.clock import now
+from models.database import Database
+from models.errors import UsageError
+from models.state import FINAL_STATES, JobState, WorkerState
+from models.tables import Job, Pause, Worker
+from service.jobs.batches import Jobs, Show, change_in_batches, ignore
+from service.jobs.publishing import list_messages, publish
+from service.jobs.submission import Submitted, submit
+from service.jobs.submit_options import SubmitOptions
+from service.queries.selectors import ids_condition
+
+if TYPE_CHECKING:  # it brings Celery, which most commands do not need
+    from service.jobs.broker import Broker
+
+__all__ = ["Change", "SubmitOptions", "Submitted", "submit"]
+#: What becomes of a job that waits for a worker again.
+_QUEUED = "queued"
+_RETRIABLE = FINAL_STATES - {JobState.SUCCEEDED}
+
+
+@dataclass(frozen=True)
+class Change:
+    """What became of one selected job: "cancelled", "already succeeded", ..."""
+
+    job_id: int
+    change: str
+
+
+def cancel(database: Database, which: ColumnElement[bool], show: Show = ignore) -> list[Change]:
+    """Cancel queued jobs at once, and ask for running ones to be stopped."""
+    return _flatten(change_in_batches(database, which, _cancel, show))
+
+
+def retry(
+    database: Database,
+    broker: "Broker",
+    which: ColumnElement[bool],
+    *,
+    from_scratch: bool,
+    show: Show = ignore,
+) -> list[Change]:
+    """Queue failed and cancelled jobs again; they go on from their checkpoints unless told not."""
+
+    def change(session: Session, jobs: Jobs) -> list[Change]:
+        return _retry(session, jobs, from_scratch)
+
+    return _change_and_publish(database, broker, which, change, show)
+
+
+def hold(database: Database, which: ColumnElement[bool], show: Show = ignore) -> list[Change]:
+    """Keep queued jobs from being started."""
+    return _flatten(change_in_batches(database, which, _hold, show))
+
+
+def release(
+    database: Database, broker: "Broker", which: ColumnElement[bool], show: Show = ignore
+) -> list[Change]:
+    """Let held jobs be started."""
+    return _change_and_publish(database, broker, which, _release, show)
+
+
+def pause(database: Database) -> None:
+    """Keep every worker from taking jobs until `resume`; running jobs go on."""
+    with database.writing() as session:
+        session.merge(Pause(id=1, since=now()))
+
+
+def resume(database: Database, broker: "Broker", show: Show = ignore) -> str | None:
+    """Let workers take jobs again; return why no message was sent, or None."""
+    with database.writing() as session:
+        session.execute(delete(Pause))
+    waiting = (Job.state == JobState.QUEUED) & Job.held.is_(False)
+    unsent = None
+    for job_ids in change_in_batches(database, waiting, lambda _, jobs: _ids(jobs), show):
+        unsent = unsent or _publish(database, broker, job_ids)
+    return unsent
+
+
+def drain(database: Database, worker: str | None) -> list[str]:
+    """Have a worker, or all, end after the current job; return their names."""
+    with database.writing() as session:
+        named = Worker.id == worker if worker else Worker.id.is_not(None)
+        workers = session.scalars(select(Worker).where(named).order_by(Worker.id)).all()
+        if worker and not workers:
+            raise UsageError(f"There is no worker {worker!r}. Type: dq workers")
+        for each in workers:
+            each.state = WorkerState.DRAINING
+        return [each.id for each in workers]
+
+
+def _flatten(batches: Iterable[list[Change]]) -> list[Change]:
+    return [change for batch in batches for change in batch]
+
+
+def _change_and_publish(
+    database: Database,
+    broker: "Broker",
+    which: ColumnElement[bool],
+    change: Callable[[Session, Jobs], list[Change]],
+    show: Show,
+) -> list[Change]:
+    changes, unsent = list[Change](), None
+    for batch in change_in_batches(database, which, change, show):
+        changes += batch
+        queued = [each.job_id for each in batch if each.change == _QUEUED]
+        unsent = unsent or _publish(database, broker, queued)  # else a worker sends them later
+    return changes
+
+
+def _publish(database: Database, broker: "Broker", job_ids: Sequence[int]) -> str | None:
+    with database.reading() as session:
+        messages = list_messages(session, job_ids)
+    return publish(database, broker, messages)
+
+
+def _cancel(session: Session, jobs: Jobs) -> list[Change]:
+    queued = _ids(jobs, JobState.QUEUED)
+    reason = "cancelled before it ran"
+    ended = {"state": JobState.CANCELLED, "reason": reason, "finished_at": now()}
+    _update(session, queued, f"cancelled: {reason}", cancel_requested=False, **ended)
+    became = dict.fromkeys(queued, "cancelled") | _stop(session, _ids(jobs, JobState.RUNNING))
+    return [Change(job.id, became.get(job.id, f"already {job.state}")) for job in jobs]
+
+
+def _stop(session: Session, running: Sequence[int]) -> dict[int, str]:
+    """Ask for running jobs to be stopped; take those at once whose lease has run out."""
+    _update(session, running, None, cancel_requested=True)
+    abandoned = select(Job).where(ids_condition(running), Job.lease_until < now())
+    became = dict.fromkeys(running, "stopping")
+    for job in session.scalars(abandoned.order_by(Job.id)) if running else ():
+        lifecycle.lose(session, job, f"{job.worker} fell silent")
+        became[job.id] = "cancelled"
+    return became
+
+
+def _retry(session: Session, jobs: Jobs, from_scratch: bool) -> list[Change]:
+    ended = _ids(jobs, *_RETRIABLE)
+    values: dict[str, Any] = {
+        "state": JobState.QUEUED,
+        "reason": None,
+        "finished_at": None,
+        "worker": None,
+        "lease_until": None,
+        "crashes": 0,
+        "held": False,
+        "suspect": False,
+        "publish_due": now(),
+        "publish_count": 0,
+        "batches_done": 0,
+    }
+    if from_scratch:
+        values |= {"checkpoint": None, "checkpoint_epoch": 0, "progress_mark": 0}
+        lifecycle.forget_progress(session, ended)
+    _update(session, ended, f"queued again{' from scratch' * from_scratch}", **values)
+    return _describe(jobs, ended, _QUEUED)
+
+
+def _hold(session: Session, jobs: Jobs) -> list[Change]:
+    queued = _ids(jobs, JobState.QUEUED)
+    _update(session, queued, "held", held=True)
+    return _describe(jobs, queued, "held")
+
+
+def _release(session: Session, jobs: Jobs) -> list[Change]:
+    held = [job.id for job in jobs if job.held]
+    _update(session, held, "released", held=False, publish_count=0, publish_due=now())
+    return [Change(job.id, _QUEUED if job.held else "was not held") for job in jobs]
+
+
+def _describe(jobs: Jobs, changed: Sequence[int], change: str) -> list[Change]:
+    became = dict.fromkeys(changed, change)
+    return [Change(job.id, became.get(job.id, f"already {job.state}")) for job in jobs]
+
+
+def _ids(jobs: Jobs, *states: JobState) -> list[int]:
+    """Return the ids of those in the states; of all if none is given."""
+    return [job.id for job in jobs if not states or job.state in states]
+
+
+def _update(session: Session, job_ids: Sequence[int], line: str | None, **values: Any) -> None:
+    """Change jobs, whose rows the transaction holds, and write a line into the log of each."""
+    if not job_ids:
+        return
+    changed = update(Job).where(ids_condition(job_ids)).values(**values)
+    session.execute(changed, execution_options={"synchronize_session": False})
+    if line:
+        lifecycle.log_all(session, job_ids, line)

@@ -1,0 +1,85 @@
+"""Deletes jobs that have ended, with all that they left."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import ColumnElement, delete, exists, func, select
+from sqlalchemy.orm import Session
+
+from models.database import Database
+from models.errors import UsageError
+from models.state import FINAL_STATES
+from models.tables import Attempt, Epoch, Job, LogLine, Result, Sweep, SweepMember, Tag
+from service.formatting import count, format_ids
+from service.jobs.batches import Jobs, Show, change_in_batches, ignore
+from service.jobs.ids import keep_newest_id
+from service.queries.jobs import list_ids
+from service.queries.selectors import ids_condition, open_condition
+
+#: What refers to a job.
+_TABLES = (Epoch, Result, Attempt, LogLine, Tag, SweepMember)
+#: A job may have thousands of epochs.
+_FIRST_BATCH = 200
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """The jobs that are gone, and of how many the checkpoints are not in the folder here."""
+
+    job_ids: tuple[int, ...]
+    checkpoints_elsewhere: int
+
+
+def delete_jobs(
+    database: Database, which: ColumnElement[bool], checkpoints: Path, show: Show = ignore
+) -> Deleted:
+    """Delete jobs, their checkpoints, and the sweeps that are empty then.
+
+    Their ids are never given again. Raises UsageError if one of the jobs has not ended.
+    """
+    _refuse_open(list_ids(database, which & open_condition()))
+    gone, elsewhere = list[int](), 0
+    for job_ids, saved in change_in_batches(database, which, _delete, show, first=_FIRST_BATCH):
+        elsewhere += sum(not (checkpoints / str(job_id)).is_dir() for job_id in saved)
+        for job_id in job_ids:
+            shutil.rmtree(checkpoints / str(job_id), ignore_errors=True)
+        gone += job_ids
+    _delete_empty_sweeps(database)
+    return Deleted(tuple(gone), elsewhere)
+
+
+def _refuse_open(job_ids: Sequence[int]) -> None:
+    if job_ids:
+        they = "is" if len(job_ids) == 1 else "are"
+        raise UsageError(
+            f"{count(len(job_ids), 'job')} of these {they} queued or running, and only jobs that "
+            f"have ended can be deleted. Type: dq cancel {format_ids(job_ids).replace(', ', ' ')}"
+        )
+
+
+def _delete(session: Session, jobs: Jobs) -> tuple[Sequence[int], Sequence[int]]:
+    """Delete rows; return the jobs, and those of them that had a checkpoint."""
+    job_ids = [job.id for job in jobs if job.state in FINAL_STATES]
+    these = ids_condition(job_ids)
+    saved = session.scalars(select(Job.id).where(these, Job.checkpoint.is_not(None))).all()
+    keep_newest_id(session)
+    for table in _TABLES:
+        left = table.job_id.in_(select(Job.id).where(these))
+        session.execute(delete(table).where(left), execution_options=_BULK)
+    session.execute(delete(Job).where(these), execution_options=_BULK)
+    return job_ids, saved
+
+
+def _delete_empty_sweeps(database: Database) -> None:
+    """Delete them but for the newest: SQLite would give its number to the next."""
+    has_jobs = exists().where(Job.sweep_id == Sweep.id)
+    has_members = exists().where(SweepMember.sweep_id == Sweep.id)
+    with database.writing() as session:
+        newest = session.scalar(select(func.max(Sweep.id))) or 0
+        empty = delete(Sweep).where(Sweep.id < newest, ~has_jobs, ~has_members)
+        session.execute(empty, execution_options=_BULK)
+
+
+_BULK = {"synchronize_session": False}

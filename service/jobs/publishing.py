@@ -1,0 +1,46 @@
+"""Sends the messages of jobs, and notes on their rows that they were sent."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from models.clock import from_now
+from models.database import Database
+from models.errors import BrokerUnreachable
+from models.message import OVERDUE_SECONDS, JobMessage
+from models.state import JobState
+from models.tables import Job
+from service.queries.selectors import ids_condition
+
+if TYPE_CHECKING:  # it brings Celery, which most commands do not need
+    from service.jobs.broker import Broker
+
+
+def list_messages(session: Session, job_ids: Sequence[int]) -> list[JobMessage]:
+    """Return the messages of those of the jobs that a worker may start."""
+    waiting = ids_condition(job_ids), Job.state == JobState.QUEUED, Job.held.is_(False)
+    query = select(Job.id, Job.spec, Job.priority).where(*waiting).order_by(Job.id)
+    return [JobMessage(*row) for row in session.execute(query)]
+
+
+def publish(database: Database, broker: "Broker", messages: Sequence[JobMessage]) -> str | None:
+    """Send messages, and note that they were sent; return why not, or None.
+
+    A worker sends them later if Redis does not answer.
+    """
+    if not messages:
+        return None
+    try:
+        broker.publish(messages)
+    except BrokerUnreachable as error:
+        return str(error)
+    # The first ones may run by now, or be done: their rows are their workers'.
+    waiting = ids_condition([message.job_id for message in messages]), Job.state == JobState.QUEUED
+    sent = (
+        update(Job).where(*waiting).values(publish_count=1, publish_due=from_now(OVERDUE_SECONDS))
+    )
+    with database.writing() as session:
+        session.execute(sent, execution_options={"synchronize_session": False})
+    return None

@@ -1,0 +1,212 @@
+"""Submits specs: records the jobs of a sweep, and sends their messages."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from models.clock import from_now, now
+from models.database import Database, insert_missing
+from models.errors import DatabaseUnreachable
+from models.message import OVERDUE_SECONDS, JobMessage
+from models.spec import ExperimentSpec
+from models.state import JobState
+from models.tables import Job, Sweep, SweepMember, Tag
+from service.jobs.batches import BatchSize, give_way
+from service.jobs.ids import find_free_id
+from service.jobs.known_jobs import KnownJob, KnownJobs, key, lock_known
+from service.jobs.publishing import list_messages, publish
+from service.jobs.submit_options import COLUMNS, SubmitOptions, apply, list_remarks
+
+if TYPE_CHECKING:  # it brings Celery, which most commands do not need
+    from service.jobs.broker import Broker
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """The jobs of a sweep, by how it came to them.
+
+    `unsent` says why no message was sent, or is None.
+    """
+
+    sweep_id: int
+    created: tuple[int, ...]
+    #: Finished before, by the same version of the trainer.
+    reused: tuple[int, ...]
+    #: Queued or running before.
+    joined: tuple[int, ...]
+    unsent: str | None
+    #: What of the order does not apply to the jobs that were there before, in sentences.
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def job_ids(self) -> tuple[int, ...]:
+        """All of them."""
+        return tuple(sorted({*self.created, *self.reused, *self.joined}))
+
+
+@dataclass(frozen=True)
+class SubmitProgress:
+    """How far a submit is: how many of its specs are saved, and how many messages are sent."""
+
+    sweep_id: int
+    specs: int
+    saved: int
+    sent: int
+
+
+def submit(
+    database: Database,
+    broker: "Broker",
+    specs: Sequence[ExperimentSpec],
+    order: SubmitOptions,
+    token: str,
+    *,
+    show: Callable[[SubmitProgress], None] = lambda _: None,
+) -> Submitted:
+    """Record the jobs of a sweep and send their messages, a batch of specs after the other.
+
+    A batch is committed before its messages are sent. If Redis does not answer the jobs stand, and
+    a worker sends their messages later. `token` makes it repeatable: a second submit with the same
+    one inserts what the first did not.
+    """
+    size, known, saved, sent, unsent = BatchSize(), KnownJobs(), 0, 0, None
+    if order.reuse and len(specs) > size.jobs:
+        known.look_ahead(database, specs)
+    while True:
+        batch, began = specs[saved : saved + size.jobs], time.monotonic()
+        sweep_id, messages = _insert(database, _Batch(batch, saved, order, token, known))
+        size.learn(time.monotonic() - began)
+        saved += len(batch)
+        show(SubmitProgress(sweep_id, len(specs), saved, sent))
+        unsent = unsent or publish(database, broker, messages)
+        sent += 0 if unsent else len(messages)
+        show(SubmitProgress(sweep_id, len(specs), saved, sent))
+        if saved >= len(specs):
+            return _read(database, sweep_id, order, unsent)
+        if unsent or not messages:  # else others had the time that the messages took
+            give_way(database)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Some of the specs of a submit, from that number on."""
+
+    specs: Sequence[ExperimentSpec]
+    first: int
+    order: SubmitOptions
+    token: str
+    known: KnownJobs
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.specs) - 1
+
+
+def _insert(database: Database, batch: _Batch) -> tuple[int, Sequence[JobMessage]]:
+    """Insert the rows; again if the answer to a commit was lost, or if that is still under way.
+
+    Return the sweep, and the messages that are to be sent.
+    """
+    # Made beforehand: others wait for the database meanwhile.
+    rows = [_row(spec, number, batch) for number, spec in enumerate(batch.specs, batch.first)]
+    for _ in range(2):
+        with suppress(DatabaseUnreachable, IntegrityError):
+            return _insert_once(database, batch, rows)
+    return _insert_once(database, batch, rows)
+
+
+def _insert_once(
+    database: Database, batch: _Batch, rows: Sequence[dict[str, Any]]
+) -> tuple[int, Sequence[JobMessage]]:
+    order = batch.order
+    with database.writing() as session:
+        if order.reuse:
+            lock_known(session)
+        sweep_id = _find_sweep(session, batch)
+        own = Job.sweep_id == sweep_id, Job.ordinal.between(batch.first, batch.last)
+        there = set(session.scalars(select(Job.ordinal).where(*own)))
+        missing = [
+            (row, spec)
+            for row, spec in zip(rows, batch.specs, strict=True)
+            if row["ordinal"] not in there
+        ]
+        specs = [spec for _, spec in missing]
+        known = batch.known.find(session, specs, besides=sweep_id) if order.reuse else {}
+        _insert_jobs(session, sweep_id, [row for row, spec in missing if key(spec) not in known])
+        shared = _insert_members(session, sweep_id, known.values())
+        earlier = apply(session, shared, order)
+        created = session.scalars(select(Job.id).where(*own)).all()
+        _insert_tags(session, [*created, *shared], order.tags)
+        return sweep_id, list_messages(session, [*created, *earlier])
+
+
+def _find_sweep(session: Session, batch: _Batch) -> int:
+    """Return the submit's sweep, made if it is not there yet."""
+    found = session.scalar(select(Sweep.id).where(Sweep.submit_token == batch.token))
+    if found is not None:
+        return found
+    sweep = Sweep(submit_token=batch.token, name=batch.order.name, created_at=now())
+    session.add(sweep)
+    session.flush()
+    return sweep.id
+
+
+def _insert_jobs(session: Session, sweep_id: int, rows: Sequence[dict[str, Any]]) -> None:
+    if not rows:
+        return
+    free = find_free_id(session)
+    if free is not None:
+        rows = [{**row, "id": job_id} for job_id, row in enumerate(rows, free)]
+    jobs = Job.metadata.tables[Job.__tablename__]
+    common = {"sweep_id": sweep_id, "created_at": now(), "publish_due": from_now(OVERDUE_SECONDS)}
+    session.execute(insert(jobs).values(common), rows)
+
+
+def _insert_members(session: Session, sweep_id: int, known: Iterable[KnownJob]) -> Sequence[int]:
+    """Make known jobs members of the sweep; return them."""
+    shared = sorted({job.job_id for job in known})
+    if shared:
+        members = [{"sweep_id": sweep_id, "job_id": job_id} for job_id in shared]
+        session.execute(insert_missing(session, SweepMember), members)
+    return shared
+
+
+def _insert_tags(session: Session, job_ids: Sequence[int], tags: Sequence[str]) -> None:
+    rows = [{"job_id": job_id, "tag": tag} for job_id in job_ids for tag in dict.fromkeys(tags)]
+    if rows:
+        session.execute(insert_missing(session, Tag), rows)
+
+
+def _row(spec: ExperimentSpec, ordinal: int, batch: _Batch) -> dict[str, Any]:
+    return {
+        "ordinal": ordinal,
+        "name": batch.order.name,
+        "spec": spec.model_dump(mode="json"),
+        "configuration": spec.configuration,
+        "shape": spec.shape,
+        "state": JobState.QUEUED,
+        **batch.order.columns,
+    }
+
+
+def _read(database: Database, sweep_id: int, order: SubmitOptions, unsent: str | None) -> Submitted:
+    created = select(Job.id).where(Job.sweep_id == sweep_id).order_by(Job.id)
+    shared = (
+        select(*COLUMNS).join(SweepMember).where(SweepMember.sweep_id == sweep_id).order_by(Job.id)
+    )
+    with database.reading() as session:
+        known = session.execute(shared).all()
+        return Submitted(
+            sweep_id=sweep_id,
+            created=tuple(session.scalars(created)),
+            reused=tuple(job.id for job in known if job.state == JobState.SUCCEEDED),
+            joined=tuple(job.id for job in known if job.state != JobState.SUCCEEDED),
+            unsent=unsent,
+            remarks=tuple(list_remarks(known, order)),
+        )

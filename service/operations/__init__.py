@@ -1,0 +1,1 @@
+"""Running the service: checks, metrics, the database's tables, the local Redis and worker."""

@@ -1,0 +1,225 @@
+"""Checks of everything a job needs, each with what to do about it."""
+
+import os
+import shutil
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from redis import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from models.database import Database
+from models.datasets import DATASETS
+from models.embedded_redis import EmbeddedRedis, find_server
+from models.errors import DatabaseUnreachable, DqError
+from models.redis_errors import unreachable
+from models.settings import Settings
+from models.tables import REVISION
+from models.urls import for_redis_py
+from service.operations.schema import USE_UTF8
+from service.operations.worker_program import ask
+from service.queries.rows import WorkerRow
+from service.queries.workers import list_workers
+
+State = Literal["ok", "note", "fail"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at; a "note" stops nothing from working."""
+
+    name: str
+    state: State
+    found: str
+    fix: str | None = None
+
+
+Look = Callable[[Settings], Check]
+_FIXES = {
+    "database": "start it, or correct DQ_DATABASE_URL or DQ_DATABASE_PASSWORD_FILE",
+    "redis": "start it, or correct DQ_BROKER_URL or DQ_BROKER_PASSWORD_FILE",
+    "workers": "see database",
+    "worker_here": "see database",
+}
+#: The checkpoints of the notebook's network take 1 GiB while they are written.
+_LEAST_FREE_BYTES = 2 * 2**30
+
+
+def examine() -> list[Check]:
+    """Check everything; a check that fails keeps none from being made."""
+    return _look(
+        _check_database,
+        _check_redis,
+        _check_torch,
+        _check_data,
+        _check_checkpoints,
+        _check_workers,
+    )
+
+
+def examine_readiness() -> list[Check]:
+    """Check what a command or a worker needs to begin: the settings, the database and Redis."""
+    return _look(_check_database, _check_redis)
+
+
+def examine_liveness() -> list[Check]:
+    """Check that a worker of this host has a fresh heartbeat."""
+    return _look(_check_worker_here)
+
+
+def _look(*looks: Look) -> list[Check]:
+    try:
+        settings = Settings.load()
+    except DqError as error:
+        return [Check("settings", "fail", str(error), "unset it, or give it a value of its kind")]
+    checked = [_guard(look, settings) for look in looks]
+    return [Check("settings", "ok", f"DQ_HOME={settings.home}"), *checked]
+
+
+def _guard(look: Look, settings: Settings) -> Check:
+    name = look.__name__.removeprefix("_check_")
+    try:
+        return look(settings)
+    except DatabaseUnreachable as error:
+        return Check(name, "fail", error.found, _fix(error, name))
+    except DqError as error:
+        # It may end in what to type; here that is a column of its own.
+        found = str(error).removesuffix(" Type: dq doctor")
+        return Check(name, "fail", found, _FIXES.get(name, "do as it says"))
+    # Of whatever is wrong here, doctor must be able to tell the rest.
+    except Exception as error:  # noqa: BLE001
+        words = " ".join(f"{type(error).__name__}: {error}".split())
+        return Check(name, "fail", f"this check failed: {words:.300}", _FIXES.get(name))
+
+
+def _fix(error: DatabaseUnreachable, name: str) -> str:
+    """Return what mends it; the check of the database alone says so where several need it."""
+    if name != "database":
+        return "see database"
+    return _FIXES[name] if error.fix == "Type: dq doctor" else error.fix
+
+
+def _check_database(settings: Settings) -> Check:
+    database = Database(settings.sql_url)
+    revision, fits = database.revision(), database.fits()
+    found = f"{database.name} at revision {revision or 'none'}"
+    if revision and revision > REVISION:
+        state: State = "note" if fits else "fail"
+        return Check("database", state, f"{found}, a newer dq's", "install the dq that made it")
+    if fits:
+        database.check_writable()
+        if (encoding := database.encoding) != "UTF8":
+            return Check("database", "note", f"{found}, keeps text as {encoding}", USE_UTF8)
+        return Check("database", "ok", found)
+    if settings.is_database_embedded:
+        return Check("database", "ok", f"{database.name}, made at the first submit")
+    return Check("database", "fail", found, "dq db upgrade")
+
+
+def _check_redis(settings: Settings) -> Check:
+    if settings.is_broker_embedded:
+        running = EmbeddedRedis(settings.home).is_running()
+        how = "running" if running else "started when needed"
+        return Check("redis", "ok", f"embedded, {how} ({find_server()})")
+    try:
+        url = for_redis_py(settings.redis_url)
+        with Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3) as redis:
+            redis.set("dq:doctor", "may write", ex=1)
+            return _judge_redis(redis)
+    except (RedisError, OSError, ValueError) as error:
+        is_refusal = isinstance(error, ResponseError)
+        fix = "put that right on the side of Redis" if is_refusal else _FIXES["redis"]
+        return Check("redis", "fail", str(unreachable(error)), fix)
+
+
+def _judge_redis(redis: Redis) -> Check:
+    try:
+        info: Any = redis.info()
+    except ResponseError:  # many a managed service allows no INFO
+        found = "Redis takes messages; without the right to INFO, whether it keeps them is unknown"
+        return Check("redis", "note", found, "see in its settings that it has appendonly yes")
+    found = f"Redis {info['redis_version']}"
+    if not info.get("aof_enabled"):
+        fix = "redis-cli config set appendonly yes"
+        return Check("redis", "note", f"{found} keeps its queue in memory only", fix)
+    if info.get("maxmemory_policy", "noeviction") != "noeviction":
+        fix = "redis-cli config set maxmemory-policy noeviction"
+        return Check("redis", "note", f"{found} may drop messages when full", fix)
+    return Check("redis", "ok", found)
+
+
+def _check_torch(_: Settings) -> Check:
+    try:
+        found = ask(["describe"])
+    except DqError as error:
+        return Check("torch", "note", str(error), "needed only where jobs are to run")
+    device = ", ".join(found["gpus"]) or f"no GPU; CPU {found['cpu']}"
+    return Check("torch", "ok", f"torch {found['torch']}: {device}")
+
+
+def _check_data(settings: Settings) -> Check:
+    """Check every data set whose folder is there, and MNIST, which jobs use by default."""
+    there = [name for name in DATASETS if os.path.isdir(settings.data_dir / name)]
+    names = dict.fromkeys(["mnist", *there])
+    try:
+        worst = {name: _find_worst(ask(["verify", name])) for name in names}
+    except DqError as error:
+        return Check("data", "note", str(error), "needed only where jobs are to run")
+    listed = ", ".join(f"{name} {_DATA_STATES[state]}" for name, state in worst.items())
+    found = f"{listed} in {settings.data_dir}"
+    if set(worst.values()) == {"ok"}:
+        return Check("data", "ok", found)
+    fetch = "; ".join(f"dq data fetch {name}" for name, state in worst.items() if state != "ok")
+    is_missing = set(worst.values()) <= {"ok", "missing"}
+    return Check("data", "note" if is_missing else "fail", found, f"{fetch}, or set DQ_DATA_DIR")
+
+
+#: What the files of a data set may be, the worst first.
+_DATA_STATES = {
+    "unreadable": "cannot be read",
+    "corrupt": "is damaged",
+    "missing": "is not complete",
+    "ok": "is complete",
+}
+
+
+def _find_worst(files: Sequence[dict[str, str]]) -> str:
+    states = {file["state"] for file in files}
+    return next((state for state in _DATA_STATES if state in states), "ok")
+
+
+def _check_checkpoints(settings: Settings) -> Check:
+    folder = settings.checkpoints
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        fix = f"give this user the right to write there, or set DQ_CHECKPOINT_DIR: chown {there}"
+        return Check("checkpoints", "fail", f"{there} may not be written", fix)
+    free = shutil.disk_usage(there).free
+    found = f"{folder}, {free / 2**30:.1f} GiB free"
+    if free < _LEAST_FREE_BYTES:
+        return Check("checkpoints", "note", found, "free some space, or set DQ_CHECKPOINT_DIR")
+    return Check("checkpoints", "ok", found)
+
+
+def _check_worker_here(settings: Settings) -> Check:
+    host = socket.gethostname()
+    here = [worker.worker for worker in _alive(settings) if worker.host == host]
+    if not here:
+        return Check("worker_here", "fail", f"none is alive on {host}", "dq worker")
+    return Check("worker_here", "ok", ", ".join(here))
+
+
+def _check_workers(settings: Settings) -> Check:
+    alive = [worker.worker for worker in _alive(settings)]
+    if not alive:
+        return Check("workers", "note", "none is running", "dq worker")
+    return Check("workers", "ok", ", ".join(alive))
+
+
+def _alive(settings: Settings) -> list[WorkerRow]:
+    database = Database(settings.sql_url)
+    if not database.fits():
+        return []
+    return [worker for worker in list_workers(database) if worker.is_alive]

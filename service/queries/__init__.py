@@ -1,0 +1,1 @@
+"""What is read from the database: frozen rows, and who selects them."""

@@ -1,0 +1,189 @@
+"""What a person reads: frozen rows out of SQL."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy.orm import Session
+
+from models.database import Database
+from models.errors import UsageError
+from models.metrics import EPOCH_METRICS, EpochMetrics
+from models.spec import ExperimentSpec
+from models.state import JobState
+from models.tables import Attempt, Epoch, Job, LogLine, Result, Tag
+from service.queries import spec_columns
+from service.queries.epoch_choice import FINAL, EpochChoice
+from service.queries.rows import AttemptRow, ComparedJob, Curve, JobDetail, JobRow, LogRow
+
+
+def count_states(database: Database) -> Mapping[JobState, int]:
+    """Return how many jobs are in each state."""
+    with database.reading() as session:
+        return count_states_in(session)
+
+
+def count_jobs(database: Database, which: ColumnElement[bool]) -> int:
+    """Return how many jobs are selected."""
+    with database.reading() as session:
+        return session.scalar(select(func.count()).select_from(Job).where(which)) or 0
+
+
+def check_epoch_choice(database: Database, which: ColumnElement[bool], moment: EpochChoice) -> None:
+    """Raise UsageError for an epoch that none of the selected jobs, if there are any, will have."""
+    if moment.epoch is None:
+        return
+    with database.reading() as session:
+        longest = session.scalar(select(func.max(spec_columns.column("epochs"))).where(which))
+    if longest is not None and longest < moment.epoch:
+        raise UsageError(
+            f"--at {moment}: none of these jobs has that epoch: give at most epoch:{longest}"
+        )
+
+
+def list_jobs(
+    database: Database, which: ColumnElement[bool], limit: int | None = None
+) -> list[JobRow]:
+    """Return the newest of the selected jobs, newest first."""
+    with database.reading() as session:
+        return read_rows(session, select_jobs(which).order_by(Job.id.desc()).limit(limit))
+
+
+def list_compared_jobs(
+    database: Database, which: ColumnElement[bool], moment: EpochChoice = FINAL
+) -> list[ComparedJob]:
+    """Return the selected jobs as a comparison sees them, with the metrics of that moment."""
+    query = select(Job, Result, Epoch).outerjoin(Result)
+    query = query.outerjoin(Epoch, moment.condition()).where(which).order_by(Job.id)
+    with database.reading() as session:
+        return [_run(*row, moment) for row in session.execute(query)]
+
+
+def list_curves(database: Database, which: ColumnElement[bool]) -> list[Curve]:
+    """Return the learning curves of the selected jobs, in two queries."""
+    jobs = select(Job.id, Job.state, Job.spec).where(which).order_by(Job.id)
+    ids = select(Job.id).where(which)
+    # Columns, not objects: there are a hundred epochs to a job.
+    columns = [getattr(Epoch, name) for name in ("epoch", *_IN_ORDER)]
+    epochs = select(Epoch.job_id, *columns).where(Epoch.job_id.in_(ids))
+    with database.reading() as session:
+        by_job: dict[int, list[EpochMetrics]] = {}
+        for job_id, *metrics in session.execute(epochs.order_by(Epoch.job_id, Epoch.epoch)):
+            by_job.setdefault(job_id, []).append(EpochMetrics(*metrics))
+        return [
+            Curve(
+                job.id,
+                JobState(job.state),
+                ExperimentSpec.model_validate(job.spec),
+                tuple(by_job.get(job.id, ())),
+            )
+            for job in session.execute(jobs)
+        ]
+
+
+def show_job(database: Database, job_id: int) -> JobDetail:
+    """Return one job; raise UsageError if there is none of that id."""
+    with database.reading() as session:
+        rows = read_rows(session, select_jobs(Job.id == job_id))
+        if not rows:
+            raise UsageError(f"There is no job {job_id}. Type: dq results")
+        tags = select(Tag.tag).where(Tag.job_id == job_id).order_by(Tag.tag)
+        epochs = select(Epoch).where(Epoch.job_id == job_id).order_by(Epoch.epoch)
+        attempts = select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.number)
+        return JobDetail(
+            row=rows[0],
+            tags=tuple(session.scalars(tags)),
+            epochs=tuple(_metrics(epoch) for epoch in session.scalars(epochs)),
+            attempts=tuple(_attempt(attempt) for attempt in session.scalars(attempts)),
+        )
+
+
+def list_log(
+    database: Database, which: ColumnElement[bool], after: int = 0, limit: int | None = None
+) -> list[LogRow]:
+    """Return the log lines of the selected jobs after the line of that id, oldest first."""
+    jobs = select(Job.id).where(which)
+    query = select(LogLine).where(LogLine.job_id.in_(jobs), LogLine.id > after)
+    with database.reading() as session:
+        lines = session.scalars(query.order_by(LogLine.id).limit(limit))
+        return [LogRow(line.id, line.job_id, line.attempt, line.at, line.text) for line in lines]
+
+
+def list_ids(database: Database, which: ColumnElement[bool]) -> list[int]:
+    """Return the ids of the selected jobs."""
+    with database.reading() as session:
+        return list(session.scalars(select(Job.id).where(which).order_by(Job.id)))
+
+
+def count_states_in(
+    session: Session, which: ColumnElement[bool] | None = None
+) -> Mapping[JobState, int]:
+    """Return how many jobs, of all or of those selected, are in each state."""
+    query = select(Job.state, func.count()).group_by(Job.state)
+    found = dict(session.execute(query if which is None else query.where(which)).all())
+    return {state: found.get(state, 0) for state in JobState}
+
+
+def select_jobs(which: ColumnElement[bool], moment: EpochChoice = FINAL) -> Select[Job, Epoch]:
+    """Select jobs, each with its epoch of that moment, for `read_rows`."""
+    return select(Job, Epoch).outerjoin(Epoch, moment.condition()).where(which)
+
+
+def read_rows(session: Session, query: Select[Job, Epoch]) -> list[JobRow]:
+    """Return the rows of a query that `select_jobs` began."""
+    return [to_row(job, epoch) for job, epoch in session.execute(query)]
+
+
+def to_row(job: Job, epoch: Epoch | None) -> JobRow:
+    """Return a job's row with the metrics of an epoch."""
+    return JobRow(
+        job_id=job.id,
+        sweep_id=job.sweep_id,
+        name=job.name,
+        state=JobState(job.state),
+        reason=job.reason,
+        note=job.note,
+        spec=ExperimentSpec.model_validate(job.spec),
+        attempt=job.attempt,
+        epochs_done=job.epochs_done,
+        worker=job.worker,
+        created_at=job.created_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        held=job.held,
+        metrics={name: getattr(epoch, name) for name in EPOCH_METRICS} if epoch else {},
+        epoch_seconds=epoch.seconds if epoch else None,
+        batches_done=job.batches_done if job.state == JobState.RUNNING else 0,
+    )
+
+
+def _run(job: Job, result: Result | None, epoch: Epoch | None, moment: EpochChoice) -> ComparedJob:
+    metrics = {name: getattr(epoch, name) for name in EPOCH_METRICS} if result and epoch else {}
+    if result and moment.is_final:
+        metrics["seconds"] = result.seconds
+    return ComparedJob(
+        job_id=job.id,
+        state=JobState(job.state),
+        spec=ExperimentSpec.model_validate(job.spec),
+        trainer_version=result.trainer_version if result else None,
+        metrics=metrics,
+    )
+
+
+def _metrics(epoch: Epoch) -> EpochMetrics:
+    return EpochMetrics(epoch.epoch, *(getattr(epoch, name) for name in _IN_ORDER))
+
+
+_IN_ORDER = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "seconds")
+
+
+def _attempt(attempt: Attempt) -> AttemptRow:
+    return AttemptRow(
+        number=attempt.number,
+        worker=attempt.worker,
+        started_at=attempt.started_at,
+        ended_at=attempt.ended_at,
+        outcome=attempt.outcome,
+        detail=attempt.detail,
+        resumed_epoch=attempt.resumed_epoch,
+        provenance=attempt.provenance,
+    )

@@ -1,0 +1,77 @@
+"""The queue as it is now: what runs and how long still, what comes next, and who works."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Select, select
+
+from models.database import Database
+from models.spec import ExperimentSpec
+from models.state import JobState
+from models.tables import Epoch, Job
+from service.queries.estimate import Estimate, estimate
+from service.queries.jobs import count_states, select_jobs, to_row
+from service.queries.progress import measure_left
+from service.queries.rows import JobRow, WorkerRow
+from service.queries.workers import is_paused, list_workers
+
+#: The queue's time is taken from so many of the next jobs.
+_SAMPLE = 200
+
+
+@dataclass(frozen=True)
+class RunningJob:
+    """A running job; `seconds_left` goes by its last epoch, and is None before the first."""
+
+    job: JobRow
+    seconds_left: float | None
+
+
+@dataclass(frozen=True)
+class Queue:
+    """What a person asks of the queue at a glance; `left` is for the queued jobs."""
+
+    states: Mapping[JobState, int]
+    is_paused: bool
+    running: tuple[RunningJob, ...]
+    #: The next ones, in the order in which workers take them; held ones last.
+    queued: tuple[JobRow, ...]
+    left: Estimate | None
+    workers: tuple[WorkerRow, ...]
+
+
+def read_queue(database: Database, limit: int = 20) -> Queue:
+    """Return the queue, with at most `limit` of the jobs that wait, and of those that run."""
+    states = count_states(database)
+    with database.reading() as session:
+        running = [to_row(*row) for row in session.execute(_select_running(limit))]
+        queued = [to_row(*row) for row in session.execute(_select_queued(limit))]
+    left = measure_left(running)
+    return Queue(
+        states=states,
+        is_paused=is_paused(database),
+        running=tuple(RunningJob(job, left[job.job_id]) for job in running),
+        queued=tuple(queued),
+        left=_estimate(database, states[JobState.QUEUED]),
+        workers=tuple(list_workers(database)),
+    )
+
+
+def _select_running(limit: int) -> Select[Job, Epoch]:
+    return select_jobs(Job.state == JobState.RUNNING).order_by(Job.id).limit(limit)
+
+
+def _select_queued(limit: int) -> Select[Job, Epoch]:
+    queued = select_jobs(Job.state == JobState.QUEUED)
+    return queued.order_by(Job.held, Job.priority, Job.id).limit(limit)
+
+
+def _estimate(database: Database, queued: int) -> Estimate | None:
+    """Estimate all queued jobs by the next of them."""
+    waiting = select(Job.spec).where(Job.state == JobState.QUEUED).order_by(Job.priority, Job.id)
+    with database.reading() as session:
+        found = session.scalars(waiting.limit(_SAMPLE)).all()
+    if not found:
+        return None
+    guessed = estimate(database, [ExperimentSpec.model_validate(spec) for spec in found])
+    return replace(guessed, seconds=guessed.seconds * max(1.0, queued / len(found)))

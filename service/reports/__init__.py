@@ -1,0 +1,1 @@
+"""Rows and comparisons as tables, plots and files."""

@@ -1,0 +1,293 @@
+"""Shows a comparison as a table: what differs, each figure's doubt, and a plain conclusion."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+from models.spec import ExperimentSpec
+from service.analysis.comparison import ALPHA, POWER, Comparison, ComparisonRow, describe_common
+from service.formatting import count, describe_value, format_ids, format_value
+from service.reports.table import Column, Table
+
+_STYLES = {"better": "green", "worse": "red"}
+
+#: More decided rows than this are not each given a sentence.
+_MOST_SENTENCES = 3
+
+
+@dataclass(frozen=True)
+class _Notation:
+    """How a metric's figures and differences read."""
+
+    title: str
+    format_value: Callable[[float], str]
+    format_difference: Callable[[float], str]
+    #: A difference without its sign, in a sentence.
+    describe_difference: Callable[[float], str]
+
+
+def _notation(title: str, figure: str, unit: str = "") -> _Notation:
+    return _Notation(
+        title,
+        lambda value: f"{value:{figure}}",
+        lambda value: f"{value:+z{figure}}{unit}",
+        lambda value: f"{abs(value):{figure}}{unit}",
+    )
+
+
+def _accuracy_notation(title: str) -> _Notation:
+    """Write accuracies as fractions and their differences in percentage points."""
+    return _Notation(
+        title,
+        "{:.4f}".format,
+        lambda value: f"{100 * value:+z.2f} pt",
+        lambda value: f"{100 * abs(value):.2f} points",
+    )
+
+
+_NOTATIONS = {
+    "valid_accuracy": _accuracy_notation("Validation accuracy"),
+    "valid_loss": _notation("Validation loss (nats)", ".4f"),
+    "train_accuracy": _accuracy_notation("Training accuracy of the last batch"),
+    "train_loss": _notation("Training loss of the last batch (nats)", ".4f"),
+    "seconds": _notation("Training time in seconds", ".2f", " s"),
+}
+
+_FIGURES = (
+    *("n", "running", "queued", "failed", "mean", "low", "high", "std", "minimum", "maximum"),
+    *("difference", "difference_low", "difference_high", "method", "shared", "p", "p_holm"),
+    *("verdict", "more_seeds"),
+)
+
+
+def comparison_table(comparison: Comparison, moment: str = "final") -> Table:
+    """Make the table of a comparison of metrics taken at a moment: final, best:METRIC, epoch:N.
+
+    Its JSON is one object: the comparison's fields, `rows` and `conclusion`. Its CSV has every
+    field of the spec, and the two ends of an interval in two fields.
+    """
+    rows = [_flatten(row) for row in comparison.rows]
+    fields = ("configuration", *_spec_fields(), *_FIGURES)
+    return Table(
+        columns=(*_spec_columns(comparison), *_figure_columns(comparison)),
+        rows=rows,
+        title=_title(comparison, moment),
+        footnotes=tuple(_footnotes(comparison)),
+        fields=fields,
+        json_value=_document(comparison, rows, fields),
+    )
+
+
+def conclude(comparison: Comparison) -> str:
+    """Say in plain words what the comparison shows."""
+    baseline = _name(comparison, comparison.baseline)
+    decided = sorted(comparison.decided, key=lambda row: row.p_holm or 0.0)
+    if decided:
+        said = [_say(comparison, row) for row in decided[:_MOST_SENTENCES]]
+        left = len(decided) - len(said)
+        return " ".join([*said, f"See the verdicts for {left} more."] if left else said)
+    if len(comparison.rows) == 1:
+        return "There is only one configuration, and nothing to compare it with."
+    if any(row.more_seeds for row in comparison.rows):
+        return f"Too few seeds to call any configuration better or worse than {baseline}."
+    if any(row.verdict.startswith("wait") for row in comparison.rows):
+        jobs = count(len(comparison.unfinished), "job")
+        are = "is" if len(comparison.unfinished) == 1 else "are"
+        return f"{jobs} {are} queued or running: wait for the results before you submit more."
+    return f"No configuration can be called better or worse than {baseline}."
+
+
+def _say(comparison: Comparison, row: ComparisonRow) -> str:
+    """Say that a decided row is better or worse than the baseline, and by how much.
+
+    The row comes first: "no dropout beats keep 0.5" reads as if no dropout at all did.
+    """
+    name, other = (_name(comparison, each) for each in (row, comparison.baseline))
+    margin = _NOTATIONS[comparison.metric].describe_difference(row.difference or 0.0)
+    p = spell_p(row.p_holm or 0.0)
+    equation = f"p {p[0]} {p[1:]}" if p.startswith("<") else f"p = {p}"
+    return f"{name[0].upper()}{name[1:]} is {row.verdict} than {other} by {margin} ({equation})."
+
+
+def _name(comparison: Comparison, row: ComparisonRow) -> str:
+    """Write a row's label with commas, as a sentence needs them."""
+    fields = [name for name in comparison.varying if name in row.spec.described_fields]
+    return ", ".join(describe_value(name, getattr(row.spec, name)) for name in fields) or row.label
+
+
+def _flatten(row: ComparisonRow) -> Mapping[str, Any]:
+    """Put a row's spec beside its figures, and each interval's two ends together as well."""
+    return {
+        **{name: getattr(row.spec, name) for name in _spec_fields()},
+        **{name: getattr(row, name) for name in ("configuration", "label", "jobs", *_FIGURES)},
+        "interval": _pair(row.low, row.high),
+        "others": describe_others(row) or None,
+        "range": _pair(row.minimum, row.maximum),
+        "difference_interval": _pair(row.difference_low, row.difference_high),
+    }
+
+
+def describe_others(row: ComparisonRow) -> str:
+    """Say how many seeds are not in `n`, and why: "1 running, 4 queued"."""
+    counted = {"running": row.running, "queued": row.queued, "failed": row.failed}
+    return ", ".join(f"{seeds:,} {state}" for state, seeds in counted.items() if seeds)
+
+
+def _pair(low: float | None, high: float | None) -> tuple[float, float] | None:
+    return None if low is None or high is None else (low, high)
+
+
+def _spec_fields() -> tuple[str, ...]:
+    return tuple(name for name in ExperimentSpec.model_fields if name != "seed")
+
+
+def _spec_columns(comparison: Comparison) -> list[Column]:
+    titles = {"batch_size": "batch", "train_size": "images"}
+    return [
+        Column(name, titles.get(name, name), partial(_spell_field, name), _align(name))
+        for name in comparison.varying or ("keep",)
+    ]
+
+
+def _spell_field(name: str, value: Any) -> str:
+    return format_value(name, value)
+
+
+def _align(name: str) -> Any:
+    return "left" if name in {"dataset", "hidden", "keep"} else "right"
+
+
+def _figure_columns(comparison: Comparison) -> Iterable[Column]:
+    """List the columns of figures; where the width is short, what is concluded stays longest."""
+    notation = _NOTATIONS[comparison.metric]
+    figure = notation.format_value
+    yield Column("n", "n", align="right", priority=70, factors_out=True)
+    if any(map(describe_others, comparison.rows)):
+        yield Column("others", "not in n", priority=45)
+    yield Column("mean", "mean", figure, "right", 60)
+    yield Column("interval", "95 % interval", partial(spell_pair, figure), "right", 55)
+    yield Column("std", "sd", figure, "right", 40)
+    yield Column("range", "min..max", partial(spell_pair, figure), "right", 20)
+    if len(comparison.rows) > 1:
+        yield from _difference_columns(comparison, notation.format_difference)
+    yield Column("verdict", "verdict", fold=14, style=lambda verdict: _STYLES.get(verdict, ""))
+
+
+def _difference_columns(
+    comparison: Comparison, difference: Callable[[float], str]
+) -> Iterable[Column]:
+    ends = partial(spell_pair, difference)
+    yield Column("difference", "diff", difference, "right", 90)
+    yield Column("difference_interval", "diff 95 % interval", ends, "right", 85)
+    if len(_methods(comparison)) > 1:
+        yield Column("method", "method", priority=30)
+    yield Column("p_holm", "p", spell_p, "right", 80)
+
+
+def spell_pair(one: Callable[[float], str], pair: tuple[float, float]) -> str:
+    """Write an interval, with the unit once."""
+    low, high = (one(end) for end in pair)
+    return f"{low.split(' ')[0]}..{high}"
+
+
+def spell_p(p: float) -> str:
+    """Write a p with three digits, or that it is less than they can tell."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"  # noqa: PLR2004
+
+
+def _title(comparison: Comparison, moment: str) -> tuple[str, ...]:
+    title = _NOTATIONS[comparison.metric].title
+    if comparison.common.get("evaluation") == "test":
+        title = title.replace("Validation", "Test")
+    images = f" on {comparison.images:,} images" if comparison.images else ""
+    direction = "higher" if comparison.higher_is_better else "lower"
+    at = "" if moment == "final" else f" at {moment}"
+    return f"{title}{images}{at}, {direction} is better", describe_common(comparison)
+
+
+def _methods(comparison: Comparison) -> list[str]:
+    return sorted({row.method for row in comparison.rows if row.method})
+
+
+def _footnotes(comparison: Comparison) -> Iterable[str]:
+    """List what a reader must know to trust the figures, the conclusion first."""
+    yield conclude(comparison)
+    yield from _note_method(comparison)
+    yield from _note_seeds(comparison)
+    yield from _note_noise(comparison)
+    yield from _note_left_out(comparison)
+    yield from _note_repeats(comparison)
+
+
+def _note_method(comparison: Comparison) -> Iterable[str]:
+    tests = sum(row.p is not None for row in comparison.rows)
+    if not tests:
+        return
+    how = " or ".join(_methods(comparison))
+    corrected = f", corrected for {tests} tests (Holm)" if tests > 1 else ""
+    yield (
+        f"Differences are from {_name(comparison, comparison.baseline)}, {how}; p by Student's t"
+        f"{corrected}; better or worse where p < {ALPHA}."
+    )
+
+
+def _note_seeds(comparison: Comparison) -> Iterable[str]:
+    partly = [row for row in comparison.rows if row.method == "paired by seed"]
+    if any(row.shared < min(row.n, comparison.baseline.n) for row in partly):
+        least = min(row.shared for row in partly)
+        yield f"Paired differences are of the shared seeds alone, at least {least} in each row."
+    if any(row.p is not None and row.more_seeds for row in comparison.rows):
+        yield f"K more: seeds per configuration to find this difference with power {POWER}."
+
+
+def _note_noise(comparison: Comparison) -> Iterable[str]:
+    if comparison.sampling_noise is not None and comparison.images:
+        yield (
+            f"Sampling noise: {comparison.images:,} images fix an accuracy only to a standard "
+            f"error of {100 * comparison.sampling_noise:.2f} points; more seeds do not reduce it."
+        )
+
+
+def _note_left_out(comparison: Comparison) -> Iterable[str]:
+    kinds = {name: name for name in ("failed", "unfinished", "cancelled")}
+    kinds["unmeasured"] = "without this metric"
+    parts = [
+        f"{len(ids):,} {words} ({_jobs(ids)})"
+        for kind, words in kinds.items()
+        if (ids := getattr(comparison, kind))
+    ]
+    if parts:
+        yield f"Not included: {', '.join(parts)}."
+
+
+def _note_repeats(comparison: Comparison) -> Iterable[str]:
+    if comparison.duplicates:
+        repeats = _jobs(comparison.duplicates)
+        yield f"Each seed counts once, so repeats are not included: {repeats}."
+    if comparison.disagreeing:
+        yield (
+            f"Of these, {_jobs(comparison.disagreeing)} gave a different figure for the same spec. "
+            "Was it another kind of device?"
+        )
+
+
+def _jobs(ids: tuple[int, ...]) -> str:
+    return f"{'job' if len(ids) == 1 else 'jobs'} {format_ids(ids)}"
+
+
+def _document(
+    comparison: Comparison, rows: list[Mapping[str, Any]], fields: tuple[str, ...]
+) -> Mapping[str, Any]:
+    """Make the JSON object: the comparison's own fields, with rows of raw figures."""
+    keys = (*fields[:1], "label", *fields[1:], "jobs")
+    facts = asdict(comparison)
+    return {
+        "metric": facts.pop("metric"),
+        "higher_is_better": comparison.higher_is_better,
+        "baseline": comparison.baseline.configuration,
+        "alpha": ALPHA,
+        **facts,
+        "rows": [{key: row[key] for key in keys} for row in rows],
+        "conclusion": conclude(comparison),
+    }

@@ -1,0 +1,320 @@
+"""Turns rows into a table, JSON, CSV or Markdown, none of which a stored string can upset."""
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+from service.formatting import clean, plain
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table as Grid
+
+Format = Literal["table", "json", "csv", "md"]
+
+#: A column of this priority is never left out of a narrow table; its cells fold instead.
+ESSENTIAL = 100
+#: More columns than any table has.
+_BOUNDLESS = 100_000
+
+
+def leave_unstyled(_: Any) -> str:
+    """Give a cell no style."""
+    return ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: `name` is its snake_case key in rows, JSON and CSV, `title` its heading.
+
+    `spell` writes a value for people and never sees None, which is a dash; `style` gives a value's
+    rich style. Where the width is short, cells of more than `most` characters are cut, and those of
+    more than `fold` folded; then a column that `factors_out` and has one value in all rows goes
+    into the title; then the lowest `priority` is left out, of equals the rightmost.
+    """
+
+    name: str
+    title: str
+    spell: Callable[[Any], str] = plain
+    align: Literal["left", "right"] = "left"
+    priority: int = ESSENTIAL
+    most: int | None = None
+    fold: int | None = None
+    style: Callable[[Any], str] = leave_unstyled
+    factors_out: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows, which are mappings or objects with a value per column, and the words around them."""
+
+    columns: tuple[Column, ...]
+    rows: Sequence[Any]
+    title: tuple[str, ...] = ()
+    footnotes: tuple[str, ...] = ()
+    #: The keys of CSV and JSON, where these are not the columns' names.
+    fields: tuple[str, ...] = ()
+    #: What JSON shows instead of the list of rows.
+    json_value: Any = None
+    #: How to see the columns that a narrow table leaves out.
+    remedy: str = "use --format csv or a wider terminal"
+
+    @property
+    def raw_fields(self) -> tuple[str, ...]:
+        """The keys of CSV and JSON."""
+        return self.fields or tuple(column.name for column in self.columns)
+
+
+def render(table: Table, format: Format, *, width: int | None, color: bool, ascii: bool) -> str:
+    """Write a table in a format, without a last newline.
+
+    Table and Markdown are for people: control characters are shown as escapes. JSON and CSV are
+    for programs: every field, at full precision, NaN and infinity as null or nothing. `width`
+    and `color` concern the table alone, `ascii` the table and Markdown (JSON is always ASCII).
+    Without a width, as in a pipe, a table is as wide as it needs to be, nothing is cut, and
+    nothing has a colour.
+    """
+    if format == "json":
+        return _render_json(table)
+    if format == "csv":
+        return _render_csv(table)
+    if format == "md":
+        return _render_markdown(table, ascii)
+    if width is None:
+        return _render_whole(table, ascii)
+    return _render_table(_cut(table), width, color, ascii)
+
+
+def get_value(row: Any, name: str) -> Any:
+    """Return a row's value of that name."""
+    return row[name] if isinstance(row, Mapping) else getattr(row, name)
+
+
+def spell_cell(row: Any, column: Column, ascii: bool = False) -> str:
+    """Write a row's value in a column as people see it; a dash for what is not there."""
+    value = get_value(row, column.name)
+    return clean("—" if value is None else column.spell(value), ascii)
+
+
+def _render_json(table: Table) -> str:
+    rows = [{name: get_value(row, name) for name in table.raw_fields} for row in table.rows]
+    value = rows if table.json_value is None else table.json_value
+    return json.dumps(jsonable(value), indent=2, allow_nan=False)
+
+
+def to_json_line(value: Any) -> str:
+    """Write a value as JSON in one line, NaN and infinity as null."""
+    return json.dumps(jsonable(value), allow_nan=False)
+
+
+def jsonable(value: Any) -> Any:
+    """Return a value of JSON's own kinds; NaN and infinity have none and become null."""
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [jsonable(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value if value is None or isinstance(value, str | int) else str(value)
+
+
+def _render_csv(table: Table) -> str:
+    rows = [[_csv_cell(get_value(row, name)) for name in table.raw_fields] for row in table.rows]
+    return "\n".join(_csv_line(cells) for cells in (table.raw_fields, *rows))
+
+
+def _csv_line(cells: Sequence[Any]) -> str:
+    r"""Join cells; a writer that ends lines in "\n" would leave a lone "\r" in a cell unquoted."""
+    out = io.StringIO()
+    csv.writer(out).writerow(cells)
+    return out.getvalue().removesuffix("\r\n")
+
+
+def _csv_cell(value: Any) -> Any:
+    """Return a value for the csv module; text that a spreadsheet would run as a formula is quoted.
+
+    The rule is OWASP's "CSV injection": https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    value = jsonable(value)
+    if isinstance(value, int | float) or value is None:
+        return value
+    text = ",".join(str(item) for item in value) if isinstance(value, list) else str(value)
+    is_formula = text.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{text}" if is_formula else text
+
+
+def _render_markdown(table: Table, ascii: bool) -> str:
+    head = [_escape(clean(column.title, ascii)) for column in table.columns]
+    rule = ["---:" if column.align == "right" else "---" for column in table.columns]
+    body = [
+        [_escape(spell_cell(row, column, ascii)) for column in table.columns] for row in table.rows
+    ]
+    lines = [f"| {' | '.join(cells)} |" for cells in (head, rule, *body)]
+    title = [_escape(clean(line, ascii)) for line in table.title]
+    notes = [f"- {_escape(clean(note, ascii))}" for note in table.footnotes]
+    blocks = [*title, "\n".join(lines), "\n".join(notes)]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _escape(text: str) -> str:
+    """Escape what would end a Markdown cell or start markup in it."""
+    return re.sub(r"([\\|`*<\[])", r"\\\1", text)
+
+
+def _render_whole(table: Table, ascii: bool) -> str:
+    """Write a table as wide as its cells, which rich does in ten times the time."""
+    from rich.cells import cell_len
+
+    head = [clean(column.title, ascii) for column in table.columns]
+    body = [[spell_cell(row, column, ascii) for column in table.columns] for row in table.rows]
+    widths = [max(map(cell_len, cells)) for cells in zip(head, *body, strict=True)]
+
+    def pad(cell: str, width: int, column: Column) -> str:
+        space = " " * (width - cell_len(cell))
+        return space + cell if column.align == "right" else cell + space
+
+    def line(cells: Sequence[str]) -> str:
+        return "  ".join(map(pad, cells, widths, table.columns)).rstrip()
+
+    rule = ("-" if ascii else "─") * (sum(widths) + 2 * (len(widths) - 1))
+    heading = [line(head), rule] if any(head) else []
+    title, notes = (
+        [clean(each, ascii) for each in said] for said in (table.title, table.footnotes)
+    )
+    return "\n".join([*title, *heading, *map(line, body), *([""] if notes else []), *notes])
+
+
+def _render_table(table: Table, width: int, color: bool, ascii: bool) -> str:
+    out = io.StringIO()
+    console = _open_console(out, width, color)
+    shown, gone = _fit(table, console, ascii)
+    notes = [*table.footnotes, *_note_dropped(table, gone, width)]
+    _print_lines(console, [*table.title, *_say_shared(table, gone)], "bold", ascii)
+    console.print(_build_grid(shown, ascii))
+    _print_lines(console, [""][: len(notes)] + notes, "dim", ascii)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+def _cut(table: Table) -> Table:
+    """Have columns end long cells in dots."""
+
+    def shorten(column: Column) -> Callable[[Any], str]:
+        def spell(value: Any) -> str:
+            text, most = column.spell(value), column.most
+            return text if most is None or len(text) <= most else f"{text[: most - 1]}…"
+
+        return spell
+
+    columns = [replace(column, spell=shorten(column)) for column in table.columns]
+    return replace(table, columns=tuple(columns))
+
+
+def _open_console(out: io.StringIO, width: int, color: bool) -> "Console":
+    """Open a console that heeds no environment variable."""
+    from rich.console import Console
+
+    return Console(
+        file=out,
+        width=width,
+        height=25,  # without it a dumb terminal overrides the width
+        force_terminal=color,
+        force_jupyter=False,
+        color_system="standard" if color else None,
+        no_color=not color,
+        highlight=False,
+    )
+
+
+def _print_lines(console: "Console", lines: Sequence[str], style: str, ascii: bool) -> None:
+    from rich.text import Text
+
+    for line in lines:
+        console.print(Text(clean(line, ascii), style=style, overflow="fold"))
+
+
+def _fit(table: Table, console: "Console", ascii: bool) -> tuple[Table, list[Column]]:
+    """Fold cells, then leave out columns until the rest fits; return the rest, and those."""
+
+    @cache
+    def rank(column: Column) -> tuple[bool, int]:
+        return not _is_shared(table, column), column.priority
+
+    shown = table
+    while not _fits(_unfold(shown), console, ascii) and not _fits(shown, console, ascii):
+        least = min(reversed(shown.columns), key=rank)
+        if least.priority >= ESSENTIAL:
+            break
+        shown = replace(shown, columns=tuple(each for each in shown.columns if each is not least))
+    gone = [column for column in table.columns if column not in shown.columns]
+    return (_unfold(shown) if _fits(_unfold(shown), console, ascii) else shown), gone
+
+
+def _is_shared(table: Table, column: Column) -> bool:
+    """Whether one line can say the column's value for all rows."""
+    if not column.factors_out or len(table.rows) < 2:  # noqa: PLR2004
+        return False
+    return len({spell_cell(row, column) for row in table.rows}) == 1
+
+
+def _say_shared(table: Table, gone: Sequence[Column]) -> list[str]:
+    shared = [column for column in gone if _is_shared(table, column)]
+    values = [f"{column.title} {spell_cell(table.rows[0], column)}" for column in shared]
+    return [f"In all rows: {', '.join(values)}"] if values else []
+
+
+def _unfold(table: Table) -> Table:
+    return replace(table, columns=tuple(replace(column, fold=None) for column in table.columns))
+
+
+def _fits(table: Table, console: "Console", ascii: bool) -> bool:
+    """Whether the console is as wide as a grid in which no cell is folded more than it may be."""
+    boundless = console.options.update(max_width=_BOUNDLESS)
+    measured = console.measure(_build_grid(table, ascii), options=boundless).maximum
+    return measured <= console.width
+
+
+def _note_dropped(table: Table, gone: Sequence[Column], width: int) -> list[str]:
+    dropped = [column for column in gone if not _is_shared(table, column)]
+    if not dropped:
+        return []
+    titles = ", ".join(column.title for column in dropped)
+    return [f"Not shown at {width} columns: {titles}; {table.remedy}."]
+
+
+def _build_grid(table: Table, ascii: bool) -> "Grid":
+    from rich import box
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    line = box.Box(str(box.SIMPLE_HEAD).replace("─", "-"), ascii=True) if ascii else box.SIMPLE_HEAD
+    grid = Grid(
+        box=line,
+        header_style="bold",
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+        show_header=any(column.title for column in table.columns),
+    )
+    for column in table.columns:
+        title = Text(clean(column.title, ascii))
+        grid.add_column(title, justify=column.align, overflow="fold", max_width=column.fold)
+    for row in table.rows:
+        grid.add_row(*(_build_cell(row, column, ascii) for column in table.columns))
+    return grid
+
+
+def _build_cell(row: Any, column: Column, ascii: bool) -> Any:
+    """Build a rich text, which unlike a string is never read as markup."""
+    from rich.text import Text
+
+    value = get_value(row, column.name)
+    return Text(spell_cell(row, column, ascii), style="" if value is None else column.style(value))

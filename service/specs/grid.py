@@ -1,0 +1,133 @@
+"""Expands what a person typed into specs: each repeated option an axis, and the seeds."""
+
+import random
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from pydantic import ValidationError
+
+from models.errors import UsageError
+from models.spec import ExperimentSpec
+from service.formatting import count, format_value
+from service.specs.parsing import Value
+
+_SEEDS = 2**63  # of ExperimentSpec.seed
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The specs of a sweep, all configurations of a seed before those of the next."""
+
+    specs: tuple[ExperimentSpec, ...]
+    configurations: int
+
+    @property
+    def seeds(self) -> int:
+        """How many different seeds there are."""
+        return len({spec.seed for spec in self.specs})
+
+    def __str__(self) -> str:
+        configurations = count(self.configurations, "configuration")
+        jobs = count(len(self.specs), "job")
+        if self.configurations * self.seeds != len(self.specs):
+            return f"{configurations}, {jobs}"
+        return f"{configurations} x {count(self.seeds, 'seed')} = {jobs}"
+
+
+def expand(
+    axes: Sequence[Sequence[Value]], seeds: Sequence[int], base: ExperimentSpec | None = None
+) -> Grid:
+    """Return a spec for each combination of the axes' values, and each seed.
+
+    What no axis gives is as in `base`, or by default. Raises UsageError, naming the option as it
+    was typed, if a combination is no experiment.
+    """
+    combinations = product(*(axis for axis in axes if axis))
+    return repeat([build(values, base) for values in combinations], seeds)
+
+
+def repeat(specs: Iterable[ExperimentSpec], seeds: Sequence[int]) -> Grid:
+    """Return each configuration among the specs with each of the seeds.
+
+    Raises UsageError for a seed that no spec takes.
+    """
+    if wrong := [seed for seed in seeds if not 0 <= seed < _SEEDS]:
+        raise UsageError(f"--seed {wrong[0]}: {_LIMITS['seed']}")
+    configurations = list({spec.configuration: spec for spec in specs}.values())
+    repeated = [
+        spec.model_copy(update={"seed": seed})
+        for seed in dict.fromkeys(seeds)
+        for spec in configurations
+    ]
+    return Grid(tuple(repeated), len(configurations))
+
+
+def gather(specs: Iterable[ExperimentSpec]) -> Grid:
+    """Return specs as they are, each once."""
+    unique = list(dict.fromkeys(specs))
+    return Grid(tuple(unique), len({spec.configuration for spec in unique}))
+
+
+def sample(grid: Grid, size: int) -> Grid:
+    """Return so many of the grid's configurations, drawn at random: the same ones each time."""
+    names = list(dict.fromkeys(spec.configuration for spec in grid.specs))
+    drawn = set(random.Random(0).sample(names, min(size, len(names))))
+    return gather(spec for spec in grid.specs if spec.configuration in drawn)
+
+
+def build(values: Sequence[Value], base: ExperimentSpec | None = None) -> ExperimentSpec:
+    """Return the spec of these values, the others being as in `base`, or by default."""
+    given = {value.field: value.value for value in values}
+    kept = base.model_dump() if base else {}
+    if "hidden" in given and "keep" not in given and base and set(base.keep) == {1.0}:
+        del kept["keep"]  # no dropout is no dropout on however many layers
+    try:
+        return ExperimentSpec.model_validate(kept | given)
+    except ValidationError as error:
+        typed = {value.field: value.typed for value in values}
+        raise _explain(error, _spell_base(base) | typed) from None
+
+
+def _spell_base(base: ExperimentSpec | None) -> dict[str, str]:
+    """Write the fields that come from a job as the options that would give them."""
+    options = {"keep": "dropout"}
+    return {
+        name: f"--{option.replace('_', '-')} {format_value(name, value)} (of the job)"
+        for name, value in base or ()
+        for option in [options.get(name, name)]
+    }
+
+
+def _explain(error: ValidationError, typed: Mapping[str, str]) -> UsageError:
+    """Put pydantic's first complaint in the words of the command line."""
+    first = error.errors(include_url=False)[0]
+    field = str(first["loc"][0])
+    default = f"--{field.replace('_', '-')} {first['input']} (the default)"
+    return UsageError(f"{typed.get(field, default)}: {_say(field, typed.get(field, ''), first)}")
+
+
+def _say(field: str, typed: str, problem: Any) -> str:
+    if re.search(r"(--|: )drop ", typed) and problem["type"] != "value_error":
+        return "a drop probability is at least 0 and below 1 (0 drops nothing)"
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
+    return _LIMITS.get(field, str(problem["msg"]))
+
+
+#: What is said of a number out of a field's range, or of none at all.
+_LIMITS = {
+    "keep": "a keep probability is above 0 and at most 1 (1 drops nothing)",
+    "hidden": "a layer's width is a whole number from 1 to 1,000,000, and there are at most 1,000",
+    "lr": "a learning rate is a finite number above 0",
+    "batch_size": "a batch has at least 1 image",
+    "train_size": "it takes at least 1 training image",
+    "epochs": "epochs are a whole number from 1 to 2,147,483,647",
+    "input_keep": "a keep probability is above 0 and at most 1 (1 drops nothing)",
+    "momentum": "a momentum is at least 0 and below 1 (0 is plain SGD)",
+    "max_norm": "a max-norm is a finite number above 0; leave it out for no limit",
+    "lr_decay": "a decay is above 0 and at most 1 (1 keeps the rate)",
+    "seed": "a seed is a whole number from 0, and below 2**63",
+}

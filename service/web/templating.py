@@ -1,0 +1,88 @@
+"""How pages write values: escaped, without control characters, in the words of the tables."""
+
+import json
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined
+from markupsafe import Markup
+
+from models.state import JobState
+from service.formatting import (
+    clean,
+    count,
+    describe_value,
+    format_duration,
+    format_ids,
+    format_value,
+)
+from service.reports.job_tables import repeat_line
+from service.reports.table import jsonable, spell_cell
+from service.web.static_files import PLOTLY_PATH, fingerprint
+
+FOLDER = Path(__file__).parent
+#: How columns of the tables are coloured, by the names that terminals have for it.
+_TONES = {"green": "good", "red": "bad", "yellow": "warn", "cyan": "live"}
+_MINUTE = 60
+
+
+@cache
+def open_templates() -> Environment:
+    """Return the templates; every value is escaped, and one that is not given is an error."""
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "ago": ago,
+        "as_json": as_json,
+        "duration": format_duration,
+        "ids": format_ids,
+        "tone": lambda style: _TONES.get(style, ""),
+        "utc": lambda time: f"{time:%Y-%m-%d %H:%M:%S} UTC",
+    }
+    environment.globals |= {
+        "JobState": JobState,
+        "assets": fingerprint(),
+        "cell": spell_cell,
+        "count": count,
+        "phrase": describe_value,
+        "plotly_path": PLOTLY_PATH,
+        "repeat_line": repeat_line,
+        "spell": format_value,
+        "state_names": frozenset(JobState),
+    }
+    return environment
+
+
+def spell_url(path: str, **query: Any) -> str:
+    """Return a path with the parts of a query that say anything; "x if y" may be undefined."""
+    defined = {name: each for name, each in query.items() if not isinstance(each, Undefined)}
+    said = {name: value for name, value in defined.items() if value not in (None, "", False)}
+    said = {name: "1" if value is True else value for name, value in said.items()}
+    return f"{path}?{urlencode(said)}" if said else path
+
+
+def ago(time: datetime) -> str:
+    """Write how long ago something was."""
+    seconds = max(0.0, (datetime.now(UTC) - time).total_seconds())
+    return "just now" if seconds < _MINUTE / 2 else f"{format_duration(seconds)} ago"
+
+
+def as_json(value: Any) -> Markup:
+    """Write a value as JSON that may stand within a script element; NaN as null."""
+    text = json.dumps(jsonable(value), allow_nan=False)
+    escapes = {ord(char): f"\\u{ord(char):04x}" for char in "<>&'\u2028\u2029"}
+    return Markup(text.translate(escapes))
+
+
+def _finalize(value: Any) -> Any:
+    r"""Show control and bidirectional characters of stored text as escapes, "\x1b"."""
+    return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value

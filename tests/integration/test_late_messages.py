@@ -1,0 +1,77 @@
+"""Which messages never reach the child: those of jobs that were taken along with others."""
+
+import pytest
+
+from integration import rows
+from models.database import Database
+from servers import Outage
+from service import jobs
+from service.queries.selectors import ids_condition
+from worker.execution.recorder import Claim, Progress, Recorder
+from worker.queue.late_messages import LateMessages
+
+
+@pytest.fixture
+def late(database: Database) -> LateMessages:
+    return LateMessages(database)
+
+
+def take(recorder: Recorder, job_ids: list[int]) -> list[Claim]:
+    wanted = rows.job(recorder.database, job_ids[0]).spec
+    return list(recorder.claim_pack(job_ids[0], wanted, lambda _: len(job_ids)))
+
+
+def finish(recorder: Recorder, claims: list[Claim]) -> None:
+    assert not recorder.succeed({each: Progress(rows.measured_all()) for each in claims})
+
+
+def submit(database: Database, count: int) -> list[int]:
+    return rows.submit(database, *[rows.spec(seed=seed) for seed in range(count)])
+
+
+def test_messages_of_jobs_that_were_taken_along_are_late_and_others_are_not(
+    database: Database, recorder: Recorder, late: LateMessages
+):
+    *packed, waiting = submit(database, 4)
+    claims = take(recorder, packed)
+    asked = [*packed, waiting, waiting + 1]
+
+    while_they_run = late.find(asked)
+    finish(recorder, claims)
+
+    assert while_they_run == set(packed)
+    assert late.find(asked) == set(packed)
+
+
+def test_a_job_that_waits_again_is_heard_at_once(
+    database: Database, recorder: Recorder, late: LateMessages
+):
+    job_ids = submit(database, 3)
+    _, second, third = take(recorder, job_ids)
+    recorder.fail(second, "no more")
+    assert late.find(job_ids) == set(job_ids)
+
+    jobs.retry(database, rows.FakeBroker(), ids_condition([second.job_id]), from_scratch=False)
+    recorder.release(third)
+
+    assert late.find(job_ids) == {job_ids[0]}
+
+
+def test_a_job_that_was_taken_alone_is_left_to_the_child_which_says_so(
+    database: Database, recorder: Recorder, late: LateMessages
+):
+    job_id = rows.submit_one(database)
+    rows.claim(recorder, job_id)
+
+    assert not late.find([job_id])
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_without_the_database_no_message_is_late(
+    database: Database, recorder: Recorder, late: LateMessages, outage: Outage
+):
+    job_ids = submit(database, 2)
+    take(recorder, job_ids)
+
+    with outage(database):
+        assert not late.find(job_ids)

@@ -1,0 +1,156 @@
+from collections.abc import Iterator
+
+import pytest
+
+from integration.messages import waiting_jobs
+from models.errors import BrokerUnreachable
+from models.message import JobMessage, Priority
+from models.settings import Settings
+from servers import RedisServer
+from worker.queue.app import make_publisher
+from worker.queue.publishing import Publisher
+
+
+@pytest.fixture
+def settings(redis: RedisServer) -> Settings:
+    return Settings(broker_url=redis.url)
+
+
+@pytest.fixture
+def publisher(settings: Settings) -> Publisher:
+    return make_publisher(settings)
+
+
+def test_a_bell_is_a_message_in_the_queue(publisher: Publisher, redis: RedisServer):
+    publisher.publish([JobMessage(1, {"lr": 0.1}), JobMessage(2, {"lr": 0.2})])
+
+    assert waiting_jobs(redis) == [1, 2]
+
+
+def test_the_first_of_many_messages_are_there_while_the_last_are_made(
+    publisher: Publisher, redis: RedisServer
+):
+    seen = []
+
+    def make() -> Iterator[JobMessage]:
+        for number in range(1, 202):
+            yield JobMessage(number, {})
+        seen.extend(waiting_jobs(redis))
+
+    publisher.publish(make())
+
+    assert seen == list(range(1, 201))
+    assert waiting_jobs(redis) == list(range(1, 202))
+
+
+def test_a_queue_that_nobody_used_yet_is_empty(publisher: Publisher):
+    assert publisher.count() == 0
+
+
+@pytest.mark.parametrize("priority", Priority)
+def test_a_message_of_any_priority_counts(publisher: Publisher, priority: Priority):
+    publisher.publish([JobMessage(1, {}, priority)])
+
+    assert publisher.count() == 1
+
+
+def test_a_queue_whose_messages_were_all_taken_is_empty(publisher: Publisher, redis: RedisServer):
+    publisher.publish([JobMessage(1, {})])
+    redis.client().delete("dq:dq\x06\x163")
+
+    assert publisher.count() == 0
+
+
+def test_a_new_redis_has_forgotten(publisher: Publisher):
+    assert publisher.forgets()
+
+
+def test_a_redis_that_runs_on_remembers_for_every_worker(publisher: Publisher, settings: Settings):
+    publisher.remember()
+
+    assert not publisher.forgets()
+    assert not make_publisher(settings).forgets()
+
+
+def test_a_wiped_redis_has_forgotten(publisher: Publisher, redis: RedisServer):
+    publisher.remember()
+
+    redis.client().flushall()
+
+    assert publisher.forgets()
+
+
+def test_a_restarted_redis_counts_as_one_that_has_forgotten_even_if_it_kept_its_data(
+    publisher: Publisher, redis: RedisServer
+):
+    """Its last second of messages may be lost, whatever else its append-only file holds."""
+    publisher.remember()
+    marker = redis.client().get("dq:published-in")
+
+    redis.stop()
+    redis.start()
+    redis.client().set("dq:published-in", marker)
+
+    assert publisher.forgets()
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda publisher: publisher.publish([JobMessage(1, {})]),
+        lambda publisher: publisher.forgets(),
+        lambda publisher: publisher.remember(),
+    ],
+    ids=["ring", "forgets", "remember"],
+)
+def test_a_redis_that_does_not_answer_is_an_unreachable_broker(
+    publisher: Publisher, redis: RedisServer, use
+):
+    redis.stop()
+
+    with pytest.raises(BrokerUnreachable, match="Redis does not answer"):
+        use(publisher)
+
+
+def test_a_redis_that_may_not_be_asked_for_its_run_id_remembers_until_it_is_wiped(
+    redis: RedisServer,
+):
+    publisher = make_publisher(Settings(broker_url=redis.url_without_dangerous()))
+    is_new = publisher.forgets()
+    publisher.remember()
+    is_known = not publisher.forgets()
+
+    redis.client().flushall()
+
+    assert (is_new, is_known, publisher.forgets()) == (True, True, True)
+
+
+def test_whoever_may_not_ask_for_the_run_id_and_who_may_agree_on_a_redis_that_runs_on(
+    publisher: Publisher, redis: RedisServer
+):
+    other = make_publisher(Settings(broker_url=redis.url_without_dangerous()))
+
+    publisher.remember()
+    knows_ours = not other.forgets()
+    publisher.remember()
+
+    assert knows_ours
+    assert not publisher.forgets()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        ("min-replicas-to-write", 1, "NOREPLICAS Not enough good replicas to write"),
+        ("maxmemory", 1, "OOM command not allowed when used memory > 'maxmemory'"),
+    ],
+)
+def test_what_redis_refuses_is_said_in_its_own_words(
+    publisher: Publisher, redis: RedisServer, setting: str, value: int, words: str
+):
+    redis.client().config_set(setting, value)
+
+    with pytest.raises(BrokerUnreachable) as refusal:
+        publisher.publish([JobMessage(1, {})])
+
+    assert str(refusal.value) == f"Redis refuses: {words}"

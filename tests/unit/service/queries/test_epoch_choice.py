@@ -1,0 +1,64 @@
+import pytest
+
+from models.errors import UsageError
+from models.metrics import EPOCH_METRICS
+from service.queries.epoch_choice import FINAL, EpochChoice, read_epoch_choice, read_metric
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("final", FINAL),
+        ("epoch:1", EpochChoice(epoch=1)),
+        ("epoch:2147483647", EpochChoice(epoch=2147483647)),
+        *[(f"best:{metric}", EpochChoice(metric=metric)) for metric in EPOCH_METRICS],
+    ],
+)
+def test_a_moment_is_written_as_it_is_read(text, moment):
+    assert read_epoch_choice(text) == moment
+    assert str(moment) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "metric"), [("best:valid_acc", "valid_accuracy"), ("best:train_acc", "train_accuracy")]
+)
+def test_an_accuracy_may_be_written_shortly(text, metric):
+    assert read_epoch_choice(text) == EpochChoice(metric=metric)
+
+
+@pytest.mark.parametrize("text", ["valid_loss", "seconds", "acc", "valid_accuracy", "lr", ""])
+def test_what_is_no_short_accuracy_is_left_as_it_is(text):
+    assert read_metric(text) == text
+
+
+def test_only_the_last_epoch_is_final():
+    assert FINAL.is_final
+    assert not EpochChoice(epoch=3).is_final
+    assert not EpochChoice(metric="valid_loss").is_final
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "last", "Final", "final:3", "final ", "best", "best:", "best:acc", "best:lr"),
+        *("best:seconds", "epoch", "epoch:", "epoch:-1", "epoch:1.5", "epoch:x"),
+        *("epoch:²", "epoch:٣", "epoch: 3", "5", "epoch:5:6"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_what_is_no_moment_is_refused_with_what_there_is(text):
+    with pytest.raises(UsageError) as refusal:
+        read_epoch_choice(text)
+
+    assert str(refusal.value).startswith(f"--at {text}: give final, epoch:5, or best:METRIC of ")
+    assert all(metric in str(refusal.value) for metric in EPOCH_METRICS)
+
+
+@pytest.mark.parametrize("number", ["0", "2147483648", "9" * 5000], ids=lambda text: text[:20])
+def test_an_epoch_that_no_training_can_have_is_refused_with_those_it_can(number):
+    with pytest.raises(UsageError, match="epochs are numbered from 1 to 2,147,483,647"):
+        read_epoch_choice(f"epoch:{number}")
+
+
+def test_time_is_no_metric_of_a_moment_as_epochs_add_up_to_it():
+    assert "seconds" not in EPOCH_METRICS

@@ -1,0 +1,116 @@
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from types import SimpleNamespace
+
+import pytest
+
+from worker.supervisor.devices import Place
+from worker.supervisor.supervisor import Post
+
+PLACE = Place("cpu0", "cpu", {})
+
+
+class Clock:
+    """What the supervisor takes for the module `time`; it moves when it is told to."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("worker.supervisor.supervisor.time", clock)
+    return clock
+
+
+@pytest.fixture
+def doomed(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Post:
+    """A post whose process dies as soon as it is started."""
+    monkeypatch.setattr(
+        "worker.supervisor.supervisor.sys", SimpleNamespace(executable="/bin/false")
+    )
+    return Post(PLACE)
+
+
+def next_start(post: Post, clock: Clock) -> float:
+    """Look after a post once a second until it starts its process; return when that was."""
+    before = post.started_at
+    while post.started_at == before:
+        post.revive()
+        clock.now += 1
+    assert post.process
+    post.process.wait(60)
+    return post.started_at
+
+
+def test_a_process_that_dies_young_is_started_again_later_each_time(doomed: Post, clock: Clock):
+    starts = [next_start(doomed, clock) for _ in range(9)]
+
+    assert [later - sooner for sooner, later in pairwise(starts)] == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+def test_a_process_that_cannot_be_started_is_tried_again_later_each_time(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(
+        "worker.supervisor.supervisor.sys", SimpleNamespace(executable="/nowhere/python")
+    )
+    post, starts = Post(PLACE), []
+
+    for _ in range(8):
+        post.revive()
+        starts.append(post.started_at)
+        clock.now += 1
+
+    assert sorted({start - starts[0] for start in starts}) == [0, 1, 3, 7]
+    assert caplog.messages[0].startswith("cpu0 cannot be started: [Errno 2]")
+
+
+def test_a_process_that_dies_old_is_started_again_at_once(doomed: Post, clock: Clock):
+    for _ in range(5):
+        next_start(doomed, clock)
+    clock.now += 60
+    died_at = clock.now
+    waits = [next_start(doomed, clock) - died_at for _ in range(3)]
+
+    assert waits == [0, 1, 3]
+
+
+def test_a_process_that_ended_because_it_was_drained_is_not_started_again(
+    doomed: Post, clock: Clock
+):
+    started_at = next_start(doomed, clock)
+
+    doomed.drain()
+    clock.now += 120
+    doomed.revive()
+
+    assert doomed.started_at == started_at
+
+
+@contextmanager
+def sleeper() -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that leads a session of its own, as a Celery process does."""
+    process = subprocess.Popen(["/bin/sleep", "600"], start_new_session=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_post_kills_children_of_its_own_process_alone():
+    """A pid out of SQL may be another host's, or by now another process'."""
+    with sleeper() as own, sleeper() as stranger:
+        post = Post(PLACE, own)
+
+        post.kill_child(stranger.pid)
+        post.kill_child(own.pid)
+        own.wait(60)
+
+        assert stranger.poll() is None

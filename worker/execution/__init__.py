@@ -1,0 +1,1 @@
+"""One claim from start to end: claim, train, record."""

@@ -1,0 +1,83 @@
+"""The checkpoints of one attempt: when to write one, which to keep, where to go on from."""
+
+import logging
+import re
+import time
+from pathlib import Path
+
+import torch
+
+from worker.execution.recorder import Claim
+from worker.training import checkpoint, engine
+from worker.training.checkpoint import CheckpointUnreadable
+from worker.training.data.tensors import Data
+
+logger = logging.getLogger(__name__)
+_NAME = re.compile(r"\d+/\d+-\d+-\d+")
+#: Between two checkpoints a run trains at least this many times as long as the last one took.
+_TRAINING_PER_SAVING = 20
+#: What the first one is taken to cost, so that a run of under a second writes none.
+_FIRST_COST_SECONDS = 0.05
+
+
+class Checkpoints:
+    """The files of one attempt, `<job>/<attempt>-<epoch>-<batch>` under the checkpoint folder.
+
+    Each is a new file, so that the one that SQL points to is there until SQL points to the next.
+    """
+
+    def __init__(self, folder: Path, claim: Claim) -> None:
+        self._folder, self._claim = folder, claim
+        self._cost = _FIRST_COST_SECONDS
+        self._saved_at = time.monotonic()
+
+    def resume(self, data: Data, device: torch.device) -> engine.Run:
+        """Return a run that goes on from the job's checkpoint, or else starts from scratch."""
+        spec = self._claim.spec
+        if self._claim.checkpoint:
+            try:
+                snapshot = checkpoint.load(self._find(self._claim.checkpoint), spec)
+                return engine.restore(spec, data, device, snapshot)
+            except (FileNotFoundError, CheckpointUnreadable) as error:
+                told = "%s: starts from scratch: %s"
+                logger.warning(told, self._claim, error, extra=self._claim.ids)
+        return engine.start(spec, data, device)
+
+    def _find(self, name: str) -> Path:
+        """Return the file of a checkpoint; whoever writes to SQL names no other file of ours."""
+        if not _NAME.fullmatch(name):
+            raise CheckpointUnreadable(f"{name!r} is no name of a checkpoint")
+        return self._folder / name
+
+    def is_due(self, run: engine.Run) -> bool:
+        """Whether a checkpoint at the end of this epoch is worth what it costs."""
+        if run.epoch == self._claim.spec.epochs:
+            return self._claim.keep_checkpoint
+        return time.monotonic() - self._saved_at >= _TRAINING_PER_SAVING * self._cost
+
+    def save(self, run: engine.Run) -> str | None:
+        """Write a checkpoint; return its name, or None if the disk did not take it."""
+        name = f"{self._claim.job_id}/{self._claim.attempt}-{run.epoch}-{run.batch}"
+        path = self._folder / name
+        began = time.monotonic()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            checkpoint.save(path, self._claim.spec, engine.snapshot(run))
+        except OSError as error:
+            told = "%s: goes on without a checkpoint: %s"
+            logger.warning(told, self._claim, error, extra=self._claim.ids)
+            return None
+        finally:
+            self._saved_at = time.monotonic()
+            self._cost = self._saved_at - began
+        return name
+
+    def prune(self, *kept: str | None) -> None:
+        """Remove this job's checkpoints but for those named and those of later attempts."""
+        folder = self._folder / str(self._claim.job_id)
+        for path in folder.glob("*-*-*"):
+            attempt = int(path.name.partition("-")[0])
+            if attempt <= self._claim.attempt and f"{folder.name}/{path.name}" not in kept:
+                path.unlink(missing_ok=True)
+        if not any(kept) and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()

@@ -1,0 +1,128 @@
+"""The Celery application of a worker: what it consumes, and what it tells its child."""
+
+import logging
+import os
+import signal
+import warnings
+from typing import Any
+
+from billiard.process import active_children
+from celery import Celery, signals
+from celery.exceptions import WorkerLostError
+from celery.platforms import SecurityWarning
+from redis import Redis
+from sqlalchemy import and_, select
+
+from models import lifecycle
+from models.database import Database
+from models.embedded_redis import EmbeddedRedis
+from models.errors import DatabaseUnreachable
+from models.message import celery_settings
+from models.settings import Settings
+from models.state import JobState
+from models.tables import Attempt, Job
+from models.urls import for_redis_py
+from worker import readiness
+from worker.queue import transport
+from worker.queue.late_messages import LateMessages
+from worker.queue.publishing import Publisher
+
+logger = logging.getLogger(__name__)
+_SOCKET_SECONDS = 10.0
+#: Ends a Celery process after its current job; SIGTERM has it give the job back.
+DRAIN_SIGNAL = signal.SIGINT
+
+
+def broker_url(settings: Settings) -> str:
+    """Return the configured Redis, or the embedded one."""
+    return settings.redis_url or EmbeddedRedis(settings.home).url
+
+
+def make_app(settings: Settings) -> Celery:
+    """Make the application; it connects to nothing yet."""
+    app = Celery("dq", include=["worker.queue.task"], set_as_current=False)
+    app.conf.update(celery_settings(broker_url(settings), socket_timeout=_SOCKET_SECONDS))
+    app.conf.update(
+        worker_consumer="worker.queue.consumer:SafeConsumer",
+        # One child, which alone imports torch: a child that dies takes nothing with it.
+        worker_pool="prefork",
+        worker_concurrency=1,
+        worker_pool_start_method="spawn",
+        worker_proc_alive_timeout=60,  # seconds; importing torch from a cold disk takes many
+        # A short job must not wait in the pocket of a worker that is busy with a long one.
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,
+        task_acks_late=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_hijack_root_logger=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        worker_send_task_events=False,
+        worker_enable_remote_control=False,
+    )
+    app.events.dispatcher_cls = "worker.queue.events:Dispatcher"
+    return app
+
+
+def make_publisher(settings: Settings) -> Publisher:
+    """Return the way to ring in the configured Redis."""
+    app = make_app(settings)
+    url = for_redis_py(broker_url(settings))
+    timeouts: dict[str, Any] = {"socket_timeout": _SOCKET_SECONDS, "socket_connect_timeout": 3}
+    return Publisher(app, Redis.from_url(url, **timeouts))
+
+
+def consume(settings: Settings, name: str) -> int:
+    """Take and run jobs as the worker process `name` until told to stop; return the exit code."""
+    transport.install()
+    database = Database(settings.sql_url)
+
+    def lose_at_once(exception: Exception, kwargs: dict[str, Any], **_: Any) -> None:
+        if isinstance(exception, WorkerLostError):
+            job_id = kwargs.get("job_id")
+            how = str(exception).removeprefix("Worker exited prematurely: ").partition(" Job:")[0]
+            logger.error("job %s: its process died: %s", job_id, how, extra={"job_id": job_id})
+            _lose(database, job_id, name, f"its process died: {how}")
+
+    # Celery warns of root because a pickle could run anything; this worker takes JSON alone.
+    warnings.simplefilter("ignore", SecurityWarning)
+    # A child inherits this, and so is not killed by the signal before it can listen for it.
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    signals.worker_ready.connect(_say_ready)
+    signals.worker_shutting_down.connect(_release_running_job)
+    signals.task_failure.connect(lose_at_once)
+    worker = make_app(settings).Worker(
+        hostname=name, quiet=True, without_mingle=True, without_gossip=True, loglevel="WARNING"
+    )
+    worker.consumer.late = LateMessages(database)
+    worker.start()
+    return int(worker.exitcode or 0)
+
+
+def _say_ready(**_: Any) -> None:
+    readiness.say(readiness.TAKES_MESSAGES)
+
+
+def _release_running_job(sig: str, **_: Any) -> None:
+    """Tell the child to give its job back, within a batch; a drained worker finishes its job."""
+    if sig == DRAIN_SIGNAL.name:
+        return
+    for child in active_children():
+        os.kill(child.pid, signal.SIGUSR2)
+
+
+def _lose(database: Database, job_id: Any, worker: str, detail: str) -> None:
+    """Take its jobs from the child that just died, rather than wait for their leases to run out.
+
+    They are the one it had a message for, which may have ended, and those it took along.
+    """
+    tried = select(Attempt.pid).where(Attempt.job_id == job_id, Attempt.worker == worker)
+    child = tried.order_by(Attempt.number.desc()).limit(1).scalar_subquery()
+    mine = select(Job).join(Attempt, and_(Attempt.job_id == Job.id, Attempt.number == Job.attempt))
+    mine = mine.where(Job.state == JobState.RUNNING, Job.worker == worker, Attempt.pid == child)
+    try:
+        with database.writing() as session:
+            for job in session.scalars(mine.order_by(Job.id).with_for_update(of=Job)):
+                lifecycle.lose(session, job, detail)
+    except DatabaseUnreachable:
+        return  # the leases run out by themselves
