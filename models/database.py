@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
-from models.database_errors import explain, name_of, read
+from models.database_errors import display_url, explain, read
 from models.errors import DatabaseUnreachable, SchemaOutdated
 from models.postgres import make_engine
 from models.tables import REVISION, VERSION_TABLE, Base, Compatibility, Job
@@ -43,7 +43,7 @@ class Database:
     @property
     def name(self) -> str:
         """The URL without its passwords."""
-        return name_of(self.url)
+        return display_url(self.url)
 
     @property
     def is_sqlite(self) -> bool:
@@ -59,7 +59,7 @@ class Database:
     def writing(self) -> Iterator[Session]:
         """Open a transaction that commits at the end; raise DatabaseUnreachable if it cannot."""
         with (
-            self.reachable(),
+            self.explaining_errors(),
             Session(self.engine, expire_on_commit=False) as session,
             session.begin(),
         ):
@@ -70,12 +70,12 @@ class Database:
         """Open a transaction that reads one state of things and keeps no writer waiting."""
         options = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         engine = self.engine.execution_options(reads_only=True, **options)
-        with self.reachable(), Session(engine) as session:
+        with self.explaining_errors(), Session(engine) as session:
             yield session
 
     def check_schema(self) -> None:
         """Raise SchemaOutdated unless this version of dq can work with the tables."""
-        if self.fits():
+        if self.is_compatible():
             return
         found = self.revision()
         fix = "Install the dq that made it" if found and found > REVISION else "Type: dq db upgrade"
@@ -84,7 +84,7 @@ class Database:
             f"this dq wants {REVISION}. {fix}"
         )
 
-    def fits(self) -> bool:
+    def is_compatible(self) -> bool:
         """Whether the tables are this dq's own, or a newer dq's that spares the release before."""
         found = self.revision()
         if found is None or found <= REVISION:
@@ -115,7 +115,7 @@ class Database:
             session.execute(_CHANGE_NOTHING)
 
     @contextmanager
-    def reachable(self) -> Iterator[None]:
+    def explaining_errors(self) -> Iterator[None]:
         """Raise DatabaseUnreachable or ValueRefused, in words, where the driver fails."""
         try:
             yield

@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from models.errors import DatabaseRefused, DatabaseUnreachable, ValueRefused
-from models.urls import masked
+from models.urls import hide_secrets
 
 DatabaseTrouble = DatabaseUnreachable | ValueRefused
 
@@ -130,12 +130,12 @@ def explain(meaning: Meaning, error: DBAPIError, url: URL) -> DatabaseTrouble:
     schema = schema_of(url)
     words = {"cause": cause, "role": role, "schema": schema, "database": url.database or ""}
     fix = meaning.fix.format(**words, grant=_grant(cause, error.statement or "", role, schema))
-    return meaning.kind(f"The database {name_of(url)} {meaning.found.format(**words)}", fix)
+    return meaning.kind(f"The database {display_url(url)} {meaning.found.format(**words)}", fix)
 
 
-def name_of(url: URL) -> str:
+def display_url(url: URL) -> str:
     """Return the URL without its passwords, of which its query may hold some."""
-    return masked(url.render_as_string(hide_password=False))
+    return hide_secrets(url.render_as_string(hide_password=False))
 
 
 def schema_of(url: URL) -> str:

@@ -23,7 +23,7 @@ from redis.exceptions import TimeoutError as RedisTimeout
 from redis.retry import Retry
 
 from models.errors import BrokerUnreachable
-from models.redis_errors import unreachable
+from models.redis_errors import explain_redis_error
 
 logger = logging.getLogger(__name__)
 #: The kernel allows 108 bytes for a socket's path.
@@ -79,7 +79,7 @@ class EmbeddedRedis:
             with self._connect(timeout=10) as client:
                 client.shutdown()
         except RedisError as error:
-            raise unreachable(error, "The embedded Redis") from error
+            raise explain_redis_error(error, "The embedded Redis") from error
 
     def _connect(self, timeout: float) -> Redis:
         # By itself the client tries four times, for seconds, where no server is.

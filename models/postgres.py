@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event
 
-from models.database_errors import name_of
+from models.database_errors import display_url
 from models.errors import DatabaseRefused
 
 _LIMITS = {
@@ -53,7 +53,7 @@ class _Limits:
 
     def __init__(self, url: URL) -> None:
         given = url.query.get("options", "")
-        self._name, self._role = name_of(url), url.username or "dq"
+        self._name, self._role = display_url(url), url.username or "dq"
         #: The options that the URL itself asks for.
         self.theirs = given if isinstance(given, str) else " ".join(given)
         self._takes_options = True

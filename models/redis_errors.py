@@ -10,7 +10,7 @@ from models.errors import BrokerUnreachable
 _PIPELINE = re.compile(r"^Command # \d+ .* of pipeline caused error: ", re.DOTALL)
 
 
-def unreachable(error: Exception, name: str = "Redis") -> BrokerUnreachable:
+def explain_redis_error(error: Exception, name: str = "Redis") -> BrokerUnreachable:
     """Return the error for the user: that Redis refuses a command, or that it does not answer."""
     cause: BaseException = error
     while cause.__cause__ is not None:  # kombu wraps it, once or twice

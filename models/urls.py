@@ -40,7 +40,7 @@ _SECRET_OPTION = re.compile(r"([?&][^=&]*(?:password|secret|scram_\w+_key)[^=&]*
 _PASSWORD = re.compile(r"(://[^:/?#@]*):[^/?#]*@")
 
 
-def masked(url: str) -> str:
+def hide_secrets(url: str) -> str:
     """Return a URL as it may be shown: without its password, wherever in it that stands."""
     return _PASSWORD.sub(r"\1:***@", _SECRET_OPTION.sub(r"\1***", url))
 

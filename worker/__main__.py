@@ -36,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True)
     supervise = commands.add_parser("supervise", help="run jobs until told to stop")
     supervise.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    supervise.add_argument("--processes", type=int)
+    supervise.add_argument("--workers", type=int)
     supervise.add_argument("--gpus", type=_numbers, default=(), metavar="0,1")
     supervise.add_argument("--pack", help="jobs to train together: auto, off, or at most N")
     supervise.add_argument("--with-parent", type=int, metavar="PID", help="end when it does")
@@ -86,7 +86,7 @@ def _supervise(arguments: argparse.Namespace) -> int:
     settings = Settings.load()
     database = Database(settings.sql_url)
     database.check_schema()
-    here = places(arguments.device, arguments.processes, arguments.gpus)
+    here = places(arguments.device, arguments.workers, arguments.gpus)
     reconciler = Reconciler(database, make_publisher(settings), settings.lease_seconds)
     if arguments.pack:
         here = [place.with_setting("DQ_PACK", arguments.pack) for place in here]

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from service.cli.output import emit, say
+from service.cli.output import print_message, print_table
 from service.cli.streams import draws
 from service.formatting import count
-from service.operations.interrupts import deferring_ctrl_c
+from service.operations.signals import sigint_blocked
 from service.reports.table import Column, Format, Table
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def yes_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--yes", is_flag=True, help=text)(command)
 
 
-def is_watched() -> bool:
+def is_interactive() -> bool:
     """Whether a person is there to be asked."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
@@ -44,10 +44,10 @@ def confirm(question: str) -> None:
     try:
         is_wanted = click.confirm(question, err=True)
     except click.Abort:
-        say("\nNothing was changed.")
+        print_message("\nNothing was changed.")
         raise SystemExit(130) from None
     if not is_wanted:
-        say("Nothing was changed.")
+        print_message("Nothing was changed.")
         raise SystemExit(1)
 
 
@@ -62,14 +62,16 @@ def changing(
     from service.queries.jobs import count_jobs
 
     number = count_jobs(database, which)
-    if number > MANY and not yes and is_watched():
+    if number > MANY and not yes and is_interactive():
         confirm(f"{number:,} jobs will be {done}. Go on?")
     with BulkProgress(done) as show:
         try:
             yield show
         except KeyboardInterrupt:
             show.stop()
-            say(f"{show.done:,} of {count(number, 'job')} {done}. For the rest type: {again}")
+            print_message(
+                f"{show.done:,} of {count(number, 'job')} {done}. For the rest type: {again}"
+            )
             raise SystemExit(130) from None
 
 
@@ -102,7 +104,7 @@ class BulkProgress:
             self._bar = self._bar or _Bar(self._verb, total)
             self._bar.update(done)
         elif done < total and time.monotonic() - self._said_at > _LINE_SECONDS:
-            say(f"{done:,} of {count(total, 'job')} {self._verb}")
+            print_message(f"{done:,} of {count(total, 'job')} {self._verb}")
             self._said_at = time.monotonic()
 
     def stop(self) -> None:
@@ -124,25 +126,27 @@ class _Bar:
             console=Console(stderr=True),
         )
         self._task = self._rich.add_task(verb, total=total)
-        with deferring_ctrl_c():
+        with sigint_blocked():
             self._rich.start()
 
     def update(self, done: int) -> None:
         self._rich.update(self._task, completed=done)
 
     def stop(self) -> None:
-        with deferring_ctrl_c():
+        with sigint_blocked():
             self._rich.stop()
 
 
-def emit_changes(changes: Sequence["Change"], format: Format) -> None:
+def print_changes(changes: Sequence["Change"], format: Format) -> None:
     """Print what became of jobs: a line a job, or of many a line for all that fared alike."""
     from service.reports.job_tables import change_table
 
     is_long = format == "table" and len(changes) > _MOST_LINES
-    emit(_summarise(changes) if is_long else change_table(changes), format, "The jobs are changed.")
+    print_table(
+        _summarise(changes) if is_long else change_table(changes), format, "The jobs are changed."
+    )
     if not changes:
-        say("No job is in that state.")
+        print_message("No job is in that state.")
 
 
 def _summarise(changes: Sequence["Change"]) -> Table:

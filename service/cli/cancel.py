@@ -3,8 +3,8 @@
 import click
 
 from models.settings import Settings
-from service.cli.bulk import changing, emit_changes, yes_option
-from service.cli.output import format_option, say
+from service.cli.bulk import changing, print_changes, yes_option
+from service.cli.output import format_option, print_message
 from service.cli.parameters import selector_argument
 from service.reports.table import Format
 
@@ -37,8 +37,8 @@ def command(*, selectors: tuple[str, ...], yes: bool, format: Format) -> None:
         changes = cancel(database, which, show)
     stopping = [change.job_id for change in changes if change.change == "stopping"]
     if stopping:
-        say("Waiting for the running ones to stop.")
+        print_message("Waiting for the running ones to stop.")
         wait(database, ids_condition(stopping), _WAIT_SECONDS, lambda _: None)
         ended = {row.job_id: str(row.state) for row in list_jobs(database, ids_condition(stopping))}
         changes = [replace(each, change=ended.get(each.job_id, each.change)) for each in changes]
-    emit_changes(changes, format)
+    print_changes(changes, format)

@@ -3,7 +3,7 @@
 import click
 from click.shell_completion import get_completion_class
 
-from service.cli.output import write
+from service.cli.output import print_text
 
 
 @click.command
@@ -17,4 +17,4 @@ def command(ctx: click.Context, *, shell: str) -> None:
     """
     kind = get_completion_class(shell)
     assert kind is not None
-    write(kind(ctx.find_root().command, {}, "dq", "_DQ_COMPLETE").source())
+    print_text(kind(ctx.find_root().command, {}, "dq", "_DQ_COMPLETE").source())

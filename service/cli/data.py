@@ -3,7 +3,7 @@
 import click
 
 from models.settings import Settings
-from service.cli.output import emit, format_option, say
+from service.cli.output import format_option, print_message, print_table
 from service.cli.parameters import dataset_choice
 from service.reports.table import Column, Format, Table
 
@@ -21,7 +21,7 @@ def fetch(*, dataset: str) -> None:
 
     if code := call(["fetch", dataset]):
         raise SystemExit(code)
-    say(f"{dataset} is complete. Check it with: dq data verify {dataset}")
+    print_message(f"{dataset} is complete. Check it with: dq data verify {dataset}")
 
 
 @command.command
@@ -35,9 +35,9 @@ def verify(*, dataset: str, format: Format) -> None:
     styles = {"ok": "green", "missing": "yellow", "corrupt": "red", "unreadable": "red"}
     columns = (Column("name", "file"), Column("state", "state", style=lambda s: styles[s]))
     folder = Settings.load().data_dir / dataset
-    emit(Table(columns, files, title=(str(folder),) if files else ()), format)
+    print_table(Table(columns, files, title=(str(folder),) if files else ()), format)
     if not files:
-        say(f"{dataset} needs no files: scikit-learn brings it along.")
+        print_message(f"{dataset} needs no files: scikit-learn brings it along.")
     elif any(file["state"] != "ok" for file in files):
-        say(f"Next: dq data fetch {dataset}")
+        print_message(f"Next: dq data fetch {dataset}")
         raise SystemExit(1)

@@ -3,7 +3,7 @@
 import click
 
 from models.settings import Settings
-from service.cli.output import emit, format_option, pairs, say
+from service.cli.output import field_table, format_option, print_message, print_table
 from service.reports.table import Format
 
 
@@ -22,7 +22,9 @@ def upgrade() -> None:
     before = database.revision()
     bring_up(database)
     after = database.revision()
-    say(f"{database.name}: {before or 'empty'} -> {after}" if before != after else "Up to date.")
+    print_message(
+        f"{database.name}: {before or 'empty'} -> {after}" if before != after else "Up to date."
+    )
 
 
 @command.command
@@ -34,7 +36,7 @@ def current(*, format: Format) -> None:
 
     database = Database(Settings.load().sql_url)
     facts = {"database": database.name, "revision": database.revision(), "wanted": REVISION}
-    emit(pairs(facts), format)
+    print_table(field_table(facts), format)
 
 
 @command.command
@@ -44,7 +46,7 @@ def check() -> None:
 
     database = Database(Settings.load().sql_url)
     database.check_schema()
-    say(f"{database.name} is up to date.")
+    print_message(f"{database.name} is up to date.")
 
 
 @command.command
@@ -59,4 +61,4 @@ def reconcile(*, format: Format) -> None:
     open_database(settings)
     if settings.is_broker_embedded:
         EmbeddedRedis(settings.home).ensure_running()
-    emit(pairs(ask(["reconcile"])), format)
+    print_table(field_table(ask(["reconcile"])), format)

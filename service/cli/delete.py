@@ -4,8 +4,8 @@ import click
 
 from models.errors import UsageError
 from models.settings import Settings
-from service.cli.bulk import changing, confirm, emit_changes, is_watched
-from service.cli.output import format_option, say
+from service.cli.bulk import changing, confirm, is_interactive, print_changes
+from service.cli.output import format_option, print_message
 from service.cli.parameters import selector_argument
 from service.formatting import count
 from service.reports.table import Format
@@ -33,13 +33,15 @@ def command(*, selectors: tuple[str, ...], yes: bool, format: Format) -> None:
     database = open_database(settings)
     which = find_jobs(database, selectors)
     number, again = count_jobs(database, which), f"dq delete {' '.join(selectors)}"
-    if number and not yes and not is_watched():
+    if number and not yes and not is_interactive():
         raise UsageError(f"Deleting cannot be undone. Type: {again} --yes")
     if number and not yes:
         confirm(f"{count(number, 'job')} will be deleted for ever. Go on?")
     with changing(database, which, "deleted", again, yes=True) as show:
         deleted = delete_jobs(database, which, settings.checkpoints, show)
-    emit_changes([Change(job_id, "deleted") for job_id in deleted.job_ids], format)
+    print_changes([Change(job_id, "deleted") for job_id in deleted.job_ids], format)
     if deleted.checkpoints_elsewhere:
         jobs = count(deleted.checkpoints_elsewhere, "job")
-        say(f"Checkpoints of {jobs} are not in {settings.checkpoints}: their hosts keep them.")
+        print_message(
+            f"Checkpoints of {jobs} are not in {settings.checkpoints}: their hosts keep them."
+        )

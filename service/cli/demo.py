@@ -7,7 +7,7 @@ import click
 
 from models.settings import Settings
 from models.spec import ExperimentSpec
-from service.cli.output import emit, on_ctrl_c, say
+from service.cli.output import on_ctrl_c, print_message, print_table
 
 if TYPE_CHECKING:
     from models.database import Database
@@ -37,7 +37,7 @@ def command() -> None:
     log = settings.home / "demo-worker.log"
     with LocalService(settings, worker_arguments("auto", None), log=log) as local:
         if local.others:
-            say(f"{local.others[0]} already runs here: its workers run the demo, too.")
+            print_message(f"{local.others[0]} already runs here: its workers run the demo, too.")
         _run(settings, base, local)
 
 
@@ -49,7 +49,7 @@ def _choose(settings: Settings) -> ExperimentSpec:
         return _MNIST
     if call(["fetch", "mnist", "--attempt"]) == 0:
         return _MNIST
-    say(
+    print_message(
         f"MNIST is not in {settings.data_dir} and cannot be downloaded, "
         "so this demo runs on scikit-learn's 1,797 digits instead."
     )
@@ -65,7 +65,7 @@ def _run(settings: Settings, base: ExperimentSpec, local: "LocalService") -> Non
     specs = [
         base.model_copy(update={"keep": keep, "seed": seed}) for seed in _SEEDS for keep in _KEEPS
     ]
-    say(f"{len(_KEEPS)} configurations x {len(_SEEDS)} seeds = {len(specs)} jobs")
+    print_message(f"{len(_KEEPS)} configurations x {len(_SEEDS)} seeds = {len(specs)} jobs")
     database = open_database(settings)
     order = SubmitOptions(name="demo", tags=("demo",), priority=Priority.HIGH)
     submitted = submit(database, Broker(settings), specs, order, uuid.uuid4().hex)
@@ -73,7 +73,7 @@ def _run(settings: Settings, base: ExperimentSpec, local: "LocalService") -> Non
     kept = f"The worker stops, and its jobs are kept. Type: dq up, and in another terminal: {again}"
     with on_ctrl_c(f"The jobs go on. Type: {again}" if local.others else kept):
         _follow(database, submitted.job_ids, local)
-    say(f"\nNext: dq show {submitted.job_ids[0]}; dq submit --help; dq results --compare")
+    print_message(f"\nNext: dq show {submitted.job_ids[0]}; dq submit --help; dq results --compare")
 
 
 def _follow(database: "Database", job_ids: tuple[int, ...], local: "LocalService") -> None:
@@ -94,4 +94,4 @@ def _follow(database: "Database", job_ids: tuple[int, ...], local: "LocalService
             view(progress)
 
         wait(database, which, None, show)
-    emit(comparison_table(compare(list_compared_jobs(database, which))), "table")
+    print_table(comparison_table(compare(list_compared_jobs(database, which))), "table")

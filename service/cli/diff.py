@@ -4,7 +4,7 @@ import click
 
 from models.errors import UsageError
 from models.settings import Settings
-from service.cli.output import emit, format_option, say
+from service.cli.output import format_option, print_message, print_table
 from service.cli.parameters import selector_argument
 from service.formatting import count
 from service.reports.table import Format
@@ -37,9 +37,9 @@ def command(*, selectors: tuple[str, ...], format: Format) -> None:
         raise UsageError(f"{named}, and dq diff compares two: dq diff {_example(ids)}")
     a, b = (show_job(database, job_id) for job_id in ids)
     differences = find_differences(a, b)
-    emit(difference_table(differences, *ids), format)
+    print_table(difference_table(differences, *ids), format)
     if not differences:
-        say(f"Jobs {ids[0]} and {ids[1]} do not differ.")
+        print_message(f"Jobs {ids[0]} and {ids[1]} do not differ.")
 
 
 def _example(ids: list[int]) -> str:

@@ -2,7 +2,7 @@
 
 import click
 
-from service.cli.output import emit, format_option, say
+from service.cli.output import format_option, print_message, print_table
 from service.reports.table import Column, Format, Table
 
 _STYLES = {"ok": "green", "note": "yellow", "fail": "red"}
@@ -19,17 +19,17 @@ def command(*, ready: bool, live: bool, format: Format) -> None:
 
     --ready and --live answer fast, for the health checks of containers.
     """
-    from service.operations.doctor import examine, examine_liveness, examine_readiness
+    from service.operations.doctor import check_all, check_liveness, check_readiness
 
-    checks = examine_liveness() if live else examine_readiness() if ready else examine()
+    checks = check_liveness() if live else check_readiness() if ready else check_all()
     columns = (
         Column("name", "check"),
         Column("state", "state", style=_STYLES.__getitem__),
         Column("found", "found"),
         Column("fix", "what to do"),
     )
-    emit(Table(columns, checks), format)
+    print_table(Table(columns, checks), format)
     failed = sum(check.state == "fail" for check in checks)
-    say("All is well." if not failed else f"{failed} of {len(checks)} checks failed.")
+    print_message("All is well." if not failed else f"{failed} of {len(checks)} checks failed.")
     if failed:
         raise SystemExit(1)

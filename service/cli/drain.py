@@ -3,7 +3,7 @@
 import click
 
 from models.settings import Settings
-from service.cli.output import say
+from service.cli.output import print_message
 from service.formatting import count
 
 
@@ -21,6 +21,8 @@ def command(*, worker: str | None) -> None:
 
     drained = drain(open_database(Settings.load()), worker)
     if drained:
-        say(f"{count(len(drained), 'worker')} will stop after the current job. See: dq workers")
+        print_message(
+            f"{count(len(drained), 'worker')} will stop after the current job. See: dq workers"
+        )
     else:
-        say("No worker is running.")
+        print_message("No worker is running.")

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from models.errors import DqError, UsageError
 from models.settings import Settings
-from service.cli.output import emit, say, write
+from service.cli.output import print_message, print_table, print_text
 from service.cli.parameters import selector_argument
 from service.cli.streams import draws
 from service.formatting import count
@@ -148,11 +148,11 @@ def _write(table: "Table", kind: Any, path: Path | None) -> None:
     elif path:
         files.write_text(files.to_text(table, kind), path)
     elif kind in {"csv", "md"}:
-        emit(table, kind)
+        print_table(table, kind)
     else:
-        write(files.to_text(table, kind))
+        print_text(files.to_text(table, kind))
     if path:
-        say(f"{count(len(table.rows), 'row')} in {path}")
+        print_message(f"{count(len(table.rows), 'row')} in {path}")
 
 
 def _export_to_tensorboard(
@@ -169,7 +169,7 @@ def _export_to_tensorboard(
         for job in counted:
             write_run(folder, job, epochs[job.job_id])
     _say_left_out(len(jobs) - len(started))
-    say(f"{count(len(started), 'run')} in {folder}. Type: tensorboard --logdir {folder}")
+    print_message(f"{count(len(started), 'run')} in {folder}. Type: tensorboard --logdir {folder}")
 
 
 def _export_to_mlflow(
@@ -186,12 +186,12 @@ def _export_to_mlflow(
         done = Counter(experiment.add(show_job(database, id), database.name) for id in counted)
     _say_left_out(len(jobs) - len(started))
     counts = ", ".join(f"{done[outcome]} {outcome}" for outcome in ("new", "updated", "unchanged"))
-    say(f"{count(len(started), 'run')} in MLflow's experiment {name}: {counts}")
+    print_message(f"{count(len(started), 'run')} in MLflow's experiment {name}: {counts}")
 
 
 def _say_left_out(left_out: int) -> None:
     if left_out:
-        say(f"Not included: {count(left_out, 'job')} without an epoch so far.")
+        print_message(f"Not included: {count(left_out, 'job')} without an epoch so far.")
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import click
 
 from models.settings import Settings
-from service.cli.bulk import changing, emit_changes, yes_option
+from service.cli.bulk import changing, print_changes, yes_option
 from service.cli.output import format_option
 from service.cli.parameters import selector_argument
 from service.reports.table import Format
@@ -27,4 +27,4 @@ def command(*, selectors: tuple[str, ...], yes: bool, format: Format) -> None:
     which = find_jobs(database, selectors)
     with changing(database, which, "held", f"dq hold {' '.join(selectors)}", yes=yes) as show:
         changes = hold(database, which, show)
-    emit_changes(changes, format)
+    print_changes(changes, format)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from models.settings import Settings
-from service.cli.output import emit, format_option, on_ctrl_c, typed, write
+from service.cli.output import command_line, format_option, on_ctrl_c, print_table, print_text
 from service.cli.parameters import selector_argument
 from service.cli.streams import is_plain
 from service.formatting import clean
@@ -41,9 +41,9 @@ def command(*, selectors: tuple[str, ...], follow: bool, format: Format) -> None
     database = open_database(Settings.load())
     which = find_jobs(database, selectors)
     if not follow:
-        emit(log_table(list_log(database, which)), format)
+        print_table(log_table(list_log(database, which)), format)
         return
-    with on_ctrl_c(f"The jobs go on. Type: {typed()}"):
+    with on_ctrl_c(f"The jobs go on. Type: {command_line()}"):
         _follow(database, which, format)
 
 
@@ -57,7 +57,7 @@ def _follow(database: "Database", which: "ColumnElement[bool]", format: Format) 
         is_open = measure_progress(database, which).open_jobs > 0
         for line in list_log(database, which, after=last):
             last = line.line_id
-            write(_spell(line, format))
+            print_text(_spell(line, format))
         time.sleep(_POLL_SECONDS if is_open else 0)
 
 

@@ -3,7 +3,7 @@
 import click
 
 from models.settings import Settings
-from service.cli.output import write
+from service.cli.output import print_text
 
 
 @click.command
@@ -16,4 +16,4 @@ def command() -> None:
     from service.operations.metrics import render
     from service.operations.schema import open_database
 
-    write(render(open_database(Settings.load())), newline=False)
+    print_text(render(open_database(Settings.load())), newline=False)

@@ -4,7 +4,7 @@ import click
 
 from models.settings import Settings
 from service.cli.bulk import changing, yes_option
-from service.cli.output import say
+from service.cli.output import print_message
 from service.cli.parameters import one_selector_argument
 from service.formatting import count
 
@@ -27,4 +27,6 @@ def command(*, selector: str, text: str, yes: bool) -> None:
     which = find_jobs(database, [selector])
     with changing(database, which, "changed", "the same again", yes=yes) as show:
         changed = write_note(database, which, text, show)
-    say(f"{'Wrote a note on' if text else 'Removed the note from'} {count(changed, 'job')}.")
+    print_message(
+        f"{'Wrote a note on' if text else 'Removed the note from'} {count(changed, 'job')}."
+    )

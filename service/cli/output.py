@@ -27,7 +27,7 @@ def format_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return chosen(as_json(function))
 
 
-def emit(table: Table, format: Format, done: str = "") -> None:
+def print_table(table: Table, format: Format, done: str = "") -> None:
     """Print a table in a format, as wide as the terminal; in a pipe, with all there is.
 
     A command that changed something gives what it has `done`, for when the table fails to print.
@@ -44,13 +44,13 @@ def emit(table: Table, format: Format, done: str = "") -> None:
     if format == "csv" and is_terminal:
         text = "\n".join(clean(line, ascii) for line in text.split("\n"))
     try:
-        write(text)
+        print_text(text)
     except (OutputFailed, BrokenPipeError):
-        say(done)
+        print_message(done)
         raise
 
 
-def write(text: str, *, newline: bool = True) -> None:
+def print_text(text: str, *, newline: bool = True) -> None:
     """Print data; raise OutputFailed if standard output does not take it."""
     try:
         click.echo(text, nl=newline)
@@ -61,7 +61,7 @@ def write(text: str, *, newline: bool = True) -> None:
         ) from error
 
 
-def say(text: str) -> None:
+def print_message(text: str) -> None:
     """Print words for a person, on standard error."""
     for line in text.splitlines():
         click.echo(clean(line, ascii=is_plain(sys.stderr)), err=True)
@@ -74,16 +74,16 @@ def on_ctrl_c(text: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         end_line()
-        say(text)
+        print_message(text)
         raise SystemExit(130) from None
 
 
-def typed() -> str:
+def command_line() -> str:
     """Return the command as a person may type it again."""
     return shlex.join(["dq", *sys.argv[1:]])
 
 
-def pairs(facts: dict[str, Any], title: Sequence[str] = ()) -> Table:
+def field_table(facts: dict[str, Any], title: Sequence[str] = ()) -> Table:
     """Make a table of two columns that is one object in JSON."""
     rows = [{"name": name, "value": value} for name, value in facts.items()]
     columns = (Column("name", ""), Column("value", ""))

@@ -3,7 +3,7 @@
 import click
 
 from models.settings import Settings
-from service.cli.output import say
+from service.cli.output import print_message
 
 
 @click.command
@@ -13,4 +13,4 @@ def command() -> None:
     from service.operations.schema import open_database
 
     pause(open_database(Settings.load()))
-    say("Paused: workers finish their jobs and take no more. Type, to go on: dq resume")
+    print_message("Paused: workers finish their jobs and take no more. Type, to go on: dq resume")

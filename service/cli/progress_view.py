@@ -5,10 +5,10 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from service.cli.output import say
+from service.cli.output import print_message
 from service.cli.streams import draws
 from service.formatting import count, describe_value
-from service.operations.interrupts import deferring_ctrl_c
+from service.operations.signals import sigint_blocked
 from service.queries.rows import JobRow, Progress
 from service.reports.job_tables import describe_batches, describe_progress
 
@@ -40,7 +40,7 @@ class ProgressView:
 
     def _say(self, text: str) -> None:
         if text != self._said:
-            say(text)
+            print_message(text)
             self._said, self._said_at = text, time.monotonic()
 
 
@@ -63,7 +63,7 @@ class _Bars:
         self._jobs: dict[int, Any] = {}
 
     def stop(self) -> None:
-        with deferring_ctrl_c():  # or the cursor stays hidden
+        with sigint_blocked():  # or the cursor stays hidden
             self._rich.stop()
 
     def update(self, progress: Progress) -> None:
@@ -78,7 +78,7 @@ class _Bars:
             self._update_job(job)
         for job_id in set(self._jobs) - {job.job_id for job in progress.running}:
             self._rich.remove_task(self._jobs.pop(job_id))
-        with deferring_ctrl_c():
+        with sigint_blocked():
             self._rich.start()  # again, it does nothing
 
     def _update_job(self, job: JobRow) -> None:

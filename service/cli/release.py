@@ -3,7 +3,7 @@
 import click
 
 from models.settings import Settings
-from service.cli.bulk import changing, emit_changes, yes_option
+from service.cli.bulk import changing, print_changes, yes_option
 from service.cli.output import format_option
 from service.cli.parameters import selector_argument
 from service.reports.table import Format
@@ -30,4 +30,4 @@ def command(*, selectors: tuple[str, ...], yes: bool, format: Format) -> None:
     again = f"dq release {' '.join(selectors)}"
     with changing(database, which, "released", again, yes=yes) as show:
         changes = release(database, Broker(settings), which, show)
-    emit_changes(changes, format)
+    print_changes(changes, format)

@@ -8,7 +8,14 @@ import click
 
 from models.settings import Settings
 from models.state import JobState
-from service.cli.output import emit, format_option, on_ctrl_c, say, typed, write
+from service.cli.output import (
+    command_line,
+    format_option,
+    on_ctrl_c,
+    print_message,
+    print_table,
+    print_text,
+)
 from service.cli.parameters import Seeds
 from service.formatting import count
 from service.reports.table import Format
@@ -51,7 +58,7 @@ def command(
     from service.specs.grid import repeat
 
     if name is None:
-        emit(listing_table(), format)
+        print_table(listing_table(), format)
         return
     table = load_table(name)
     stand_in = find_scale(table, scale)
@@ -59,10 +66,10 @@ def command(
     database = open_database(Settings.load())
     ids = _run(database, grid, name, no_wait)
     report = judge(table, stand_in, list_compared_jobs(database, ids_condition(ids)))
-    emit(figure_table(report), format)
+    print_table(figure_table(report), format)
     if format == "table" and report.claims:
-        write("")
-        emit(claim_table(report), format)
+        print_text("")
+        print_table(claim_table(report), format)
     report.check()
 
 
@@ -76,18 +83,20 @@ def _run(database: "Database", grid: "Grid", name: str, no_wait: bool) -> tuple[
     from service.queries.waiting import wait
     from service.queries.workers import list_workers
 
-    say(str(grid))
+    print_message(str(grid))
     order = SubmitOptions(name=f"reproduce {name}"[:200], tags=("reproduce",), reuse=True)
     broker = Broker(Settings.load())
     submitted = submit(database, broker, grid.specs, order, uuid.uuid4().hex)
     missing = len(submitted.created) + len(submitted.joined)
     if missing and not no_wait:
         rest = estimate_rest(database, ids_condition(submitted.job_ids))
-        say(f"{count(missing, 'job')} to run. {replace(rest, advice='')}")
+        print_message(f"{count(missing, 'job')} to run. {replace(rest, advice='')}")
         if not any(worker.is_alive for worker in list_workers(database)):
-            say("No worker is running. Type, in another terminal: dq worker")
-        with on_ctrl_c(f"The jobs go on. Type: {typed()}"), ProgressView() as view:
+            print_message("No worker is running. Type, in another terminal: dq worker")
+        with on_ctrl_c(f"The jobs go on. Type: {command_line()}"), ProgressView() as view:
             progress = wait(database, ids_condition(submitted.job_ids), None, view)
         if failed := progress.states[JobState.FAILED]:
-            say(f"{count(failed, 'job')} failed and not included. Type: dq results state:failed")
+            print_message(
+                f"{count(failed, 'job')} failed and not included. Type: dq results state:failed"
+            )
     return submitted.job_ids

@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from models.errors import UsageError
 from models.settings import Settings
-from service.cli.output import emit, format_option, say
+from service.cli.output import format_option, print_message, print_table
 from service.cli.parameters import COUNT, selector_argument
 from service.cli.streams import is_plain
 from service.reports.table import Format
@@ -155,7 +155,7 @@ def _compare(
     from service.reports.comparison_table import comparison_table
 
     compared = compare(list_compared_jobs(database, which, moment), metric, baseline, mix=mix)
-    emit(comparison_table(compared, str(moment)), format)
+    print_table(comparison_table(compared, str(moment)), format)
 
 
 def _list(
@@ -170,13 +170,15 @@ def _list(
     from service.reports.job_tables import job_table
 
     page = read_page(database, which, request)
-    emit(job_table(page.rows, columns, request.moment), format)
+    print_table(job_table(page.rows, columns, request.moment), format)
     given = click.get_current_context().params
     if not page.rows:
         is_all = not (given["selectors"] or given["where"] or given["after"])
-        say(_NO_JOBS if is_all else _NO_SUCH_JOBS)
+        print_message(_NO_JOBS if is_all else _NO_SUCH_JOBS)
     elif page.next and not given["top"]:
-        say(f"There are more: add --after {page.next} for the next ones, or | less for all.")
+        print_message(
+            f"There are more: add --after {page.next} for the next ones, or | less for all."
+        )
 
 
 def _limit_by_output() -> int | None:
@@ -190,7 +192,9 @@ def _draw_curves(
     from service.queries.jobs import list_curves
     from service.reports.curve_table import curve_table
 
-    emit(curve_table(list_curves(database, which), metric, ascii=is_plain(sys.stdout)), format)
+    print_table(
+        curve_table(list_curves(database, which), metric, ascii=is_plain(sys.stdout)), format
+    )
 
 
 def _plot(database: "Database", which: "ColumnElement[bool]", metric: str, path: Path) -> None:
@@ -198,4 +202,4 @@ def _plot(database: "Database", which: "ColumnElement[bool]", metric: str, path:
     from service.reports.plot import save_plot
 
     save_plot(list_curves(database, which), metric, path)
-    say(f"Saved {path}.")
+    print_message(f"Saved {path}.")

@@ -4,7 +4,7 @@ import click
 
 from models.settings import Settings
 from service.cli.bulk import BulkProgress
-from service.cli.output import say
+from service.cli.output import print_message
 
 
 @click.command
@@ -20,6 +20,6 @@ def command() -> None:
             unsent = resume(open_database(settings), Broker(settings), show)
         except KeyboardInterrupt:
             show.stop()
-            say("Resumed. A worker sends the messages that were not sent.")
+            print_message("Resumed. A worker sends the messages that were not sent.")
             raise SystemExit(130) from None
-    say(f"Resumed. Messages are sent later: {unsent}" if unsent else "Resumed.")
+    print_message(f"Resumed. Messages are sent later: {unsent}" if unsent else "Resumed.")

@@ -3,7 +3,7 @@
 import click
 
 from models.settings import Settings
-from service.cli.bulk import changing, emit_changes, yes_option
+from service.cli.bulk import changing, print_changes, yes_option
 from service.cli.output import format_option
 from service.cli.parameters import selector_argument
 from service.reports.table import Format
@@ -32,4 +32,4 @@ def command(*, selectors: tuple[str, ...], from_scratch: bool, yes: bool, format
     with changing(database, which, "queued again", again, yes=yes) as show:
         broker = Broker(settings)
         changes = retry(database, broker, which, from_scratch=from_scratch, show=show)
-    emit_changes(changes, format)
+    print_changes(changes, format)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from models.settings import Settings
-from service.cli.output import emit, format_option, say, write
+from service.cli.output import format_option, print_message, print_table, print_text
 from service.cli.parameters import selector_argument
 from service.reports.table import Format
 
@@ -38,8 +38,8 @@ def command(*, selectors: tuple[str, ...], why: bool, format: Format) -> None:
     elif len(rows) == 1:
         _show(database, rows[0].job_id, format)
     else:
-        emit(job_table(rows), format)
-        say(
+        print_table(job_table(rows), format)
+        print_message(
             f"For all of one job, type: dq show {rows[0].job_id}"
             if rows
             else "No job is in that state."
@@ -53,7 +53,7 @@ def _explain(database: "Database", rows: "Sequence[JobRow]", format: Format) -> 
 
     reasons = [explain(database, row) for row in rows]
     table = reason_table(reasons[0]) if len(rows) == 1 else explained_table(rows, reasons)
-    emit(table, format)
+    print_table(table, format)
 
 
 def _show(database: "Database", job_id: int, format: Format) -> None:
@@ -62,11 +62,11 @@ def _show(database: "Database", job_id: int, format: Format) -> None:
     from service.reports.job_tables import attempt_table, detail_table, epoch_table
 
     detail = show_job(database, job_id)
-    emit(detail_table(detail, explain_wait(database, job_id)), format)
+    print_table(detail_table(detail, explain_wait(database, job_id)), format)
     if format == "table":
         for table in (epoch_table(detail), attempt_table(detail)):
             if table.rows:
-                write("")
-                emit(table, format)
+                print_text("")
+                print_table(table, format)
     if detail.row.state == "failed":
-        say(f"Next: dq logs {job_id}; dq retry {job_id}")
+        print_message(f"Next: dq logs {job_id}; dq retry {job_id}")

@@ -5,7 +5,7 @@ from dataclasses import replace
 import click
 
 from models.settings import Settings
-from service.cli.output import emit, format_option, say
+from service.cli.output import format_option, print_message, print_table
 from service.formatting import count
 from service.reports.table import Column, Format, Table
 
@@ -32,13 +32,15 @@ def command(*, format: Format) -> None:
     facts = {"jobs": states, "workers": len(alive), "is_paused": paused}
     rows = [{"state": state, "jobs": number} for state, number in states.items()]
     columns = (Column("state", "state"), Column("jobs", "jobs", "{:,}".format, "right"))
-    emit(Table(columns, rows, json_value=facts | {"running": [r.job_id for r in running]}), format)
+    print_table(
+        Table(columns, rows, json_value=facts | {"running": [r.job_id for r in running]}), format
+    )
     if format == "table" and running:
-        emit(replace(job_table(running), remedy=_REMEDY), format)
+        print_table(replace(job_table(running), remedy=_REMEDY), format)
     if states[JobState.QUEUED] or states[JobState.RUNNING]:
-        say(f"All that is queued or runs: {estimate_rest(database, open_condition())}")
-    say(f"{count(len(alive), 'worker')} running." if alive else "No worker is running.")
+        print_message(f"All that is queued or runs: {estimate_rest(database, open_condition())}")
+    print_message(f"{count(len(alive), 'worker')} running." if alive else "No worker is running.")
     if paused:
-        say("The queue is paused. Type: dq resume")
+        print_message("The queue is paused. Type: dq resume")
     if not alive and states[JobState.QUEUED]:
-        say("Queued jobs wait for a worker. Type: dq worker")
+        print_message("Queued jobs wait for a worker. Type: dq worker")

@@ -48,7 +48,7 @@ def end_line() -> None:
 class _Output(FileIO):
     """Standard output that raises OutputFailed; where nobody reads, that stays BrokenPipeError."""
 
-    def write(self, data: Any) -> int:
+    def print_text(self, data: Any) -> int:
         try:
             return super().write(data)
         except BrokenPipeError:
@@ -62,7 +62,7 @@ class _Output(FileIO):
 class _Words(FileIO):
     """Standard error, without which a command goes on."""
 
-    def write(self, data: Any) -> int:
+    def print_text(self, data: Any) -> int:
         try:
             return super().write(data)
         except OSError:

@@ -12,8 +12,8 @@ from models.errors import DatabaseUnreachable, SchemaOutdated, UsageError
 from models.message import Priority
 from models.settings import Settings
 from models.spec import ExperimentSpec
-from service.cli.bulk import MANY, BulkProgress, confirm, is_watched
-from service.cli.output import emit, format_option, say
+from service.cli.bulk import MANY, BulkProgress, confirm, is_interactive
+from service.cli.output import format_option, print_message, print_table
 from service.cli.parameters import COUNT, Duration
 from service.cli.spec_options import spec_options
 from service.formatting import count, format_ids
@@ -89,9 +89,9 @@ def command(
     """
     grid = _choose(like, fill, file, options)
     grid = sample(grid, size) if size else grid
-    say(str(grid))
+    print_message(str(grid))
     if warning := warn_of_low_keep(options["dropout"]):
-        say(warning)
+        print_message(warning)
     if dry_run:
         _preview(grid, force, format)
         return
@@ -166,9 +166,9 @@ def _preview(grid: Grid, force: bool, format: Format) -> None:
         found = preview(_find_database(), grid.specs, is_forced=force)
     except (DatabaseUnreachable, SchemaOutdated) as error:
         found = Preview(sentences=[f"What is known already cannot be told: {error}"])
-    emit(spec_table(grid.specs, found.known), format)
+    print_table(spec_table(grid.specs, found.known), format)
     for sentence in found.sentences:
-        say(sentence)
+        print_message(sentence)
 
 
 def _find_database() -> "Database | None":
@@ -198,23 +198,27 @@ def _submit(
 
     settings = Settings.load()
     database = open_database(settings)
-    if len(specs) > MANY and not yes and is_watched():
+    if len(specs) > MANY and not yes and is_interactive():
         _ask(database, specs, order)
     with _SubmitView() as show:
         broker, token = Broker(settings), uuid.uuid4().hex
         submitted = submit(database, broker, specs, order, token, show=show)
     _say_shared(submitted)
     if submitted.unsent:
-        say(f"Saved but not queued: {submitted.unsent.rstrip('.')}. Sent as soon as Redis answers.")
+        print_message(
+            f"Saved but not queued: {submitted.unsent.rstrip('.')}. Sent as soon as Redis answers."
+        )
     if submitted.created or submitted.joined:
-        say(str(estimate_rest(database, in_sweep(submitted.sweep_id))))
+        print_message(str(estimate_rest(database, in_sweep(submitted.sweep_id))))
     if wait:
         from service.cli.wait import wait_and_report
 
         again = f"dq wait s{submitted.sweep_id}"
         wait_and_report(database, submitted.job_ids, None, format, again)
         return
-    emit(submitted_table(submitted), format, f"The jobs are saved as sweep s{submitted.sweep_id}.")
+    print_table(
+        submitted_table(submitted), format, f"The jobs are saved as sweep s{submitted.sweep_id}."
+    )
     _say_next(database, submitted)
 
 
@@ -226,7 +230,7 @@ def _ask(database: "Database", specs: Sequence[ExperimentSpec], order: "SubmitOp
     new = len(specs) - len(found.known)
     if new > MANY:
         for sentence in found.sentences:
-            say(sentence)
+            print_message(sentence)
         confirm(f"{new:,} new jobs will be submitted. Go on?")
 
 
@@ -245,10 +249,10 @@ class _SubmitView:
     ) -> None:
         self._progress.stop()
         if kind and self._last:
-            say(_describe_left(self._last))
+            print_message(_describe_left(self._last))
         if kind is KeyboardInterrupt:
             if not self._last:
-                say("Nothing was submitted.")
+                print_message("Nothing was submitted.")
             raise SystemExit(130)
 
     def __call__(self, progress: "SubmitProgress") -> None:
@@ -270,12 +274,14 @@ def _describe_left(progress: "SubmitProgress") -> str:
 def _say_shared(submitted: "Submitted") -> None:
     if submitted.reused:
         jobs = count(len(submitted.reused), "job")
-        say(f"{jobs} finished before: {format_ids(submitted.reused)} (--force runs them again).")
+        print_message(
+            f"{jobs} finished before: {format_ids(submitted.reused)} (--force runs them again)."
+        )
     if submitted.joined:
         jobs = count(len(submitted.joined), "job")
-        say(f"{jobs} queued before: {format_ids(submitted.joined)}.")
+        print_message(f"{jobs} queued before: {format_ids(submitted.joined)}.")
     for remark in submitted.remarks:
-        say(remark)
+        print_message(remark)
 
 
 def _say_next(database: "Database", submitted: "Submitted") -> None:
@@ -283,8 +289,10 @@ def _say_next(database: "Database", submitted: "Submitted") -> None:
 
     sweep = f"s{submitted.sweep_id}"
     if not submitted.created and not submitted.joined:
-        say(f"Nothing is left to run. Next: dq results --compare {sweep}")
+        print_message(f"Nothing is left to run. Next: dq results --compare {sweep}")
     elif any(worker.is_alive for worker in list_workers(database)):
-        say(f"Next: dq wait {sweep}; then dq results --compare {sweep}")
+        print_message(f"Next: dq wait {sweep}; then dq results --compare {sweep}")
     else:
-        say("No worker is running yet. Start one on a host with a GPU (or this one): dq worker")
+        print_message(
+            "No worker is running yet. Start one on a host with a GPU (or this one): dq worker"
+        )

@@ -4,7 +4,7 @@ import click
 
 from models.settings import Settings
 from service.cli.bulk import changing, yes_option
-from service.cli.output import say
+from service.cli.output import print_message
 from service.cli.parameters import one_selector_argument
 from service.formatting import count
 
@@ -31,4 +31,4 @@ def command(*, selector: str, tags: tuple[str, ...], remove: bool, yes: bool) ->
     with changing(database, which, "changed", again, yes=yes) as show:
         changed = change(database, which, tags, show)
     change_made = "Untagged" if remove else "Tagged"
-    say(f"{change_made} {count(changed, 'job')}: {', '.join(tags)}.")
+    print_message(f"{change_made} {count(changed, 'job')}: {', '.join(tags)}.")

@@ -8,7 +8,7 @@ import click
 
 from models.errors import DqError
 from models.settings import Settings
-from service.cli.output import on_ctrl_c, say
+from service.cli.output import on_ctrl_c, print_message
 from service.cli.parameters import pack_option
 
 if TYPE_CHECKING:
@@ -27,14 +27,18 @@ def command(*, workers: int | None, pack: str | None) -> None:
     end = "dq is down. What is queued is kept. Type: dq up"
     arguments = worker_arguments("auto", workers, pack)
     with on_ctrl_c(end), LocalService(settings, arguments, name="up") as local:
-        say(f"dq is up in {settings.home}. Type in another terminal: dq submit. Ctrl-C stops it.")
+        print_message(
+            f"dq is up in {settings.home}. Type in another terminal: dq submit. Ctrl-C stops it."
+        )
         with ExitStack() as page:
             if find_spec("fastapi"):
-                say(f"To look, and to act, open: {page.enter_context(_serve(settings)).login_url}")
+                print_message(
+                    f"To look, and to act, open: {page.enter_context(_serve(settings)).login_url}"
+                )
             else:
-                say("There is no page without: pip install 'dq[web]'")
+                print_message("There is no page without: pip install 'dq[web]'")
             code = local.wait()
-    say(end)
+    print_message(end)
     raise SystemExit(code)
 
 

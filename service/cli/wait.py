@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from models.settings import Settings
-from service.cli.output import emit, format_option, on_ctrl_c, say, typed
+from service.cli.output import command_line, format_option, on_ctrl_c, print_message, print_table
 from service.cli.parameters import Duration, selector_argument
 from service.reports.table import Format
 
@@ -31,8 +31,8 @@ def command(*, selectors: tuple[str, ...], timeout: float | None, format: Format
     database = open_database(Settings.load())
     job_ids = list_ids(database, find_jobs(database, selectors))
     if not job_ids:
-        say("No job is in that state, so there is nothing to wait for.")
-    wait_and_report(database, job_ids, timeout, format, typed())
+        print_message("No job is in that state, so there is nothing to wait for.")
+    wait_and_report(database, job_ids, timeout, format, command_line())
 
 
 def wait_and_report(
@@ -58,9 +58,9 @@ def wait_and_report(
     which = ids_condition(job_ids)
     is_open = measure_progress(database, which).open_jobs > 0
     if is_open and not any(worker.is_alive for worker in list_workers(database)):
-        say("No worker is running. Type, in another terminal: dq worker")
+        print_message("No worker is running. Type, in another terminal: dq worker")
     with on_ctrl_c(f"The jobs go on. Type: {again}"), ProgressView() as show:
         progress = wait(database, which, timeout, show)
-    emit(job_table(list_jobs(database, which)), format)
+    print_table(job_table(list_jobs(database, which)), format)
     if progress.states[JobState.SUCCEEDED] < progress.jobs:
         raise SystemExit(1)

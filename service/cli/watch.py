@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from models.settings import Settings
-from service.cli.output import on_ctrl_c, say, typed
+from service.cli.output import command_line, on_ctrl_c, print_message
 from service.cli.parameters import selector_argument
 from service.formatting import count
 
@@ -38,9 +38,11 @@ def command(*, selectors: tuple[str, ...], as_json: bool) -> None:
     database = open_database(Settings.load())
     ids = list_ids(database, find_jobs(database, selectors) if selectors else open_condition())
     if not ids:
-        say(f"No job is {'in that state' if selectors else 'queued or running'}. Type: dq results")
+        print_message(
+            f"No job is {'in that state' if selectors else 'queued or running'}. Type: dq results"
+        )
         return
-    with on_ctrl_c(f"The jobs go on. Type: {typed()}"):
+    with on_ctrl_c(f"The jobs go on. Type: {command_line()}"):
         # Those there are now: others may be submitted meanwhile.
         progress = _watch(database, ids_condition(ids), as_json)
     _say_end(progress, " ".join(selectors))
@@ -61,5 +63,7 @@ def _say_end(progress: "Progress", selector: str) -> None:
     from models.state import JobState
 
     if failed := progress.states[JobState.FAILED]:
-        say(f"{count(failed, 'job')} failed. Type: dq results {selector or 'state:failed'}")
-    say(f"Next: dq results --compare {selector}".rstrip())
+        print_message(
+            f"{count(failed, 'job')} failed. Type: dq results {selector or 'state:failed'}"
+        )
+    print_message(f"Next: dq results --compare {selector}".rstrip())

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from service.cli.output import write
+from service.cli.output import print_text
 from service.cli.streams import colors, draws, is_plain
 from service.formatting import clean
-from service.operations.interrupts import deferring_ctrl_c
-from service.queries.watching import Look
+from service.operations.signals import sigint_blocked
+from service.queries.watching import Snapshot
 from service.reports.job_tables import describe_progress, describe_rest, watch_document, watch_table
 from service.reports.table import render, to_json_line
 
@@ -24,13 +24,13 @@ _OTHER_LINES = 11
 
 
 @contextmanager
-def open_view(*, as_json: bool) -> Iterator[Callable[[Look], None]]:
+def open_view(*, as_json: bool) -> Iterator[Callable[[Snapshot], None]]:
     """Give what shows each look in the way that suits standard output."""
     if as_json:
         yield _JsonLines().show
     elif draws(sys.stdout):
         with _live() as live:
-            yield lambda look: _draw(live, look)
+            yield lambda snapshot: _draw(live, snapshot)
     else:
         yield _Lines().show
 
@@ -47,22 +47,22 @@ def _live() -> Iterator["Live"]:
         redirect_stdout=False,
         redirect_stderr=False,
     )
-    with deferring_ctrl_c():
+    with sigint_blocked():
         live.start()
     try:
         yield live
     finally:
-        with deferring_ctrl_c():
+        with sigint_blocked():
             live.stop()
 
 
-def _draw(live: "Live", look: Look) -> None:
+def _draw(live: "Live", snapshot: Snapshot) -> None:
     """Draw the table in place of the one before, as wide and as high as the terminal is now."""
     from rich.text import Text
 
     columns, lines = shutil.get_terminal_size()
     plain, color = is_plain(sys.stdout), colors(sys.stdout)
-    table = watch_table(look, max(1, lines - _OTHER_LINES), ascii=plain)
+    table = watch_table(snapshot, max(1, lines - _OTHER_LINES), ascii=plain)
     drawn = render(table, "table", width=columns, color=color, ascii=plain)
     live.update(Text.from_ansi(drawn, no_wrap=True), refresh=True)
 
@@ -72,12 +72,12 @@ class _JsonLines:
 
     _last: Any = None
 
-    def show(self, look: Look) -> None:
-        """Print the look if it is news."""
-        document = watch_document(look)
+    def show(self, snapshot: Snapshot) -> None:
+        """Print the snapshot if it is news."""
+        document = watch_document(snapshot)
         told = [document[name] for name in ("states", "running", "workers", "is_paused")]
         if told != self._last:
-            write(to_json_line(document))
+            print_text(to_json_line(document))
             self._last = told
 
 
@@ -86,12 +86,16 @@ class _Lines:
 
     _last, _last_at = "", float("-inf")
 
-    def show(self, look: Look) -> None:
-        """Print the look if it is news and the last line is a while ago."""
-        line = describe_progress(look.progress)
-        is_due = not look.is_open or time.monotonic() - self._last_at > _LINE_SECONDS
+    def show(self, snapshot: Snapshot) -> None:
+        """Print the snapshot if it is news and the last line is a while ago."""
+        line = describe_progress(snapshot.progress)
+        is_due = not snapshot.is_open or time.monotonic() - self._last_at > _LINE_SECONDS
         if is_due and line != self._last:
-            parts = [line, describe_rest(look) if look.is_open else "", look.obstacle or ""]
+            parts = [
+                line,
+                describe_rest(snapshot) if snapshot.is_open else "",
+                snapshot.obstacle or "",
+            ]
             text = ". ".join(part.rstrip(".") for part in parts if part)
-            write(clean(f"{look.at:%H:%M:%S} {text}.", ascii=is_plain(sys.stdout)))
+            print_text(clean(f"{snapshot.at:%H:%M:%S} {text}.", ascii=is_plain(sys.stdout)))
             self._last, self._last_at = line, time.monotonic()

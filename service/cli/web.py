@@ -5,7 +5,7 @@ import signal
 import click
 
 from models.settings import Settings
-from service.cli.output import say
+from service.cli.output import print_message
 
 
 @click.command
@@ -36,9 +36,9 @@ def command(*, host: str, port: int, names: tuple[str, ...], public_url: str | N
     stopping = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
     signal.pthread_sigmask(signal.SIG_BLOCK, stopping)
     with WebServer(Settings.load(), host, port, names, public_url) as web:
-        say(f"dq is at {web.url}. Ctrl-C stops it.")
-        say(f"To act, open: {web.login_url}")
+        print_message(f"dq is at {web.url}. Ctrl-C stops it.")
+        print_message(f"To act, open: {web.login_url}")
         if public_url:
-            say(f"The proxy reaches it at {web.own_url}.")
+            print_message(f"The proxy reaches it at {web.own_url}.")
         signal.sigwait(stopping)
-    say("The page is down.")
+    print_message("The page is down.")

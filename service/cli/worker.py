@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import click
 
 from models.settings import Settings
-from service.cli.output import say
+from service.cli.output import print_message
 from service.cli.parameters import Gpus, pack_option
 
 
@@ -17,16 +17,10 @@ from service.cli.parameters import Gpus, pack_option
     help="Where to train; auto is every GPU, or the CPU if there is none.",
 )
 @click.option("--gpus", type=Gpus(), help="Which GPUs to use, by number: 0,1.  [default: all]")
-@click.option(
-    "--concurrency",
-    "--processes",
-    "processes",
-    type=click.IntRange(1, 256),
-    help="On the CPU: how many at once.",
-)
+@click.option("--workers", type=click.IntRange(1, 256), help="On the CPU: how many at once.")
 @pack_option
 def command(
-    *, device: str, gpus: tuple[int, ...] | None, processes: int | None, pack: str | None
+    *, device: str, gpus: tuple[int, ...] | None, workers: int | None, pack: str | None
 ) -> None:
     """Run jobs until stopped: a process for each GPU, or one for each CPU core.
 
@@ -36,30 +30,32 @@ def command(
 
     \b
     dq worker --gpus 0,1
-    dq worker --device cpu --concurrency 2
+    dq worker --device cpu --workers 2
     """
     from models.embedded_redis import EmbeddedRedis
-    from service.operations.running_commands import Presence
-    from service.operations.schema import open_patiently
+    from service.operations.running_commands import RunningCommands
+    from service.operations.schema import open_when_reachable
     from service.operations.worker_program import become
 
     if gpus and device == "cpu":
         raise click.UsageError("--gpus and --device cpu exclude each other: leave one out")
     settings = Settings.load()
-    open_patiently(settings, say)
-    if others := Presence(settings.home, "worker").announce():
+    open_when_reachable(settings, print_message)
+    if others := RunningCommands(settings.home, "worker").register():
         running = " and ".join(map(str, others))
-        say(f"{running} already runs workers here; these come on top. To see all: dq workers")
+        print_message(
+            f"{running} already runs workers here; these come on top. To see all: dq workers"
+        )
     if settings.is_broker_embedded and EmbeddedRedis(settings.home).ensure_running():
-        say(f"Started the embedded Redis in {settings.home}.")
-    become(worker_arguments(device, processes, pack, gpus or ()))
+        print_message(f"Started the embedded Redis in {settings.home}.")
+    become(worker_arguments(device, workers, pack, gpus or ()))
 
 
 def worker_arguments(
-    device: str, processes: int | None, pack: str | None = None, gpus: Sequence[int] = ()
+    device: str, workers: int | None, pack: str | None = None, gpus: Sequence[int] = ()
 ) -> list[str]:
     """Return the worker program's words for these options."""
-    count = [] if processes is None else ["--processes", str(processes)]
+    count = [] if workers is None else ["--workers", str(workers)]
     packing = [] if pack is None else ["--pack", pack]
     chosen = ["--gpus", ",".join(map(str, gpus))] if gpus else []
     return ["supervise", "--device", device, *count, *packing, *chosen]

@@ -3,7 +3,7 @@
 import click
 
 from models.settings import Settings
-from service.cli.output import emit, format_option, say
+from service.cli.output import format_option, print_message, print_table
 from service.reports.table import Format
 
 
@@ -16,6 +16,6 @@ def command(*, format: Format) -> None:
     from service.reports.job_tables import worker_table
 
     workers = list_workers(open_database(Settings.load()))
-    emit(worker_table(workers), format)
+    print_table(worker_table(workers), format)
     if not workers:
-        say("No worker is running. Type: dq worker")
+        print_message("No worker is running. Type: dq worker")

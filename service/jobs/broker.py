@@ -8,9 +8,9 @@ from redis.exceptions import RedisError
 
 from models.embedded_redis import EmbeddedRedis
 from models.message import JobMessage, celery_settings, send
-from models.redis_errors import unreachable
+from models.redis_errors import explain_redis_error
 from models.settings import Settings
-from models.urls import masked
+from models.urls import hide_secrets
 
 #: A client waits this long for a Redis that hangs, and then leaves the ringing to the workers.
 _SOCKET_SECONDS = 2.0
@@ -32,9 +32,9 @@ class Broker:
         try:
             send(app, messages)
         except (KombuError, RedisError, OSError) as error:
-            raise unreachable(error, f"Redis at {self.name}") from error
+            raise explain_redis_error(error, f"Redis at {self.name}") from error
 
     @property
     def name(self) -> str:
         """The URL without its password."""
-        return masked(self.url)
+        return hide_secrets(self.url)

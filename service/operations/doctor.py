@@ -14,7 +14,7 @@ from models.database import Database
 from models.datasets import DATASETS
 from models.embedded_redis import EmbeddedRedis, find_server
 from models.errors import DatabaseUnreachable, DqError
-from models.redis_errors import unreachable
+from models.redis_errors import explain_redis_error
 from models.settings import Settings
 from models.tables import REVISION
 from models.urls import for_redis_py
@@ -47,7 +47,7 @@ _FIXES = {
 _LEAST_FREE_BYTES = 2 * 2**30
 
 
-def examine() -> list[Check]:
+def check_all() -> list[Check]:
     """Check everything; a check that fails keeps none from being made."""
     return _look(
         _check_database,
@@ -59,12 +59,12 @@ def examine() -> list[Check]:
     )
 
 
-def examine_readiness() -> list[Check]:
+def check_readiness() -> list[Check]:
     """Check what a command or a worker needs to begin: the settings, the database and Redis."""
     return _look(_check_database, _check_redis)
 
 
-def examine_liveness() -> list[Check]:
+def check_liveness() -> list[Check]:
     """Check that a worker of this host has a fresh heartbeat."""
     return _look(_check_worker_here)
 
@@ -103,12 +103,12 @@ def _fix(error: DatabaseUnreachable, name: str) -> str:
 
 def _check_database(settings: Settings) -> Check:
     database = Database(settings.sql_url)
-    revision, fits = database.revision(), database.fits()
+    revision, is_compatible = database.revision(), database.is_compatible()
     found = f"{database.name} at revision {revision or 'none'}"
     if revision and revision > REVISION:
-        state: State = "note" if fits else "fail"
+        state: State = "note" if is_compatible else "fail"
         return Check("database", state, f"{found}, a newer dq's", "install the dq that made it")
-    if fits:
+    if is_compatible:
         database.check_writable()
         if (encoding := database.encoding) != "UTF8":
             return Check("database", "note", f"{found}, keeps text as {encoding}", USE_UTF8)
@@ -131,7 +131,7 @@ def _check_redis(settings: Settings) -> Check:
     except (RedisError, OSError, ValueError) as error:
         is_refusal = isinstance(error, ResponseError)
         fix = "put that right on the side of Redis" if is_refusal else _FIXES["redis"]
-        return Check("redis", "fail", str(unreachable(error)), fix)
+        return Check("redis", "fail", str(explain_redis_error(error)), fix)
 
 
 def _judge_redis(redis: Redis) -> Check:
@@ -220,6 +220,6 @@ def _check_workers(settings: Settings) -> Check:
 
 def _alive(settings: Settings) -> list[WorkerRow]:
     database = Database(settings.sql_url)
-    if not database.fits():
+    if not database.is_compatible():
         return []
     return [worker for worker in list_workers(database) if worker.is_alive]

@@ -12,7 +12,7 @@ from models.embedded_redis import EmbeddedRedis
 from models.errors import DqError
 from models.settings import Settings
 from service.operations import worker_program
-from service.operations.running_commands import Command, Presence
+from service.operations.running_commands import Command, RunningCommands
 from service.operations.schema import open_database
 
 #: A worker told to stop gives its jobs back within ten seconds.
@@ -43,14 +43,14 @@ class LocalService:
         self._redis = EmbeddedRedis(settings.home) if settings.is_broker_embedded else None
         self._stops_redis = self._is_alone
         self._worker: subprocess.Popen[bytes] | None = None
-        self._presence = Presence(settings.home, name)
+        self._presence = RunningCommands(settings.home, name)
         open_database(settings)
 
     def __enter__(self) -> Self:
         # Their default would end this process at once, and leave behind what it started.
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, _exit)
-        self.others = self._presence.announce()
+        self.others = self._presence.register()
         if self.others and self._is_alone:
             raise DqError(_refuse(self.others[0], self._home))
         if self._redis and self._redis.ensure_running():

@@ -20,7 +20,7 @@ class Command:
         return f"dq {self.name} (process {self.pid})"
 
 
-class Presence:
+class RunningCommands:
     """One process among those that run workers in a home.
 
     A home in which nothing can be written is shared with nobody: then each is alone.
@@ -32,7 +32,7 @@ class Presence:
         # The pid alone may be that of a process in another container.
         self._file = self._folder / f"{self._me.pid}-{secrets.token_hex(4)}"
 
-    def announce(self) -> Sequence[Command]:
+    def register(self) -> Sequence[Command]:
         """Be listed until this process ends, and be it another program; return the others."""
         with self.locked() as others, suppress(OSError):
             file = os.open(self._file, os.O_CREAT | os.O_WRONLY, 0o600)

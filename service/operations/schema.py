@@ -22,12 +22,12 @@ def open_database(settings: Settings) -> Database:
     database = Database(settings.sql_url)
     if not settings.is_database_embedded:
         database.check_schema()
-    elif not database.fits():
+    elif not database.is_compatible():
         upgrade(database)
     return database
 
 
-def open_patiently(settings: Settings, tell: Callable[[str], None]) -> Database:
+def open_when_reachable(settings: Settings, tell: Callable[[str], None]) -> Database:
     """Open the database as soon as it answers; `tell` why that takes a while."""
     is_told = False
     while True:
@@ -48,7 +48,7 @@ def upgrade(database: Database) -> None:
 
     from migrations.upgrade import upgrade as apply
 
-    if database.fits():
+    if database.is_compatible():
         return
     if database.revision() is None and database.encoding != "UTF8":
         raise DatabaseRefused(
@@ -56,7 +56,7 @@ def upgrade(database: Database) -> None:
             USE_UTF8,
         )
     try:
-        with database.reachable():
+        with database.explaining_errors():
             apply(database.engine)
     except CommandError as error:
         raise SchemaOutdated(

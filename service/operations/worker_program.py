@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from models.errors import DqError
-from service.operations.interrupts import deferring_ctrl_c
+from service.operations.signals import sigint_blocked
 
 _PROGRAM = [sys.executable, "-P", "-m", "worker"]
 
@@ -23,7 +23,7 @@ def become(arguments: Sequence[str]) -> NoReturn:
     """Replace this process by the worker's, which takes Ctrl-C once it is ready for it."""
     _check_installed()
     sys.stdout.flush()
-    with deferring_ctrl_c():
+    with sigint_blocked():
         os.execv(sys.executable, [*_PROGRAM, *arguments])
 
 
@@ -41,14 +41,14 @@ def start(arguments: Sequence[str], log: Path | None = None) -> "subprocess.Pope
 def call(arguments: Sequence[str]) -> int:
     """Run one of the worker's commands to its end; return its exit code."""
     _check_installed()
-    with deferring_ctrl_c():  # it gets it itself
+    with sigint_blocked():  # it gets it itself
         return subprocess.run([*_PROGRAM, *arguments], check=False).returncode
 
 
 def ask(arguments: Sequence[str]) -> Any:
     """Run one of the worker's commands, and return the JSON it printed."""
     _check_installed()
-    with deferring_ctrl_c():
+    with sigint_blocked():
         asked = subprocess.run([*_PROGRAM, *arguments], check=False, capture_output=True, text=True)
     if asked.returncode:
         raise DqError(asked.stderr.strip().removeprefix("Error: ") or "the worker does not start")

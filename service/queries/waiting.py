@@ -30,7 +30,7 @@ def wait(
     """
     deadline = time.monotonic() + timeout if timeout else None
     while True:
-        progress = patiently(lambda: measure_progress(database, which))
+        progress = retry_while_unreachable(lambda: measure_progress(database, which))
         show(progress)
         if not progress.open_jobs:
             return progress
@@ -43,7 +43,7 @@ def wait(
         time.sleep(_POLL_SECONDS)
 
 
-def patiently(look: Callable[[], Looked]) -> Looked:
+def retry_while_unreachable(look: Callable[[], Looked]) -> Looked:
     """Look at the database; while it is away, as when it restarts, try again for a minute."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:

@@ -13,7 +13,7 @@ from models.state import JobState
 from service.queries.estimate import Estimate, estimate_rest
 from service.queries.progress import measure_progress
 from service.queries.rows import Progress
-from service.queries.waiting import patiently
+from service.queries.waiting import retry_while_unreachable
 from service.queries.workers import is_paused, list_workers
 
 _LOOK_SECONDS = 1.0
@@ -23,7 +23,7 @@ _MOST_RUNNING = 1000
 
 
 @dataclass(frozen=True)
-class Look:
+class Snapshot:
     """How far some jobs are at one moment."""
 
     at: datetime
@@ -51,22 +51,22 @@ class Look:
         )
 
 
-def watch(database: Database, which: ColumnElement[bool]) -> Iterator[Look]:
+def watch(database: Database, which: ColumnElement[bool]) -> Iterator[Snapshot]:
     """Yield a look at the selected jobs now and every second, the last one when all have ended."""
     rest, due_at = None, 0.0
     while True:
         if rest is None or time.monotonic() > due_at:
-            rest = patiently(lambda: estimate_rest(database, which))
+            rest = retry_while_unreachable(lambda: estimate_rest(database, which))
             due_at = time.monotonic() + _ESTIMATE_SECONDS
-        look = patiently(partial(_look, database, which, rest))
-        yield look
-        if not look.is_open:
+        snapshot = retry_while_unreachable(partial(_take_snapshot, database, which, rest))
+        yield snapshot
+        if not snapshot.is_open:
             return
         time.sleep(_LOOK_SECONDS)
 
 
-def _look(database: Database, which: ColumnElement[bool], rest: Estimate) -> Look:
-    return Look(
+def _take_snapshot(database: Database, which: ColumnElement[bool], rest: Estimate) -> Snapshot:
+    return Snapshot(
         at=datetime.now(UTC),
         progress=measure_progress(database, which, _MOST_RUNNING),
         rest=rest,

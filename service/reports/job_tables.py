@@ -16,7 +16,7 @@ from service.jobs.known_jobs import Key, KnownJob, key
 from service.queries.epoch_choice import FINAL, EpochChoice
 from service.queries.progress import measure_left
 from service.queries.rows import JobDetail, JobRow, LogRow, Progress, WorkerRow
-from service.queries.watching import Look
+from service.queries.watching import Snapshot
 from service.reports.table import ESSENTIAL, Column, Table
 
 _STATE_STYLES = {
@@ -189,13 +189,13 @@ _GPU_COLUMNS = (
 )
 
 
-def watch_table(look: Look, most_rows: int, *, ascii: bool = False) -> Table:
+def watch_table(snapshot: Snapshot, most_rows: int, *, ascii: bool = False) -> Table:
     """List up to so many of the jobs that run, with a bar each, under what all have done.
 
     `ascii` draws the bars with ASCII.
     """
-    running = look.progress.running[:most_rows]
-    left = measure_left(look.progress.running)
+    running = snapshot.progress.running[:most_rows]
+    left = measure_left(snapshot.progress.running)
     columns = (
         *(_settle(each) for each in _drop_empty(_job_columns(), running) if each.name in _WATCHED),
         _find_column("valid_accuracy"),
@@ -203,21 +203,24 @@ def watch_table(look: Look, most_rows: int, *, ascii: bool = False) -> Table:
         Column("seconds_left", "left", format_duration, "right"),
         Column("worker", "worker", priority=20),
     )
-    hidden = look.progress.states[JobState.RUNNING] - len(running)
+    hidden = snapshot.progress.states[JobState.RUNNING] - len(running)
     notes = [f"{hidden:,} more run."] if hidden else []
-    notes += [look.obstacle] if look.obstacle else []
+    notes += [snapshot.obstacle] if snapshot.obstacle else []
     return Table(
         columns=columns if running else (),
         rows=[{**_flatten_running(row), "seconds_left": left[row.job_id]} for row in running],
-        title=(describe_progress(look.progress), *([describe_rest(look)] if look.is_open else [])),
+        title=(
+            describe_progress(snapshot.progress),
+            *([describe_rest(snapshot)] if snapshot.is_open else []),
+        ),
         footnotes=tuple(notes),
         remedy="use a wider terminal",
     )
 
 
-def watch_document(look: Look) -> dict[str, Any]:
-    """Return a look as an object for JSON; times are in seconds."""
-    progress = look.progress
+def watch_document(snapshot: Snapshot) -> dict[str, Any]:
+    """Return a snapshot as an object for JSON; times are in seconds."""
+    progress = snapshot.progress
     left = measure_left(progress.running)
     fields = (
         "job_id",
@@ -229,14 +232,14 @@ def watch_document(look: Look) -> dict[str, Any]:
         "epoch_seconds",
     )
     return {
-        "at": look.at,
+        "at": snapshot.at,
         "jobs": progress.jobs,
         "states": progress.states,
         "epochs_done": progress.epochs_done,
         "epochs": progress.epochs,
-        "seconds_left": look.rest.seconds if look.is_open else 0.0,
-        "workers": look.workers,
-        "is_paused": look.is_paused,
+        "seconds_left": snapshot.rest.seconds if snapshot.is_open else 0.0,
+        "workers": snapshot.workers,
+        "is_paused": snapshot.is_paused,
         "running": [
             {
                 **{name: getattr(row, name) for name in fields},
@@ -266,12 +269,12 @@ def describe_batches(row: JobRow) -> str:
     return f"batch {row.batches_done} of {row.spec.batches} of epoch {row.epochs_done + 1}"
 
 
-def describe_rest(look: Look) -> str:
+def describe_rest(snapshot: Snapshot) -> str:
     """Write how long it takes until all have ended."""
-    span = format_duration(max(1.0, look.rest.seconds))
-    if not look.workers:
+    span = format_duration(max(1.0, snapshot.rest.seconds))
+    if not snapshot.workers:
         return f"About {span} once a worker runs."
-    return f"About {span} left on {count(look.rest.workers, 'worker')}."
+    return f"About {span} left on {count(snapshot.rest.workers, 'worker')}."
 
 
 def _settle(column: Column) -> Column:

@@ -310,5 +310,5 @@ def terminal() -> Iterator[Terminal]:
 def manned() -> Iterator[Terminal]:
     """A terminal where one worker runs, for all tests of a module."""
     with open_terminal() as opened:
-        opened.start("worker.log", "worker", "--device", "cpu", "--processes", "1")
+        opened.start("worker.log", "worker", "--device", "cpu", "--workers", "1")
         yield opened

@@ -31,7 +31,7 @@ def open_on_servers(request: pytest.FixtureRequest) -> Iterator[Terminal]:
         try:
             with open_terminal(**urls) as terminal:
                 assert terminal.dq("db", "upgrade").returncode == 0
-                terminal.start("worker.log", "worker", "--device", "cpu", "--concurrency", "1")
+                terminal.start("worker.log", "worker", "--device", "cpu", "--workers", "1")
                 yield terminal
         finally:
             redis.stop()

@@ -106,7 +106,7 @@ def test_an_unreachable_database_is_one_message_and_exit_code_3(terminal, words)
 
 def test_a_worker_that_does_not_reach_redis_says_so_without_its_password(terminal):
     broker = "rediss://user:secret@127.0.0.1:1/0?ssl_password=secret"
-    words = ("worker", "--device", "cpu", "--processes", "1")
+    words = ("worker", "--device", "cpu", "--workers", "1")
 
     worker = terminal.start("w.log", *words, DQ_BROKER_URL=broker, DQ_LOG_FORMAT="json")
     wait_until(

@@ -152,7 +152,7 @@ def test_a_command_works_on_a_terminal(used, use):
 
 def test_a_worker_says_on_ctrl_c_that_it_gives_its_jobs_back_and_one_is_drained(used):
     before = len(used.data("workers"))
-    screen = used.open_screen("worker", "--device", "cpu", "--concurrency", "1", kind=DUMB)
+    screen = used.open_screen("worker", "--device", "cpu", "--workers", "1", kind=DUMB)
     wait_until(lambda: len(used.data("workers")) > before, "it runs", PATIENCE)
 
     screen.press(CTRL_C)
@@ -163,7 +163,7 @@ def test_a_worker_says_on_ctrl_c_that_it_gives_its_jobs_back_and_one_is_drained(
 
 
 def test_a_worker_that_only_starts_is_ended_by_ctrl_c_without_a_traceback(terminal):
-    screen = terminal.open_screen("worker", "--device", "cpu", "--concurrency", "1")
+    screen = terminal.open_screen("worker", "--device", "cpu", "--workers", "1")
     screen.wait_for("Started the embedded Redis")
 
     screen.press(CTRL_C)

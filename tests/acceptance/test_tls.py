@@ -160,7 +160,7 @@ def test_a_job_goes_all_the_way_over_tls_and_no_process_shows_a_password(
     terminal: Terminal, settings: dict[str, str]
 ):
     assert terminal.dq("db", "upgrade", **settings).returncode == 0
-    worker = ["worker", "--device", "cpu", "--concurrency", "1"]
+    worker = ["worker", "--device", "cpu", "--workers", "1"]
     terminal.start("worker.log", *worker, **settings)
 
     done = terminal.dq("submit", "--dataset", "digits", "--hidden", "16x2", "--wait", **settings)

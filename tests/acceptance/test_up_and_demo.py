@@ -39,7 +39,7 @@ def test_a_home_has_one_up_and_other_commands_say_who_is_there_and_leave_redis_t
     it = f"dq up (process {up.pid})"
 
     second = terminal.dq("up", "--workers", "1")
-    worker = terminal.start("worker.log", "worker", "--device", "cpu", "--processes", "1")
+    worker = terminal.start("worker.log", "worker", "--device", "cpu", "--workers", "1")
     wait_until(lambda: "Ready: " in terminal.read("worker.log"), "it is ready, too")
     terminal.stop(worker, signal.SIGINT)
     demo = terminal.start("demo.log", "demo")
@@ -62,7 +62,7 @@ def test_a_home_has_one_up_and_other_commands_say_who_is_there_and_leave_redis_t
 
 
 def test_a_worker_starts_the_embedded_redis_again_if_that_dies(terminal):
-    terminal.start("worker.log", "worker", "--device", "cpu", "--processes", "1")
+    terminal.start("worker.log", "worker", "--device", "cpu", "--workers", "1")
     terminal.run_jobs()
     redis = EmbeddedRedis(terminal.home)
 

@@ -40,7 +40,7 @@ class WorkerHost:
     def start(self) -> None:
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
-                [DQ, "worker", "--device", "cpu", "--processes", "1"],
+                [DQ, "worker", "--device", "cpu", "--workers", "1"],
                 env=self.environment,
                 stdout=out,
                 stderr=out,

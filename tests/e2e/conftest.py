@@ -38,7 +38,7 @@ def browser() -> Iterator[Browser]:
 def served() -> Iterator[tuple[Terminal, str]]:
     """A terminal where a worker and the page run, and the address that opens a session."""
     with open_terminal() as terminal:
-        terminal.start("worker.log", "worker", "--device", "cpu", "--processes", "1")
+        terminal.start("worker.log", "worker", "--device", "cpu", "--workers", "1")
         terminal.start("web.log", "web", "--port", "0")
         wait_until(lambda: "To act, open:" in terminal.read("web.log"), "the page is up", 60)
         wait_until(lambda: terminal.data("workers"), "the worker is up", 60)

@@ -90,7 +90,7 @@ class DistantWorker(WorkerHost):
     host: str = ""
 
     def start(self) -> None:
-        words = f"hostname {self.host} && exec {DQ} worker --device cpu --concurrency 1"
+        words = f"hostname {self.host} && exec {DQ} worker --device cpu --workers 1"
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
                 ["ip", "netns", "exec", self.host, "unshare", "--uts", "sh", "-c", words],

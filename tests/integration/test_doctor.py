@@ -11,13 +11,13 @@ from service.operations import doctor, schema
 
 
 def find_database() -> doctor.Check:
-    return next(check for check in doctor.examine_readiness() if check.name == "database")
+    return next(check for check in doctor.check_readiness() if check.name == "database")
 
 
 def test_a_redis_on_a_unix_socket_is_found(redis: RedisServer, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("DQ_BROKER_URL", redis.url)
 
-    checks = {check.name: check for check in doctor.examine_readiness()}
+    checks = {check.name: check for check in doctor.check_readiness()}
 
     assert redis.url.startswith("redis+socket://")
     assert checks["redis"].state == "note"  # it keeps nothing on disk
@@ -25,7 +25,7 @@ def test_a_redis_on_a_unix_socket_is_found(redis: RedisServer, monkeypatch: pyte
 
 
 def find_redis() -> doctor.Check:
-    return next(check for check in doctor.examine_readiness() if check.name == "redis")
+    return next(check for check in doctor.check_readiness() if check.name == "redis")
 
 
 def test_a_redis_that_may_not_be_asked_for_its_settings_is_only_noted(
@@ -84,7 +84,7 @@ def test_every_data_set_that_is_there_is_looked_at(tmp_path: Path, monkeypatch: 
     (tmp_path / "fashion-mnist").mkdir()
     (tmp_path / "fashion-mnist" / "train-labels-idx1-ubyte.gz").write_bytes(b"<html>")
 
-    check = next(check for check in doctor.examine() if check.name == "data")
+    check = next(check for check in doctor.check_all() if check.name == "data")
 
     assert check.state == "fail"
     assert check.found == (f"mnist is not complete, fashion-mnist is damaged in {tmp_path}")

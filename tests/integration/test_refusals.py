@@ -61,7 +61,7 @@ def dq(*words: str) -> tuple[int, str]:
 
 
 def check_database() -> doctor.Check:
-    return next(check for check in doctor.examine_readiness() if check.name == "database")
+    return next(check for check in doctor.check_readiness() if check.name == "database")
 
 
 def mend(postgres: PostgresServer, name: str, said: str) -> None:

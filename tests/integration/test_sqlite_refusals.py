@@ -89,7 +89,7 @@ def test_a_damaged_file_is_told_with_how_to_recover_it_and_doctor_lives(
         damaged.seek(3 * 4096)
         damaged.write(b"\xff" * (file.stat().st_size - 3 * 4096))
 
-    checks = {check.name: check for check in doctor.examine_readiness()}
+    checks = {check.name: check for check in doctor.check_readiness()}
     with pytest.raises(DqError, match=r"sqlite3 \S+ \.recover"):
         rows.submit(database, rows.SPEC)
 
@@ -111,9 +111,9 @@ def test_a_worker_opens_its_database_as_soon_as_it_answers_and_says_why_it_waits
         file.rmdir()
         away.rename(file)
 
-    opened = schema.open_patiently(Settings.load(), come_back)
+    opened = schema.open_when_reachable(Settings.load(), come_back)
 
-    assert opened.fits()
+    assert opened.is_compatible()
     assert len(said) == 1
     assert "cannot be opened: unable to open database file" in said[0]
     assert said[0].endswith("Waiting until it answers.")

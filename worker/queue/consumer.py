@@ -14,7 +14,7 @@ from celery.worker.state import maybe_shutdown
 from kombu.message import Message
 
 from models.message import QUEUE, TASK, JobMessage, read
-from models.redis_errors import unreachable
+from models.redis_errors import explain_redis_error
 from worker.queue.late_messages import LateMessages
 from worker.queue.transport import trouble
 
@@ -40,19 +40,19 @@ class SafeConsumer(Consumer):  # type: ignore[misc] # Celery publishes no types
         """Return the connection once it is made."""
 
         def note(error: Exception, _: float) -> None:
-            trouble.report("%s", unreachable(error))
+            trouble.report("%s", explain_redis_error(error))
 
         steps = (_RETRY_SECONDS, _RETRY_SECONDS, _LAST_RETRY_SECONDS)
         return connection.ensure_connection(note, None, *steps, callback=maybe_shutdown)
 
     def on_connection_error_before_connected(self, error: Exception) -> None:
         """Wait before the next try."""
-        trouble.report("%s", unreachable(error))
+        trouble.report("%s", explain_redis_error(error))
         time.sleep(_RETRY_SECONDS)
 
     def on_connection_error_after_connected(self, error: Exception) -> None:
         """Clean up, and wait: a Redis that refuses one command may well take a connection."""
-        trouble.report("%s", unreachable(error))
+        trouble.report("%s", explain_redis_error(error))
         if self._timer:
             self._timer.cancel()  # what it looks at, goes with the connection
         with warnings.catch_warnings():

@@ -9,7 +9,7 @@ from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from models.message import QUEUE, JobMessage, send
-from models.redis_errors import unreachable
+from models.redis_errors import explain_redis_error
 
 #: The key that marks the Redis to which all queued jobs were published; its value is the run id.
 _MARKER = "dq:published-in"
@@ -61,4 +61,4 @@ def _reached() -> Iterator[None]:
     try:
         yield
     except (KombuError, RedisError, OSError) as error:
-        raise unreachable(error) from error
+        raise explain_redis_error(error) from error

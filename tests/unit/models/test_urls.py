@@ -6,7 +6,7 @@ from redis import Redis
 
 from models.errors import UsageError
 from models.settings import Settings
-from models.urls import for_redis_py, masked
+from models.urls import for_redis_py, hide_secrets
 from servers import RedisServer
 
 
@@ -169,7 +169,7 @@ def test_what_psycopg_and_sqlite_know_is_let_through(monkeypatch: pytest.MonkeyP
     ],
 )
 def test_no_secret_of_a_url_is_shown_wherever_it_stands(url: str, shown: str):
-    assert masked(url) == shown
+    assert hide_secrets(url) == shown
 
 
 def test_a_password_in_the_query_and_one_in_a_file_are_one_too_many(

@@ -6,7 +6,7 @@ from sqlalchemy import true
 from integration import rows
 from models.database import Database
 from service.cli import bulk
-from service.cli.bulk import BulkProgress, changing, emit_changes
+from service.cli.bulk import BulkProgress, changing, print_changes
 from service.jobs import Change
 
 
@@ -51,7 +51,7 @@ def test_what_became_of_many_jobs_is_a_line_a_kind_with_all_ids_in_a_pipe(
     ended = [Change(job_id, "already succeeded") for job_id in range(1, 60, 2)]
     changes = [*ended, *(Change(job_id, "cancelled") for job_id in range(60, 3000))]
 
-    emit_changes(changes, "table")
+    print_changes(changes, "table")
 
     told = capsys.readouterr().out.splitlines()
     odd = ", ".join(str(job_id) for job_id in range(1, 60, 2))
@@ -59,6 +59,6 @@ def test_what_became_of_many_jobs_is_a_line_a_kind_with_all_ids_in_a_pipe(
 
 
 def test_what_became_of_few_jobs_is_a_line_each(capsys: pytest.CaptureFixture[str]):
-    emit_changes([Change(1, "cancelled"), Change(2, "already failed")], "table")
+    print_changes([Change(1, "cancelled"), Change(2, "already failed")], "table")
 
     assert len(capsys.readouterr().out.splitlines()) == 4

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from service.operations.running_commands import Command, Presence
+from service.operations.running_commands import Command, RunningCommands
 
 #: Announces a command, becomes another program as `dq worker` does, and waits.
 OTHER = """
 import os, sys
 from pathlib import Path
-from service.operations.running_commands import Presence
-print(*Presence(Path(sys.argv[1]), "worker").announce(), sep=", ", flush=True)
+from service.operations.running_commands import RunningCommands
+print(*RunningCommands(Path(sys.argv[1]), "worker").register(), sep=", ", flush=True)
 os.execv(sys.executable, [sys.executable, "-c", "import sys; sys.stdin.read()"])
 """
 
@@ -29,15 +29,15 @@ def other(home: Path) -> Iterator[tuple[str, int]]:
         process.kill()
 
 
-def others(presence: Presence) -> list[Command]:
+def others(presence: RunningCommands) -> list[Command]:
     with presence.locked() as found:
         return list(found)
 
 
 def test_commands_in_one_home_know_of_each_other_until_they_end_however_they_do(home: Path):
-    first = Presence(home, "up")
+    first = RunningCommands(home, "up")
 
-    found = first.announce()
+    found = first.register()
     with other(home) as (said, pid):
         there = others(first)
     left = others(first)
@@ -50,11 +50,11 @@ def test_commands_in_one_home_know_of_each_other_until_they_end_however_they_do(
 
 def test_another_home_is_none_of_theirs(home: Path):
     with other(home / "other"):
-        assert list(Presence(home, "up").announce()) == []
+        assert list(RunningCommands(home, "up").register()) == []
 
 
 def test_where_nothing_can_be_written_each_is_alone(home: Path):
     home.mkdir(parents=True)
     (home / "running").write_text("a file")  # root may write in every folder
 
-    assert list(Presence(home, "up").announce()) == []
+    assert list(RunningCommands(home, "up").register()) == []

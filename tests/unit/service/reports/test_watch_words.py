@@ -7,14 +7,16 @@ import pytest
 from models.state import JobState
 from service.queries.estimate import Estimate
 from service.queries.rows import Progress
-from service.queries.watching import Look
+from service.queries.watching import Snapshot
 from service.reports.job_tables import describe_progress, describe_rest
 
 
-def look(seconds: float | None, workers: int) -> Look:
+def snapshot(seconds: float | None, workers: int) -> Snapshot:
     states = dict.fromkeys(JobState, 0) | {JobState.QUEUED: 2}
     progress = Progress(states=states, epochs_done=0, epochs=20, running=())
-    return Look(datetime.now(UTC), progress, Estimate(seconds, 1, max(1, workers)), workers, False)
+    return Snapshot(
+        datetime.now(UTC), progress, Estimate(seconds, 1, max(1, workers)), workers, False
+    )
 
 
 @pytest.mark.parametrize(
@@ -26,7 +28,7 @@ def look(seconds: float | None, workers: int) -> Look:
     ],
 )
 def test_the_time_left_is_only_said_of_workers_that_there_are(seconds, workers, words):
-    assert describe_rest(look(seconds, workers)) == words
+    assert describe_rest(snapshot(seconds, workers)) == words
 
 
 def test_the_progress_of_no_jobs_is_words_too():

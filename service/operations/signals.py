@@ -8,7 +8,7 @@ _CTRL_C = {signal.SIGINT}
 
 
 @contextmanager
-def deferring_ctrl_c() -> Iterator[None]:
+def sigint_blocked() -> Iterator[None]:
     """Have Ctrl-C take effect after a `with`; a process started in it begins with it blocked."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _CTRL_C)
     try:
