@@ -20,12 +20,12 @@ from service.jobs.annotations import add_tags
 from service.jobs.broker import Broker
 from service.jobs.deletion import delete_jobs
 from service.operations.schema import upgrade
-from service.queries.selectors import condition
+from service.queries.selectors import parse_selectors
 from tests.servers import short_folder
 
 #: Seconds.
 _MOST_WAITING = 2.0
-_SWEEP = condition(["s1"])
+_SWEEP = parse_selectors(["s1"])
 _WRITER = """
 import sys, threading, time
 from sqlalchemy import text

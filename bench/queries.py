@@ -20,13 +20,13 @@ from models.spec import ExperimentSpec
 from models.tables import Job, Result
 from service.analysis.comparison import compare
 from service.jobs.known_jobs import find_known
-from service.queries.epoch_choice import FINAL, read_epoch_choice
-from service.queries.estimate import estimate, estimate_rest
+from service.queries.epoch_choice import FINAL, parse_epoch_choice
+from service.queries.estimate import estimate, estimate_remaining
 from service.queries.jobs import count_states, list_compared_jobs, list_curves, list_jobs, show_job
-from service.queries.pages import Page, Request, read_page, read_sort
+from service.queries.pages import Page, PageRequest, parse_sort, read_page
 from service.queries.progress import measure_progress
-from service.queries.selectors import condition as select_words
-from service.queries.where import condition as parse
+from service.queries.selectors import parse_selectors
+from service.queries.where import parse_where
 from service.queries.workers import is_paused, list_workers
 
 #: Milliseconds that a person does not notice.
@@ -81,8 +81,8 @@ def list_cases(database: Database) -> list[Case]:
 
 def _list_pages(database: Database) -> Iterator[Case]:
     def page(order: str, limit: int = 50, where: str = "", **more: Any) -> Callable[[], Page]:
-        which: ColumnElement[bool] = parse(where) if where else true()
-        request = Request(read_sort(order), limit, **more)
+        which: ColumnElement[bool] = parse_where(where) if where else true()
+        request = PageRequest(parse_sort(order), limit, **more)
         return lambda: read_page(database, which, request)
 
     deep = _find_cursor(database)
@@ -100,36 +100,38 @@ def _list_pages(database: Database) -> Iterator[Case]:
         yield Case("`... --top 20`", page("valid_acc", 20, where=where))
     yield Case(f"`dq results --where '{_COMMON}' --top 20`", page("valid_acc", 20, where=_COMMON))
     yield Case("`dq results --sort lr`", page("lr"))
-    fifth, best = read_epoch_choice("epoch:5"), read_epoch_choice("best:valid_loss")
-    yield Case("`dq results --top 20 --at epoch:5`", page("valid_acc", 20, moment=fifth), None)
+    fifth, best = parse_epoch_choice("epoch:5"), parse_epoch_choice("best:valid_loss")
     yield Case(
-        "`dq results --top 20 --at best:valid_loss`", page("valid_acc", 20, moment=best), None
+        "`dq results --top 20 --at epoch:5`", page("valid_acc", 20, epoch_choice=fifth), None
+    )
+    yield Case(
+        "`dq results --top 20 --at best:valid_loss`", page("valid_acc", 20, epoch_choice=best), None
     )
 
 
 def _list_sweeps(database: Database) -> Iterator[Case]:
-    sweep, last = select_words([f"s{_middle(database)}"]), select_words(["@last"])
-    best = read_epoch_choice("best:valid_loss")
+    sweep, last = parse_selectors([f"s{_middle(database)}"]), parse_selectors(["@last"])
+    best = parse_epoch_choice("best:valid_loss")
 
-    def comparing(moment: Any) -> Callable[[], object]:
-        return lambda: compare(list_compared_jobs(database, sweep, moment))
+    def comparing(epoch_choice: Any) -> Callable[[], object]:
+        return lambda: compare(list_compared_jobs(database, sweep, epoch_choice))
 
     yield Case(f"`dq results --compare s7`, {SWEEP} runs", comparing(FINAL))
     yield Case("`... --at best:valid_loss`", comparing(best))
     yield Case("`dq results s7 --curves`", lambda: list_curves(database, sweep))
     yield Case("`dq results s7`", lambda: list_jobs(database, sweep, 50))
     yield Case("`dq wait s7`, each look", lambda: measure_progress(database, sweep))
-    yield Case("`dq watch s7`, its estimate", lambda: estimate_rest(database, sweep), None)
+    yield Case("`dq watch s7`, its estimate", lambda: estimate_remaining(database, sweep), None)
     yield Case(
         "`dq watch @last`, its estimate, 20,000 jobs being ahead",
-        lambda: estimate_rest(database, last),
+        lambda: estimate_remaining(database, last),
         None,
     )
     yield Case("`dq wait @last`, each look", lambda: measure_progress(database, last))
 
 
 def _list_states(database: Database) -> Iterator[Case]:
-    running, failed = select_words(["state:running"]), select_words(["state:failed"])
+    running, failed = parse_selectors(["state:running"]), parse_selectors(["state:failed"])
     specs = list(_repeat(10_000))
 
     def status() -> None:

@@ -20,8 +20,8 @@ from models.metrics import HIGHER_IS_BETTER
 from models.spec import ExperimentSpec
 from service.analysis.comparison import Comparison, ComparisonRow, compare
 from service.queries.rows import ComparedJob
-from service.specs.grid import build
-from service.specs.parsing import read_row
+from service.specs.grid import build_spec
+from service.specs.parsing import parse_row
 
 _FOLDER = Path(__file__).parent / "reproductions"
 #: 1 - accuracy, as papers report it; on the spec's evaluation images.
@@ -233,10 +233,10 @@ def _spec(row: Reported, scale: Scale | None) -> ExperimentSpec:
         change = dict(scale.spec)
         width = change.pop("width", None)
         if width is not None:
-            layers = len(build(read_row(fields, row.cell)).hidden)
+            layers = len(build_spec(parse_row(fields, row.cell)).hidden)
             change["hidden"] = [width] * layers
         fields |= change
-    return build(read_row(fields, row.cell))
+    return build_spec(parse_row(fields, row.cell))
 
 
 def _find(runs: Sequence[ComparedJob], configuration: str, metric: str) -> ComparisonRow | None:

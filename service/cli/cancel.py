@@ -27,12 +27,11 @@ def command(*, selectors: tuple[str, ...], yes: bool, format: Format) -> None:
     from service.jobs import cancel
     from service.operations.schema import open_database
     from service.queries.jobs import list_jobs
-    from service.queries.selection import find_jobs
-    from service.queries.selectors import ids_condition
+    from service.queries.selectors import ids_condition, resolve_selectors
     from service.queries.waiting import wait
 
     database = open_database(Settings.load())
-    which, again = find_jobs(database, selectors), f"dq cancel {' '.join(selectors)}"
+    which, again = resolve_selectors(database, selectors), f"dq cancel {' '.join(selectors)}"
     with changing(database, which, "cancelled", again, yes=yes) as show:
         changes = cancel(database, which, show)
     stopping = [change.job_id for change in changes if change.change == "stopping"]

@@ -27,11 +27,11 @@ def command(*, selectors: tuple[str, ...], yes: bool, format: Format) -> None:
     from service.jobs.deletion import delete_jobs
     from service.operations.schema import open_database
     from service.queries.jobs import count_jobs
-    from service.queries.selection import find_jobs
+    from service.queries.selectors import resolve_selectors
 
     settings = Settings.load()
     database = open_database(settings)
-    which = find_jobs(database, selectors)
+    which = resolve_selectors(database, selectors)
     number, again = count_jobs(database, which), f"dq delete {' '.join(selectors)}"
     if number and not yes and not is_interactive():
         raise UsageError(f"Deleting cannot be undone. Type: {again} --yes")

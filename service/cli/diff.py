@@ -22,15 +22,14 @@ def command(*, selectors: tuple[str, ...], format: Format) -> None:
     from service.analysis.difference import find_differences
     from service.operations.schema import open_database
     from service.queries.jobs import list_ids, show_job
-    from service.queries.selection import find_jobs
-    from service.queries.selectors import split_words
+    from service.queries.selectors import resolve_selectors, split_selectors
     from service.reports.job_tables import difference_table
 
     database = open_database(Settings.load())
     ids = [
         i
-        for word in split_words(selectors)
-        for i in list_ids(database, find_jobs(database, [word]))
+        for word in split_selectors(selectors)
+        for i in list_ids(database, resolve_selectors(database, [word]))
     ]
     if len(ids) != 2:  # noqa: PLR2004
         named = f"{' '.join(selectors)} names {count(len(ids), 'job')}"

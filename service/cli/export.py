@@ -74,12 +74,12 @@ def command(
     dq export @last --to mlflow --url http://127.0.0.1:5000 --experiment dropout
     """
     from service.operations.schema import open_database
-    from service.queries.selection import find_jobs
+    from service.queries.selectors import resolve_selectors
 
     _refuse_stray_options(kind)
     path = _read_out(kind, out)
     database = open_database(Settings.load())
-    which = find_jobs(database, selectors)
+    which = resolve_selectors(database, selectors)
     if kind == "mlflow":
         _export_to_mlflow(database, which, url, experiment)
     elif kind == "tensorboard":
@@ -116,12 +116,12 @@ def _compare(
     database: "Database", which: "ColumnElement[bool]", metric: str, baseline: str | None
 ) -> "Table":
     from service.analysis.comparison import compare
-    from service.queries.epoch_choice import read_metric
+    from service.queries.epoch_choice import expand_metric_name
     from service.queries.jobs import list_compared_jobs
     from service.reports.comparison_table import comparison_table
 
     return comparison_table(
-        compare(list_compared_jobs(database, which), read_metric(metric), baseline)
+        compare(list_compared_jobs(database, which), expand_metric_name(metric), baseline)
     )
 
 

@@ -21,10 +21,10 @@ def command(*, selectors: tuple[str, ...], yes: bool, format: Format) -> None:
     """
     from service.jobs import hold
     from service.operations.schema import open_database
-    from service.queries.selection import find_jobs
+    from service.queries.selectors import resolve_selectors
 
     database = open_database(Settings.load())
-    which = find_jobs(database, selectors)
+    which = resolve_selectors(database, selectors)
     with changing(database, which, "held", f"dq hold {' '.join(selectors)}", yes=yes) as show:
         changes = hold(database, which, show)
     print_changes(changes, format)

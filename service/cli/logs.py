@@ -35,11 +35,11 @@ def command(*, selectors: tuple[str, ...], follow: bool, format: Format) -> None
     """
     from service.operations.schema import open_database
     from service.queries.jobs import list_log
-    from service.queries.selection import find_jobs
+    from service.queries.selectors import resolve_selectors
     from service.reports.job_tables import log_table
 
     database = open_database(Settings.load())
-    which = find_jobs(database, selectors)
+    which = resolve_selectors(database, selectors)
     if not follow:
         print_table(log_table(list_log(database, which)), format)
         return

@@ -21,10 +21,10 @@ def command(*, selector: str, text: str, yes: bool) -> None:
     """
     from service.jobs.annotations import write_note
     from service.operations.schema import open_database
-    from service.queries.selection import find_jobs
+    from service.queries.selectors import resolve_selectors
 
     database = open_database(Settings.load())
-    which = find_jobs(database, [selector])
+    which = resolve_selectors(database, [selector])
     with changing(database, which, "changed", "the same again", yes=yes) as show:
         changed = write_note(database, which, text, show)
     print_message(

@@ -10,7 +10,7 @@ from models.datasets import DATASETS
 from models.errors import UsageError
 from models.settings import PACK
 from service.queries.selectors import GRAMMAR
-from service.specs.parsing import read_duration, read_seed_range
+from service.specs.parsing import parse_duration, parse_seed_range
 
 _WHICH_JOBS = f"Which jobs: {GRAMMAR}; or several with commas."
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -50,7 +50,7 @@ class Duration(click.ParamType[float]):
         if isinstance(value, int | float):
             return float(value)
         try:
-            return read_duration(value)
+            return parse_duration(value)
         except UsageError as error:
             self.fail(str(error), param, ctx)
 
@@ -67,7 +67,7 @@ class Seeds(click.ParamType[tuple[int, ...]]):
         if isinstance(value, tuple):
             return value
         try:
-            return read_seed_range(value)
+            return parse_seed_range(value)
         except UsageError as error:
             self.fail(str(error), param, ctx)
 

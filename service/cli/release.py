@@ -22,11 +22,11 @@ def command(*, selectors: tuple[str, ...], yes: bool, format: Format) -> None:
     from service.jobs import release
     from service.jobs.broker import Broker
     from service.operations.schema import open_database
-    from service.queries.selection import find_jobs
+    from service.queries.selectors import resolve_selectors
 
     settings = Settings.load()
     database = open_database(settings)
-    which = find_jobs(database, selectors)
+    which = resolve_selectors(database, selectors)
     again = f"dq release {' '.join(selectors)}"
     with changing(database, which, "released", again, yes=yes) as show:
         changes = release(database, Broker(settings), which, show)

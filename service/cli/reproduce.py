@@ -78,7 +78,7 @@ def _run(database: "Database", grid: "Grid", name: str, no_wait: bool) -> tuple[
     from service.cli.progress_view import ProgressView
     from service.jobs import SubmitOptions, submit
     from service.jobs.broker import Broker
-    from service.queries.estimate import estimate_rest
+    from service.queries.estimate import estimate_remaining
     from service.queries.selectors import ids_condition
     from service.queries.waiting import wait
     from service.queries.workers import list_workers
@@ -89,7 +89,7 @@ def _run(database: "Database", grid: "Grid", name: str, no_wait: bool) -> tuple[
     submitted = submit(database, broker, grid.specs, order, uuid.uuid4().hex)
     missing = len(submitted.created) + len(submitted.joined)
     if missing and not no_wait:
-        rest = estimate_rest(database, ids_condition(submitted.job_ids))
+        rest = estimate_remaining(database, ids_condition(submitted.job_ids))
         print_message(f"{count(missing, 'job')} to run. {replace(rest, advice='')}")
         if not any(worker.is_alive for worker in list_workers(database)):
             print_message("No worker is running. Type, in another terminal: dq worker")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from models.database import Database
     from service.queries.epoch_choice import EpochChoice
-    from service.queries.pages import Request
+    from service.queries.pages import PageRequest
     from service.reports.job_tables import ColumnChoice
 
 
@@ -93,28 +93,34 @@ def command(
     dq results --where 'keep[0] == 0.9 and valid_acc > 0.98' --sort valid_acc
     """
     from service.operations.schema import open_database
-    from service.queries.epoch_choice import read_epoch_choice, read_metric
+    from service.queries.epoch_choice import expand_metric_name, parse_epoch_choice
     from service.queries.jobs import check_epoch_choice
-    from service.queries.pages import Request, read_sort
-    from service.queries.selection import find_jobs
+    from service.queries.pages import PageRequest, parse_sort
+    from service.queries.selectors import resolve_selectors
     from service.reports.job_tables import ColumnChoice
 
     _refuse_stray_options(top, compare=compare, curves=curves, plot=plot is not None)
-    metric, moment = read_metric(metric), read_epoch_choice(at)
+    metric, epoch_choice = expand_metric_name(metric), parse_epoch_choice(at)
     database = open_database(Settings.load())
-    which = find_jobs(database, selectors, where)
-    check_epoch_choice(database, which, moment)
+    which = resolve_selectors(database, selectors, where)
+    check_epoch_choice(database, which, epoch_choice)
     if plot:
         _plot(database, which, metric, plot)
     if curves:
         _draw_curves(database, which, metric, format)
     elif compare:
         _compare(
-            database, which, metric=metric, moment=moment, baseline=baseline, mix=mix, format=format
+            database,
+            which,
+            metric=metric,
+            epoch_choice=epoch_choice,
+            baseline=baseline,
+            mix=mix,
+            format=format,
         )
     elif not plot:
-        order = read_sort(sort or (metric if top else "id"))
-        request = Request(order, top or limit or _limit_by_output(), moment, after)
+        order = parse_sort(sort or (metric if top else "id"))
+        request = PageRequest(order, top or limit or _limit_by_output(), epoch_choice, after)
         columns = ColumnChoice(
             tuple(map(str.strip, cols.split(","))) if cols else None, only_changed
         )
@@ -144,7 +150,7 @@ def _compare(
     which: "ColumnElement[bool]",
     *,
     metric: str,
-    moment: "EpochChoice",
+    epoch_choice: "EpochChoice",
     baseline: str | None,
     mix: bool,
     format: Format,
@@ -154,14 +160,14 @@ def _compare(
     from service.queries.jobs import list_compared_jobs
     from service.reports.comparison_table import comparison_table
 
-    compared = compare(list_compared_jobs(database, which, moment), metric, baseline, mix=mix)
-    print_table(comparison_table(compared, str(moment)), format)
+    compared = compare(list_compared_jobs(database, which, epoch_choice), metric, baseline, mix=mix)
+    print_table(comparison_table(compared, str(epoch_choice)), format)
 
 
 def _list(
     database: "Database",
     which: "ColumnElement[bool]",
-    request: "Request",
+    request: "PageRequest",
     columns: "ColumnChoice",
     format: Format,
 ) -> None:
@@ -170,7 +176,7 @@ def _list(
     from service.reports.job_tables import job_table
 
     page = read_page(database, which, request)
-    print_table(job_table(page.rows, columns, request.moment), format)
+    print_table(job_table(page.rows, columns, request.epoch_choice), format)
     given = click.get_current_context().params
     if not page.rows:
         is_all = not (given["selectors"] or given["where"] or given["after"])

@@ -23,11 +23,11 @@ def command(*, selectors: tuple[str, ...], from_scratch: bool, yes: bool, format
     from service.jobs import retry
     from service.jobs.broker import Broker
     from service.operations.schema import open_database
-    from service.queries.selection import find_jobs
+    from service.queries.selectors import resolve_selectors
 
     settings = Settings.load()
     database = open_database(settings)
-    which = find_jobs(database, selectors)
+    which = resolve_selectors(database, selectors)
     again = f"dq retry {' '.join(selectors)}{' --from-scratch' * from_scratch}"
     with changing(database, which, "queued again", again, yes=yes) as show:
         broker = Broker(settings)

@@ -28,11 +28,11 @@ def command(*, selectors: tuple[str, ...], why: bool, format: Format) -> None:
     """
     from service.operations.schema import open_database
     from service.queries.jobs import list_jobs
-    from service.queries.selection import find_jobs
+    from service.queries.selectors import resolve_selectors
     from service.reports.job_tables import job_table
 
     database = open_database(Settings.load())
-    rows = list_jobs(database, find_jobs(database, selectors))[::-1]
+    rows = list_jobs(database, resolve_selectors(database, selectors))[::-1]
     if why:
         _explain(database, rows, format)
     elif len(rows) == 1:

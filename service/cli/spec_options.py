@@ -80,7 +80,7 @@ _OPTIONS = (
 
 
 def spec_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options to a command, as keyword arguments for `service.specs.options.read_grid`."""
+    """Add the options to a command, as keyword arguments for `service.specs.options.parse_grid`."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command

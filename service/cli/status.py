@@ -19,15 +19,15 @@ def command(*, format: Format) -> None:
     """Show how many jobs are in each state, and those that run."""
     from models.state import JobState
     from service.operations.schema import open_database
-    from service.queries.estimate import estimate_rest
+    from service.queries.estimate import estimate_remaining
     from service.queries.jobs import count_states, list_jobs
-    from service.queries.selectors import condition, open_condition
+    from service.queries.selectors import open_condition, parse_selectors
     from service.queries.workers import is_paused, list_workers
     from service.reports.job_tables import job_table
 
     database = open_database(Settings.load())
     states, paused = count_states(database), is_paused(database)
-    running = list_jobs(database, condition(["state:running"]))
+    running = list_jobs(database, parse_selectors(["state:running"]))
     alive = [worker for worker in list_workers(database) if worker.is_alive]
     facts = {"jobs": states, "workers": len(alive), "is_paused": paused}
     rows = [{"state": state, "jobs": number} for state, number in states.items()]
@@ -38,7 +38,9 @@ def command(*, format: Format) -> None:
     if format == "table" and running:
         print_table(replace(job_table(running), remedy=_REMEDY), format)
     if states[JobState.QUEUED] or states[JobState.RUNNING]:
-        print_message(f"All that is queued or runs: {estimate_rest(database, open_condition())}")
+        print_message(
+            f"All that is queued or runs: {estimate_remaining(database, open_condition())}"
+        )
     print_message(f"{count(len(alive), 'worker')} running." if alive else "No worker is running.")
     if paused:
         print_message("The queue is paused. Type: dq resume")

@@ -18,8 +18,8 @@ from service.cli.parameters import COUNT, Duration
 from service.cli.spec_options import spec_options
 from service.formatting import count, format_ids
 from service.reports.table import Format
-from service.specs.grid import Grid, build, gather, repeat, sample
-from service.specs.options import read_grid, read_seeds, warn_of_low_keep
+from service.specs.grid import Grid, build_spec, deduplicate, repeat, sample
+from service.specs.options import choose_seeds, parse_grid, warn_about_low_keep
 
 if TYPE_CHECKING:
     from models.database import Database
@@ -90,7 +90,7 @@ def command(
     grid = _choose(like, fill, file, options)
     grid = sample(grid, size) if size else grid
     print_message(str(grid))
-    if warning := warn_of_low_keep(options["dropout"]):
+    if warning := warn_about_low_keep(options["dropout"]):
         print_message(warning)
     if dry_run:
         _preview(grid, force, format)
@@ -124,37 +124,37 @@ def _choose(
     if fill is not None:
         if not seeds:
             raise UsageError("--fill tops up to how many seeds? Add --seeds 10")
-        return repeat(_list_specs(fill), read_seeds(options["seed"], options["seeds"]))
+        return repeat(_list_specs(fill), choose_seeds(options["seed"], options["seeds"]))
     if file:
         specs = _read_file(file)
         if not seeds:
-            return gather(specs)
-        return repeat(specs, read_seeds(options["seed"], options["seeds"]))
+            return deduplicate(specs)
+        return repeat(specs, choose_seeds(options["seed"], options["seeds"]))
     base = _list_specs(str(like))[0] if like else None
-    return read_grid(**options, base=base)
+    return parse_grid(**options, base=base)
 
 
 def _list_specs(selector: str) -> list[ExperimentSpec]:
     from service.operations.schema import open_database
     from service.queries.jobs import list_jobs
-    from service.queries.selection import find_jobs
+    from service.queries.selectors import resolve_selectors
 
     database = open_database(Settings.load())
-    rows = list_jobs(database, find_jobs(database, [selector]))
+    rows = list_jobs(database, resolve_selectors(database, [selector]))
     if not rows:
         raise UsageError(f"{selector} names no jobs now. Type: dq results")
     return [row.spec for row in reversed(rows)]
 
 
 def _read_file(file: TextIO) -> list[ExperimentSpec]:
-    from service.specs.files import read_rows
+    from service.specs.files import parse_rows
 
     try:
         text = file.read()
     except ValueError as error:
         raise UsageError(f"{file.name} is no text in UTF-8: {error}") from error
     name = "-" if file is sys.stdin else str(file.name)
-    return [build(values) for values in read_rows(text, name)]
+    return [build_spec(values) for values in parse_rows(text, name)]
 
 
 def _preview(grid: Grid, force: bool, format: Format) -> None:
@@ -192,7 +192,7 @@ def _submit(
     from service.jobs import submit
     from service.jobs.broker import Broker
     from service.operations.schema import open_database
-    from service.queries.estimate import estimate_rest
+    from service.queries.estimate import estimate_remaining
     from service.queries.selectors import in_sweep
     from service.reports.job_tables import submitted_table
 
@@ -209,7 +209,7 @@ def _submit(
             f"Saved but not queued: {submitted.unsent.rstrip('.')}. Sent as soon as Redis answers."
         )
     if submitted.created or submitted.joined:
-        print_message(str(estimate_rest(database, in_sweep(submitted.sweep_id))))
+        print_message(str(estimate_remaining(database, in_sweep(submitted.sweep_id))))
     if wait:
         from service.cli.wait import wait_and_report
 

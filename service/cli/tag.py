@@ -22,11 +22,11 @@ def command(*, selector: str, tags: tuple[str, ...], remove: bool, yes: bool) ->
     """
     from service.jobs.annotations import add_tags, remove_tags
     from service.operations.schema import open_database
-    from service.queries.selection import find_jobs
+    from service.queries.selectors import resolve_selectors
 
     change = remove_tags if remove else add_tags
     database = open_database(Settings.load())
-    which = find_jobs(database, [selector])
+    which = resolve_selectors(database, [selector])
     again = f"dq tag {selector} {' '.join(tags)}{' --remove' * remove}"
     with changing(database, which, "changed", again, yes=yes) as show:
         changed = change(database, which, tags, show)

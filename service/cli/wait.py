@@ -26,10 +26,10 @@ def command(*, selectors: tuple[str, ...], timeout: float | None, format: Format
     """
     from service.operations.schema import open_database
     from service.queries.jobs import list_ids
-    from service.queries.selection import find_jobs
+    from service.queries.selectors import resolve_selectors
 
     database = open_database(Settings.load())
-    job_ids = list_ids(database, find_jobs(database, selectors))
+    job_ids = list_ids(database, resolve_selectors(database, selectors))
     if not job_ids:
         print_message("No job is in that state, so there is nothing to wait for.")
     wait_and_report(database, job_ids, timeout, format, command_line())

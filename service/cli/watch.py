@@ -32,11 +32,12 @@ def command(*, selectors: tuple[str, ...], as_json: bool) -> None:
     """
     from service.operations.schema import open_database
     from service.queries.jobs import list_ids
-    from service.queries.selection import find_jobs
-    from service.queries.selectors import ids_condition, open_condition
+    from service.queries.selectors import ids_condition, open_condition, resolve_selectors
 
     database = open_database(Settings.load())
-    ids = list_ids(database, find_jobs(database, selectors) if selectors else open_condition())
+    ids = list_ids(
+        database, resolve_selectors(database, selectors) if selectors else open_condition()
+    )
     if not ids:
         print_message(
             f"No job is {'in that state' if selectors else 'queued or running'}. Type: dq results"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from models.database import Database
 from service.extras import needing
-from service.queries.monitoring import Operation, measure_operation
+from service.queries.monitoring import OperationalMetrics, read_operational_metrics
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -25,14 +25,14 @@ def render(database: Database) -> str:
         from prometheus_client import CollectorRegistry, generate_latest
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Snapshot(measure_operation(database)))
+    registry.register(_Snapshot(read_operational_metrics(database)))
     return generate_latest(registry).decode()
 
 
 class _Snapshot:
     """A collector of one reading."""
 
-    def __init__(self, operation: Operation) -> None:
+    def __init__(self, operation: OperationalMetrics) -> None:
         self._operation = operation
 
     def collect(self) -> "Iterator[Metric]":
@@ -42,7 +42,7 @@ class _Snapshot:
         yield from _workers(self._operation)
 
 
-def _queue(operation: Operation) -> "Iterator[Metric]":
+def _queue(operation: OperationalMetrics) -> "Iterator[Metric]":
     from prometheus_client.core import GaugeMetricFamily
 
     jobs = GaugeMetricFamily("dq_jobs", "Jobs by state.", labels=["state"])
@@ -56,7 +56,7 @@ def _queue(operation: Operation) -> "Iterator[Metric]":
     )
 
 
-def _work(operation: Operation) -> "Iterator[Metric]":
+def _work(operation: OperationalMetrics) -> "Iterator[Metric]":
     from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 
     attempts = CounterMetricFamily(
@@ -82,7 +82,7 @@ def _work(operation: Operation) -> "Iterator[Metric]":
     )
 
 
-def _workers(operation: Operation) -> "Iterator[Metric]":
+def _workers(operation: OperationalMetrics) -> "Iterator[Metric]":
     from prometheus_client.core import GaugeMetricFamily
 
     alive = GaugeMetricFamily(

@@ -1,4 +1,4 @@
-"""The moment of a training that its metrics are taken at: final, best:METRIC or epoch:N."""
+"""The epoch of a training whose metrics count: final, best:METRIC or epoch:N."""
 
 import re
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class EpochChoice:
         return self == FINAL
 
     def condition(self) -> ColumnElement[bool]:
-        """Return the condition that joins each job with its epoch of this moment."""
+        """Return the condition that joins each job with its chosen epoch."""
         return (Epoch.job_id == Job.id) & (Epoch.epoch == self._number())
 
     def _number(self) -> ColumnElement[int]:
@@ -47,14 +47,14 @@ class EpochChoice:
 FINAL = EpochChoice()
 
 
-def read_epoch_choice(text: str) -> EpochChoice:
+def parse_epoch_choice(text: str) -> EpochChoice:
     """Read "final", "best:valid_loss" or "epoch:5"; raise UsageError for anything else."""
     kind, _, value = text.partition(":")
     if text == "final":
         return FINAL
     if kind == "epoch" and re.fullmatch(r"\d+", value, re.ASCII):
         return EpochChoice(epoch=_read_epoch(value))
-    if kind == "best" and (metric := read_metric(value)) in EPOCH_METRICS:
+    if kind == "best" and (metric := expand_metric_name(value)) in EPOCH_METRICS:
         return EpochChoice(metric=metric)
     raise UsageError(
         f"--at {text}: give final, epoch:5, or best:METRIC of {', '.join(EPOCH_METRICS)}"
@@ -67,6 +67,6 @@ def _read_epoch(digits: str) -> int:
     return int(digits)
 
 
-def read_metric(text: str) -> str:
+def expand_metric_name(text: str) -> str:
     """Return a metric's whole name: valid_acc is valid_accuracy."""
     return f"{text}uracy" if text.endswith("_acc") else text

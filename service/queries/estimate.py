@@ -88,7 +88,7 @@ def estimate(database: Database | None, specs: Sequence[ExperimentSpec]) -> Esti
     return _estimate(works, past, crew)
 
 
-def estimate_rest(database: Database, which: ColumnElement[bool]) -> Estimate:
+def estimate_remaining(database: Database, which: ColumnElement[bool]) -> Estimate:
     """Return how long it takes until the selected jobs have ended, with those ahead of them.
 
     It goes by what runs now, too.

@@ -28,15 +28,17 @@ def count_jobs(database: Database, which: ColumnElement[bool]) -> int:
         return session.scalar(select(func.count()).select_from(Job).where(which)) or 0
 
 
-def check_epoch_choice(database: Database, which: ColumnElement[bool], moment: EpochChoice) -> None:
+def check_epoch_choice(
+    database: Database, which: ColumnElement[bool], epoch_choice: EpochChoice
+) -> None:
     """Raise UsageError for an epoch that none of the selected jobs, if there are any, will have."""
-    if moment.epoch is None:
+    if epoch_choice.epoch is None:
         return
     with database.reading() as session:
         longest = session.scalar(select(func.max(spec_columns.column("epochs"))).where(which))
-    if longest is not None and longest < moment.epoch:
+    if longest is not None and longest < epoch_choice.epoch:
         raise UsageError(
-            f"--at {moment}: none of these jobs has that epoch: give at most epoch:{longest}"
+            f"--at {epoch_choice}: none of these jobs has that epoch: give at most epoch:{longest}"
         )
 
 
@@ -49,13 +51,13 @@ def list_jobs(
 
 
 def list_compared_jobs(
-    database: Database, which: ColumnElement[bool], moment: EpochChoice = FINAL
+    database: Database, which: ColumnElement[bool], epoch_choice: EpochChoice = FINAL
 ) -> list[ComparedJob]:
-    """Return the selected jobs as a comparison sees them, with the metrics of that moment."""
+    """Return the selected jobs as a comparison sees them, with the metrics of the chosen epoch."""
     query = select(Job, Result, Epoch).outerjoin(Result)
-    query = query.outerjoin(Epoch, moment.condition()).where(which).order_by(Job.id)
+    query = query.outerjoin(Epoch, epoch_choice.condition()).where(which).order_by(Job.id)
     with database.reading() as session:
-        return [_run(*row, moment) for row in session.execute(query)]
+        return [_run(*row, epoch_choice) for row in session.execute(query)]
 
 
 def list_curves(database: Database, which: ColumnElement[bool]) -> list[Curve]:
@@ -123,9 +125,11 @@ def count_states_in(
     return {state: found.get(state, 0) for state in JobState}
 
 
-def select_jobs(which: ColumnElement[bool], moment: EpochChoice = FINAL) -> Select[Job, Epoch]:
-    """Select jobs, each with its epoch of that moment, for `read_rows`."""
-    return select(Job, Epoch).outerjoin(Epoch, moment.condition()).where(which)
+def select_jobs(
+    which: ColumnElement[bool], epoch_choice: EpochChoice = FINAL
+) -> Select[Job, Epoch]:
+    """Select jobs, each with its chosen epoch, for `read_rows`."""
+    return select(Job, Epoch).outerjoin(Epoch, epoch_choice.condition()).where(which)
 
 
 def read_rows(session: Session, query: Select[Job, Epoch]) -> list[JobRow]:
@@ -156,9 +160,11 @@ def to_row(job: Job, epoch: Epoch | None) -> JobRow:
     )
 
 
-def _run(job: Job, result: Result | None, epoch: Epoch | None, moment: EpochChoice) -> ComparedJob:
+def _run(
+    job: Job, result: Result | None, epoch: Epoch | None, epoch_choice: EpochChoice
+) -> ComparedJob:
     metrics = {name: getattr(epoch, name) for name in EPOCH_METRICS} if result and epoch else {}
-    if result and moment.is_final:
+    if result and epoch_choice.is_final:
         metrics["seconds"] = result.seconds
     return ComparedJob(
         job_id=job.id,

@@ -15,7 +15,7 @@ from service.queries.workers import list_workers
 
 
 @dataclass(frozen=True)
-class Operation:
+class OperationalMetrics:
     """What somebody who runs dq watches; counts are of all time."""
 
     states: Mapping[JobState, int]
@@ -35,7 +35,7 @@ class Operation:
 SECONDS_BUCKETS = (1, 5, 15, 60, 300, 900, 3600, 14400, 86400)
 
 
-def measure_operation(database: Database) -> Operation:
+def read_operational_metrics(database: Database) -> OperationalMetrics:
     """Return what a monitor asks for, in a few scans of counts."""
     workers = tuple(list_workers(database))
     with database.reading() as session:
@@ -49,7 +49,7 @@ def measure_operation(database: Database) -> Operation:
         taken = select(func.count(), func.sum(Result.seconds), *within)
         succeeded, seconds, *counts = session.execute(taken).one()
         ended = dict(session.execute(outcomes).all())
-        return Operation(
+        return OperationalMetrics(
             states=count_states_in(session),
             oldest_queued_seconds=(time - created_at).total_seconds() if created_at else None,
             attempts={outcome: ended.get(outcome, 0) for outcome in Outcome},

@@ -13,7 +13,7 @@ from models.metrics import HIGHER_IS_BETTER
 from models.state import JobState
 from models.tables import Epoch, Job, Result
 from service.queries import spec_columns
-from service.queries.epoch_choice import FINAL, EpochChoice, read_metric
+from service.queries.epoch_choice import FINAL, EpochChoice, expand_metric_name
 from service.queries.jobs import to_row
 from service.queries.rows import JobRow
 
@@ -46,17 +46,17 @@ class Sort:
 
 
 @dataclass(frozen=True)
-class Request:
+class PageRequest:
     """Which page of jobs: at most `limit` of those that follow the cursor `after`, or all."""
 
     sort: Sort = Sort()
     limit: int | None = 50
-    moment: EpochChoice = FINAL
+    epoch_choice: EpochChoice = FINAL
     after: str | None = None
 
     def __post_init__(self) -> None:
-        """Raise UsageError for a sort by seconds at another moment: epochs add up to them."""
-        if self.sort.field == "seconds" and not self.moment.is_final:
+        """Raise UsageError for a sort by seconds at a chosen epoch: they are of all epochs."""
+        if self.sort.field == "seconds" and not self.epoch_choice.is_final:
             raise UsageError("--sort seconds works with --at final only")
 
 
@@ -68,13 +68,13 @@ class Page:
     next: str | None
 
 
-def read_sort(text: str) -> Sort:
+def parse_sort(text: str) -> Sort:
     """Read "valid_acc", "lr:asc"; a metric goes from the best on, all else from the highest on.
 
     Raises UsageError for an unknown name.
     """
     name, _, direction = text.partition(":")
-    field = read_metric(name)
+    field = expand_metric_name(name)
     known = [*HIGHER_IS_BETTER, "id", *_SPEC_FIELDS]
     if field not in known or direction not in {"", "asc", "desc"}:
         raise UsageError(f"--sort {text}: give one of {', '.join(known)}, and :asc or :desc")
@@ -82,7 +82,7 @@ def read_sort(text: str) -> Sort:
     return Sort(field, direction == "desc" if direction else is_descending)
 
 
-def read_page(database: Database, which: ColumnElement[bool], request: Request) -> Page:
+def read_page(database: Database, which: ColumnElement[bool], request: PageRequest) -> Page:
     """Return the selected jobs that come after the request's cursor, in its order."""
     sort, limit = request.sort, request.limit
     with database.reading() as session:
@@ -93,7 +93,7 @@ def read_page(database: Database, which: ColumnElement[bool], request: Request) 
     return Page(rows, _cursor(rows[-1].job_id, sort, found[limit - 1][2]))
 
 
-def _select(which: ColumnElement[bool], request: Request) -> Select[Job, Epoch, Any]:
+def _select(which: ColumnElement[bool], request: PageRequest) -> Select[Job, Epoch, Any]:
     """Select the jobs of a page and the first of the next, with what sorts them.
 
     The page is cut out before its jobs get their epochs, of which there may be millions.
@@ -101,19 +101,19 @@ def _select(which: ColumnElement[bool], request: Request) -> Select[Job, Epoch, 
     chosen = _choose(which, request).subquery()
     job_id, value = chosen.c
     query = select(Job, Epoch, value).select_from(chosen).join(Job, job_id == Job.id)
-    query = query.outerjoin(Epoch, request.moment.condition())
+    query = query.outerjoin(Epoch, request.epoch_choice.condition())
     return query.order_by(*_order((value, job_id), request.sort))
 
 
-def _choose(which: ColumnElement[bool], request: Request) -> Select[int, Any]:
-    sort, moment = request.sort, request.moment
-    value, job_id = key = _key(sort, moment)
+def _choose(which: ColumnElement[bool], request: PageRequest) -> Select[int, Any]:
+    sort, epoch_choice = request.sort, request.epoch_choice
+    value, job_id = key = _key(sort, epoch_choice)
     query = select(job_id.label("job_id"), value.label("value")).select_from(Job).where(which)
     if sort.is_metric:
         # Only succeeded jobs have a result; said twice, it saves a walk over those of all others.
-        is_there = Job.state == JobState.SUCCEEDED if moment.is_final else true()
-        joined = Result.job_id == Job.id if moment.is_final else moment.condition()
-        query = query.join(Result if moment.is_final else Epoch, joined).where(is_there)
+        is_there = Job.state == JobState.SUCCEEDED if epoch_choice.is_final else true()
+        joined = Result.job_id == Job.id if epoch_choice.is_final else epoch_choice.condition()
+        query = query.join(Result if epoch_choice.is_final else Epoch, joined).where(is_there)
     if request.after:
         query = query.where(_follows(value, job_id, sort, request.after))
     return query.order_by(*_order(key, sort)).limit(request.limit and request.limit + 1)
@@ -123,10 +123,10 @@ def _order(key: tuple[Any, Any], sort: Sort) -> list[Any]:
     return [each.desc() if sort.is_descending else each for each in key]
 
 
-def _key(sort: Sort, moment: EpochChoice) -> tuple[Any, Any]:
+def _key(sort: Sort, epoch_choice: EpochChoice) -> tuple[Any, Any]:
     """Return what sorts the jobs; of one table, so that an index can serve both."""
     if sort.is_metric:
-        table = Result if moment.is_final else Epoch
+        table = Result if epoch_choice.is_final else Epoch
         return getattr(table, sort.field), table.job_id
     if sort.field == "id":
         return Job.id, Job.id

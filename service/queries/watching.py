@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement
 
 from models.database import Database
 from models.state import JobState
-from service.queries.estimate import Estimate, estimate_rest
+from service.queries.estimate import Estimate, estimate_remaining
 from service.queries.progress import measure_progress
 from service.queries.rows import Progress
 from service.queries.waiting import retry_while_unreachable
@@ -56,7 +56,7 @@ def watch(database: Database, which: ColumnElement[bool]) -> Iterator[Snapshot]:
     rest, due_at = None, 0.0
     while True:
         if rest is None or time.monotonic() > due_at:
-            rest = retry_while_unreachable(lambda: estimate_rest(database, which))
+            rest = retry_while_unreachable(lambda: estimate_remaining(database, which))
             due_at = time.monotonic() + _ESTIMATE_SECONDS
         snapshot = retry_while_unreachable(partial(_take_snapshot, database, which, rest))
         yield snapshot

@@ -71,7 +71,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.A
 _REPEAT = re.compile(r"(.+)x(\d+)", re.ASCII)
 
 
-def condition(text: str) -> ColumnElement[bool]:
+def parse_where(text: str) -> ColumnElement[bool]:
     """Return the SQL condition on Job that a person wrote, which needs no join.
 
     What has no value (a metric before the job's end, a layer that the network lacks) meets no

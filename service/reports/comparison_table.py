@@ -61,8 +61,8 @@ _FIGURES = (
 )
 
 
-def comparison_table(comparison: Comparison, moment: str = "final") -> Table:
-    """Make the table of a comparison of metrics taken at a moment: final, best:METRIC, epoch:N.
+def comparison_table(comparison: Comparison, epoch_choice: str = "final") -> Table:
+    """Make the table of a comparison of metrics of an epoch: final, best:METRIC, epoch:N.
 
     Its JSON is one object: the comparison's fields, `rows` and `conclusion`. Its CSV has every
     field of the spec, and the two ends of an interval in two fields.
@@ -72,7 +72,7 @@ def comparison_table(comparison: Comparison, moment: str = "final") -> Table:
     return Table(
         columns=(*_spec_columns(comparison), *_figure_columns(comparison)),
         rows=rows,
-        title=_title(comparison, moment),
+        title=_title(comparison, epoch_choice),
         footnotes=tuple(_footnotes(comparison)),
         fields=fields,
         json_value=_document(comparison, rows, fields),
@@ -196,13 +196,13 @@ def spell_p(p: float) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"  # noqa: PLR2004
 
 
-def _title(comparison: Comparison, moment: str) -> tuple[str, ...]:
+def _title(comparison: Comparison, epoch_choice: str) -> tuple[str, ...]:
     title = _NOTATIONS[comparison.metric].title
     if comparison.common.get("evaluation") == "test":
         title = title.replace("Validation", "Test")
     images = f" on {comparison.images:,} images" if comparison.images else ""
     direction = "higher" if comparison.higher_is_better else "lower"
-    at = "" if moment == "final" else f" at {moment}"
+    at = "" if epoch_choice == "final" else f" at {epoch_choice}"
     return f"{title}{images}{at}, {direction} is better", describe_common(comparison)
 
 

@@ -84,13 +84,13 @@ class ColumnChoice:
 
 
 def job_table(
-    rows: Sequence[JobRow], choice: ColumnChoice = ColumnChoice(), moment: EpochChoice = FINAL
+    rows: Sequence[JobRow], choice: ColumnChoice = ColumnChoice(), epoch_choice: EpochChoice = FINAL
 ) -> Table:
-    """List jobs with their metrics at a moment; raise UsageError for an unknown column."""
+    """List jobs with their metrics at the chosen epoch; raise UsageError for an unknown column."""
     return Table(
         columns=_choose_columns(rows, choice),
         rows=[_flatten(row) for row in rows],
-        title=() if moment.is_final else (f"Metrics at {moment}",),
+        title=() if epoch_choice.is_final else (f"Metrics at {epoch_choice}",),
         fields=choice.names or (*_JOB_FIELDS, *ExperimentSpec.model_fields, *_METRICS),
     )
 
@@ -278,7 +278,7 @@ def describe_rest(snapshot: Snapshot) -> str:
 
 
 def _settle(column: Column) -> Column:
-    """Keep the epochs a column: they are the same in all rows at one moment, not at the next."""
+    """Keep the epochs a column: they are the same in all rows now, but not later."""
     return replace(column, factors_out=column.factors_out and column.name != "progress")
 
 

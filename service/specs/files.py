@@ -8,17 +8,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from models.errors import UsageError
-from service.specs.parsing import Value, read_row
+from service.specs.parsing import FieldValue, parse_row
 
 
-def read_rows(text: str, name: str) -> list[list[Value]]:
+def parse_rows(text: str, name: str) -> list[list[FieldValue]]:
     """Return the values of each row of a file of that name; its ending tells the format.
 
     "-", which has no ending, is taken for what it begins like. Raises UsageError, naming the row.
     """
     text = text.removeprefix("\ufeff").lstrip("\r\n")
     rows = [
-        read_row(row, f"{name} row {number}") for number, row in enumerate(_parse(text, name), 1)
+        parse_row(row, f"{name} row {number}") for number, row in enumerate(_parse(text, name), 1)
     ]
     if not rows:
         raise UsageError(f"{name} holds no specs: give JSON objects, CSV, or a YAML list")

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from models.errors import UsageError
 from models.spec import ExperimentSpec
 from service.formatting import count, format_value
-from service.specs.parsing import Value
+from service.specs.parsing import FieldValue
 
 _SEEDS = 2**63  # of ExperimentSpec.seed
 
@@ -38,7 +38,7 @@ class Grid:
 
 
 def expand(
-    axes: Sequence[Sequence[Value]], seeds: Sequence[int], base: ExperimentSpec | None = None
+    axes: Sequence[Sequence[FieldValue]], seeds: Sequence[int], base: ExperimentSpec | None = None
 ) -> Grid:
     """Return a spec for each combination of the axes' values, and each seed.
 
@@ -46,7 +46,7 @@ def expand(
     was typed, if a combination is no experiment.
     """
     combinations = product(*(axis for axis in axes if axis))
-    return repeat([build(values, base) for values in combinations], seeds)
+    return repeat([build_spec(values, base) for values in combinations], seeds)
 
 
 def repeat(specs: Iterable[ExperimentSpec], seeds: Sequence[int]) -> Grid:
@@ -65,7 +65,7 @@ def repeat(specs: Iterable[ExperimentSpec], seeds: Sequence[int]) -> Grid:
     return Grid(tuple(repeated), len(configurations))
 
 
-def gather(specs: Iterable[ExperimentSpec]) -> Grid:
+def deduplicate(specs: Iterable[ExperimentSpec]) -> Grid:
     """Return specs as they are, each once."""
     unique = list(dict.fromkeys(specs))
     return Grid(tuple(unique), len({spec.configuration for spec in unique}))
@@ -75,10 +75,10 @@ def sample(grid: Grid, size: int) -> Grid:
     """Return so many of the grid's configurations, drawn at random: the same ones each time."""
     names = list(dict.fromkeys(spec.configuration for spec in grid.specs))
     drawn = set(random.Random(0).sample(names, min(size, len(names))))
-    return gather(spec for spec in grid.specs if spec.configuration in drawn)
+    return deduplicate(spec for spec in grid.specs if spec.configuration in drawn)
 
 
-def build(values: Sequence[Value], base: ExperimentSpec | None = None) -> ExperimentSpec:
+def build_spec(values: Sequence[FieldValue], base: ExperimentSpec | None = None) -> ExperimentSpec:
     """Return the spec of these values, the others being as in `base`, or by default."""
     given = {value.field: value.value for value in values}
     kept = base.model_dump() if base else {}

@@ -6,13 +6,13 @@ from typing import Any
 from models.errors import UsageError
 from models.spec import ExperimentSpec
 from service.specs.grid import Grid, expand
-from service.specs.parsing import Value, read_drop, read_hidden, read_keep
+from service.specs.parsing import FieldValue, parse_drop, parse_hidden, parse_keep
 
 #: Keep probabilities all below this are likely drop probabilities.
 _SUSPICIOUS_KEEP = 0.5
 
 
-def read_grid(
+def parse_grid(
     *,
     dropout: Sequence[str],
     drop: Sequence[str],
@@ -26,14 +26,14 @@ def read_grid(
 
     Raises UsageError, naming the option at fault.
     """
-    keep = [read_keep(typed) for typed in dropout] + [read_drop(typed) for typed in drop]
-    widths = [read_hidden(typed) for typed in hidden]
+    keep = [parse_keep(typed) for typed in dropout] + [parse_drop(typed) for typed in drop]
+    widths = [parse_hidden(typed) for typed in hidden]
     others = [_read_axis(field, values) for field, values in plain.items()]
     # The widths first: how many rates there must be depends on them.
-    return expand([widths, keep, *others], read_seeds(seed, seeds, base), base)
+    return expand([widths, keep, *others], choose_seeds(seed, seeds, base), base)
 
 
-def read_seeds(
+def choose_seeds(
     seed: Sequence[int], seeds: tuple[int, ...] | None, base: ExperimentSpec | None = None
 ) -> tuple[int, ...]:
     """Return the seeds of `--seed` or `--seeds`, or else that of `base`."""
@@ -42,10 +42,10 @@ def read_seeds(
     return seeds or tuple(seed) or (base.seed if base else 0,)
 
 
-def warn_of_low_keep(dropout: Sequence[str]) -> str | None:
+def warn_about_low_keep(dropout: Sequence[str]) -> str | None:
     """Say how else `--dropout` could be meant, if all its values are low."""
     for typed in dropout:
-        rates = read_keep(typed).value
+        rates = parse_keep(typed).value
         if rates and max(rates) < _SUSPICIOUS_KEEP:
             shares = ", ".join(f"{rate:.0%}" for rate in rates)
             return (
@@ -55,6 +55,6 @@ def warn_of_low_keep(dropout: Sequence[str]) -> str | None:
     return None
 
 
-def _read_axis(field: str, values: Sequence[Any]) -> list[Value]:
+def _read_axis(field: str, values: Sequence[Any]) -> list[FieldValue]:
     option = f"--{field.replace('_', '-')}"
-    return [Value(field, value, f"{option} {value}") for value in values]
+    return [FieldValue(field, value, f"{option} {value}") for value in values]

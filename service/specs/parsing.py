@@ -22,7 +22,7 @@ LONGEST_SECONDS = 10_000 * 86400
 
 
 @dataclass(frozen=True)
-class Value:
+class FieldValue:
     """One value of a spec's field, and how it was typed, for the error that may name it."""
 
     field: str
@@ -30,25 +30,27 @@ class Value:
     typed: str
 
 
-def read_keep(typed: str, source: str = "--dropout") -> Value:
+def parse_keep(typed: str, source: str = "--dropout") -> FieldValue:
     """Read keep probabilities: "0.9,0.8,0.8", "0.8x3", "0.8" for every layer, or "none"."""
-    rates = () if typed == "none" else read_numbers(typed, source, float)
-    return Value("keep", rates, f"{source} {typed}")
+    rates = () if typed == "none" else parse_numbers(typed, source, float)
+    return FieldValue("keep", rates, f"{source} {typed}")
 
 
-def read_drop(typed: str, source: str = "--drop") -> Value:
+def parse_drop(typed: str, source: str = "--drop") -> FieldValue:
     """Read the complements of keep probabilities."""
-    rates = () if typed == "none" else read_numbers(typed, source, float)
-    return Value("keep", tuple(round(1 - rate, _DIGITS) for rate in rates), f"{source} {typed}")
+    rates = () if typed == "none" else parse_numbers(typed, source, float)
+    return FieldValue(
+        "keep", tuple(round(1 - rate, _DIGITS) for rate in rates), f"{source} {typed}"
+    )
 
 
-def read_hidden(typed: str, source: str = "--hidden") -> Value:
+def parse_hidden(typed: str, source: str = "--hidden") -> FieldValue:
     """Read layers' widths: "512,512,512" or "512x3"."""
-    widths = read_numbers(typed, source, int, "512,512,512 or 512x3")
-    return Value("hidden", widths, f"{source} {typed}")
+    widths = parse_numbers(typed, source, int, "512,512,512 or 512x3")
+    return FieldValue("hidden", widths, f"{source} {typed}")
 
 
-def read_numbers(
+def parse_numbers(
     typed: str,
     source: str,
     kind: Callable[[str], Any],
@@ -74,7 +76,7 @@ def _repeat(part: str, kind: Callable[[str], Any]) -> tuple[Any, ...]:
     return (kind(number),) * (int(layers) if times else 1)
 
 
-def read_seed_range(typed: str) -> tuple[int, ...]:
+def parse_seed_range(typed: str) -> tuple[int, ...]:
     """Read a number of seeds, "5" (which is 0..4), or a range of them, "10..19"."""
     found = re.fullmatch(r"(?:(\d{1,18})\.\.)?(\d{1,18})", typed)
     if not found:
@@ -86,7 +88,7 @@ def read_seed_range(typed: str) -> tuple[int, ...]:
     return tuple(range(low, high))
 
 
-def read_duration(typed: str) -> float:
+def parse_duration(typed: str) -> float:
     """Read a time span as seconds: 90, 90s, 30m, 2h, 1d."""
     found = re.fullmatch(r"(\d{1,12}(?:\.\d+)?)([smhd]?)", typed)
     seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
@@ -97,7 +99,7 @@ def read_duration(typed: str) -> float:
     return seconds
 
 
-def read_row(row: Mapping[str, Any], source: str) -> list[Value]:
+def parse_row(row: Mapping[str, Any], source: str) -> list[FieldValue]:
     """Read the values of one row of a file; `source` names it in errors.
 
     The names are the spec's fields, or dropout and drop for keep. Values may be text, as a CSV
@@ -115,7 +117,7 @@ def _strip(value: Any) -> Any:
     return value.strip() if isinstance(value, str) else value
 
 
-def _read_field(name: str, value: Any, source: str) -> Value:
+def _read_field(name: str, value: Any, source: str) -> FieldValue:
     field = name.strip().replace("-", "_")
     if isinstance(value, bool) or _is_nested(value):
         fix = "a number for each hidden layer" if field in _PER_LAYER else "a number or a word"
@@ -124,12 +126,12 @@ def _read_field(name: str, value: Any, source: str) -> Value:
     typed = f"{source}: {name} {listed}"
     if field in _PER_LAYER and listed is not None:
         words = "none" if value in ([], ()) else str(listed)
-        read = {"drop": read_drop, "hidden": read_hidden}.get(field, read_keep)
+        read = {"drop": parse_drop, "hidden": parse_hidden}.get(field, parse_keep)
         return read(words, f"{source}: {name}")
     if field not in ExperimentSpec.model_fields:
         known = ", ".join([*ExperimentSpec.model_fields, "dropout", "drop"])
         raise UsageError(f"{source}: unknown field {name!r}: the fields are {known}")
-    return Value(field, value, typed)
+    return FieldValue(field, value, typed)
 
 
 def _is_nested(value: Any) -> bool:

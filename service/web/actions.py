@@ -9,7 +9,7 @@ from models.errors import UsageError
 from models.spec import ExperimentSpec
 from service import jobs
 from service.jobs import Change, SubmitOptions, Submitted
-from service.queries.selectors import GRAMMAR, condition
+from service.queries.selectors import GRAMMAR, parse_selectors
 from service.web.context import Here, new_submit_token
 from service.web.params import split_words
 
@@ -24,7 +24,7 @@ def act(here: Here, action: Action, selector: str) -> list[Change]:
     words = split_words(selector)
     if not words:
         raise UsageError(f"Name some jobs: {GRAMMAR}")
-    return _ACTIONS[action](here, condition(words))
+    return _ACTIONS[action](here, parse_selectors(words))
 
 
 def submit(

@@ -22,7 +22,7 @@ from service.queries.rows import JobDetail, LogRow, WorkerRow
 from service.queries.sweeps import SweepPage, SweepRequest, read_sweeps
 from service.queries.workers import list_workers
 from service.reports.table import jsonable
-from service.specs.grid import gather, repeat
+from service.specs.grid import deduplicate, repeat
 from service.specs.parsing import LONGEST_SECONDS
 from service.web import actions
 from service.web.actions import Action
@@ -176,7 +176,7 @@ def get_curves(here: Ours, ask: Annotated[ComparisonAsk, Depends()]) -> CurveSet
 @writes.post("/sweeps", status_code=201)
 def post_sweep(here: Ours, wanted: SubmitRequest) -> Submitted:
     """Submit a sweep; what is finished or queued already is not run again."""
-    grid = repeat(wanted.specs, wanted.seeds) if wanted.seeds else gather(wanted.specs)
+    grid = repeat(wanted.specs, wanted.seeds) if wanted.seeds else deduplicate(wanted.specs)
     return actions.submit(here, grid.specs, wanted.order, wanted.token)
 
 

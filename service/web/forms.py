@@ -11,8 +11,8 @@ from models.errors import UsageError
 from models.message import Priority
 from service.jobs import SubmitOptions
 from service.specs.grid import Grid
-from service.specs.options import read_grid, warn_of_low_keep
-from service.specs.parsing import read_duration, read_seed_range
+from service.specs.options import parse_grid, warn_about_low_keep
+from service.specs.parsing import parse_duration, parse_seed_range
 from service.web.context import Here, Ours
 
 _Value = TypeVar("_Value")
@@ -107,10 +107,10 @@ def read_specs(form: Mapping[str, str]) -> Grid:
         "drop": (),
         "hidden": form.get("hidden", "").split(),
         "seed": (),
-        "seeds": _read_option(read_seed_range, "seeds", seeds) if seeds else None,
+        "seeds": _read_option(parse_seed_range, "seeds", seeds) if seeds else None,
         **axes,
     }
-    return read_grid(**options)
+    return parse_grid(**options)
 
 
 def read_order(form: Mapping[str, str]) -> SubmitOptions:
@@ -137,7 +137,7 @@ def _read_limits(form: Mapping[str, str]) -> dict[str, Any]:
     limits: dict[str, Any] = {}
     for name, option in (("timeout_seconds", "timeout"), ("stall_seconds", "stall_timeout")):
         if typed := form.get(option, "").strip():
-            limits[name] = _read_option(read_duration, option, typed)
+            limits[name] = _read_option(parse_duration, option, typed)
     if typed := form.get("max_crashes", "").strip():
         if not typed.isdecimal() or not 1 <= int(typed) <= MOST_CRASHES:
             raise UsageError(f"--max-crashes {typed}: write a number from 1 to {MOST_CRASHES:,}")
@@ -165,7 +165,7 @@ def name_field(message: str) -> str:
 
 def warn(form: Mapping[str, str]) -> str | None:
     """Say how else the keep probabilities could be meant, if all are low."""
-    return warn_of_low_keep(form.get("dropout", "").split())
+    return warn_about_low_keep(form.get("dropout", "").split())
 
 
 def _read_number(name: str, word: str) -> float:

@@ -16,7 +16,7 @@ from service import jobs
 from service.analysis.comparison import Comparison
 from service.formatting import count, format_value
 from service.jobs.preview import preview
-from service.queries.estimate import estimate_rest
+from service.queries.estimate import estimate_remaining
 from service.queries.explanations import explain_wait
 from service.queries.failures import Failure, advise, list_failures
 from service.queries.jobs import list_log
@@ -100,7 +100,7 @@ def _list_failures_of(here: Ours, page: SweepPage) -> Mapping[int, list[Failure]
 def show_jobs(request: Request, here: Ours, ask: Annotated[PageAsk, Depends()]) -> HTMLResponse:
     """Show jobs, a page of them."""
     page = ask.read(here.database)
-    table = job_table(page.rows, moment=ask.moment)
+    table = job_table(page.rows, epoch_choice=ask.epoch_choice)
     return here.render(
         request,
         "jobs.html",
@@ -286,7 +286,7 @@ def _describe(here: Ours, submitted: jobs.Submitted) -> str:
     unsent = submitted.unsent and submitted.unsent.rstrip(".")
     late = f" Saved but not queued: {unsent}. Sent as soon as Redis answers." if unsent else ""
     is_open = submitted.created or submitted.joined
-    rest = estimate_rest(here.database, in_sweep(submitted.sweep_id)) if is_open else ""
+    rest = estimate_remaining(here.database, in_sweep(submitted.sweep_id)) if is_open else ""
     said = [f"Sweep s{submitted.sweep_id}: {known}.{late}", *submitted.remarks, str(rest)]
     return " ".join(filter(None, said))
 

@@ -11,11 +11,10 @@ from models.database import Database
 from models.errors import UsageError
 from service.analysis.comparison import Comparison, compare
 from service.analysis.curves import CurveSet, average
-from service.queries.epoch_choice import EpochChoice, read_epoch_choice
+from service.queries.epoch_choice import EpochChoice, parse_epoch_choice
 from service.queries.jobs import count_jobs, list_compared_jobs, list_curves
-from service.queries.pages import Page, Request, read_page, read_sort
-from service.queries.selection import select_jobs
-from service.queries.selectors import GRAMMAR
+from service.queries.pages import Page, PageRequest, parse_sort, read_page
+from service.queries.selectors import GRAMMAR, parse_selectors
 from service.reports.comparison_table import comparison_table
 from service.reports.table import Table
 
@@ -76,7 +75,7 @@ class Selection:
     def condition(self) -> ColumnElement[bool]:
         """The SQL condition; raises UsageError for what is of neither grammar."""
         words = split_words(self.jobs)
-        return select_jobs(words, self.where if self.where.strip() else None)
+        return parse_selectors(words, self.where if self.where.strip() else None)
 
 
 @dataclass(frozen=True)
@@ -93,13 +92,15 @@ class PageAsk(Selection):
     ] = ""
 
     @property
-    def moment(self) -> EpochChoice:
-        """The moment of the metrics."""
-        return read_epoch_choice(self.at)
+    def epoch_choice(self) -> EpochChoice:
+        """The epoch whose metrics are shown."""
+        return parse_epoch_choice(self.at)
 
     def read(self, database: Database) -> Page:
         """Return the page."""
-        request = Request(read_sort(self.sort), self.limit, self.moment, self.after or None)
+        request = PageRequest(
+            parse_sort(self.sort), self.limit, self.epoch_choice, self.after or None
+        )
         return read_page(database, self.condition, request)
 
 
@@ -118,12 +119,12 @@ class ComparisonAsk(Selection):
     def read(self, database: Database) -> Comparison:
         """Return the comparison; raise UsageError if it is of too many runs."""
         which = self._measured_condition(database)
-        runs = list_compared_jobs(database, which, read_epoch_choice(self.at))
+        runs = list_compared_jobs(database, which, parse_epoch_choice(self.at))
         return compare(runs, self.metric, self.baseline or None, mix=self.mix)
 
     def tabulate(self, comparison: Comparison) -> Table:
         """Return the comparison's table."""
-        return comparison_table(comparison, str(read_epoch_choice(self.at)))
+        return comparison_table(comparison, str(parse_epoch_choice(self.at)))
 
     def read_curves(self, database: Database) -> CurveSet:
         """Return the curves of the same jobs."""

@@ -17,12 +17,12 @@ from service.jobs import SubmitOptions
 from service.jobs.annotations import add_tags, remove_tags, write_note
 from service.jobs.batches import BatchSize
 from service.jobs.deletion import delete_jobs
-from service.queries.selectors import condition
+from service.queries.selectors import parse_selectors
 from worker.execution.recorder import Recorder
 
 #: More than two transactions take.
 MANY = 5_000
-SWEEP = condition(["s1"])
+SWEEP = parse_selectors(["s1"])
 Do = Callable[[Database, Any], object]
 
 
@@ -103,7 +103,7 @@ def test_between_two_batches_others_write_and_what_an_interrupt_leaves_is_whole_
     seen: list[int] = []
 
     def interrupt(done: int, total: int) -> None:
-        write_note(other, condition([str(MANY)]), f"{done} of {total}")
+        write_note(other, parse_selectors([str(MANY)]), f"{done} of {total}")
         seen.append(done)
         if len(seen) == 2:
             raise KeyboardInterrupt
@@ -144,7 +144,7 @@ def test_a_job_that_is_not_selected_any_more_is_left_alone(many: Database, recor
         if done < last and rows.job(many, last).state == "queued":
             rows.claim(recorder, last)
 
-    changes = jobs.cancel(many, condition(["state:queued"]), start_last)
+    changes = jobs.cancel(many, parse_selectors(["state:queued"]), start_last)
 
     assert rows.job(many, last).state == "running"
     assert last not in {change.job_id for change in changes}

@@ -12,7 +12,7 @@ from service import jobs
 from service.jobs.annotations import add_tags
 from service.jobs.deletion import Deleted, delete_jobs
 from service.queries.jobs import list_ids
-from service.queries.selectors import condition, ids_condition
+from service.queries.selectors import ids_condition, parse_selectors
 from worker.execution.recorder import Progress, Recorder
 
 OTHER = SPEC.model_copy(update={"seed": 1})
@@ -24,7 +24,7 @@ def finish(recorder: Recorder, job_id: int) -> None:
 
 
 def delete(database: Database, folder: Path, *words: str) -> Deleted:
-    return delete_jobs(database, condition(words), folder)
+    return delete_jobs(database, parse_selectors(words), folder)
 
 
 def sweeps(database: Database) -> list[int]:
@@ -89,18 +89,18 @@ def test_a_sweep_vanishes_with_its_last_job_and_one_that_shared_it_loses_it(
 
     delete(database, tmp_path, "1")
 
-    assert list_ids(database, condition(["s2"])) == [2]
+    assert list_ids(database, parse_selectors(["s2"])) == [2]
     # The newest stays, though it is empty: SQLite would give its number again.
     assert sweeps(database) == [2, 3]
 
 
 def test_no_id_and_no_number_of_a_sweep_is_given_again(database: Database, tmp_path: Path):
     jobs_before = rows.submit(database, SPEC, OTHER)
-    jobs.cancel(database, condition(["s1"]))
+    jobs.cancel(database, parse_selectors(["s1"]))
 
     delete(database, tmp_path, "s1")
     first, second = rows.submit(database, SPEC, OTHER)
-    jobs.cancel(database, condition([str(second)]))
+    jobs.cancel(database, parse_selectors([str(second)]))
     delete(database, tmp_path, str(second))
     third = rows.submit_one(database)
 
@@ -125,7 +125,7 @@ def test_an_attempt_that_comes_to_itself_after_its_job_was_deleted_writes_nothin
     job_id = rows.submit_one(database)
     claim = rows.claim(recorder, job_id)
     rows.expire(database, job_id)
-    jobs.cancel(database, condition(["1"]))
+    jobs.cancel(database, parse_selectors(["1"]))
     delete(database, tmp_path, "1")
     before = rows.everything(database)
 

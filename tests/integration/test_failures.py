@@ -4,7 +4,7 @@ from integration import rows
 from integration.rows import spec, submit
 from models.database import Database
 from service.queries.failures import list_failures
-from service.queries.selection import select_jobs
+from service.queries.selectors import parse_selectors
 
 
 def test_failures_are_told_by_reason_with_what_to_type(database: Database):
@@ -14,7 +14,7 @@ def test_failures_are_told_by_reason_with_what_to_type(database: Database):
     for job_id, reason in zip(ids, reasons, strict=False):
         rows.change(database, job_id, state="failed", reason=reason)
 
-    diverged, *others = list_failures(database, select_jobs(["s1"]))
+    diverged, *others = list_failures(database, parse_selectors(["s1"]))
 
     assert (diverged.reason, diverged.jobs) == ("diverged at epoch 1", 3)
     assert "smaller learning rate" in diverged.advice
@@ -26,4 +26,4 @@ def test_failures_are_told_by_reason_with_what_to_type(database: Database):
     ]
     assert "--timeout" in others[0].command
     assert f"dq retry {ids[4]}" in others[1].command
-    assert list_failures(database, select_jobs([str(ids[6])])) == []
+    assert list_failures(database, parse_selectors([str(ids[6])])) == []

@@ -14,7 +14,7 @@ from service import jobs
 from service.jobs import SubmitOptions, Submitted
 from service.jobs.known_jobs import KnownJob, KnownJobs, find_known, key
 from service.queries.jobs import list_ids
-from service.queries.selectors import condition
+from service.queries.selectors import parse_selectors
 from worker.execution.recorder import Progress, Recorder
 
 OTHER = SPEC.model_copy(update={"seed": 1})
@@ -93,7 +93,7 @@ def test_a_running_job_that_is_to_be_cancelled_will_give_no_result(
 ):
     job_id = rows.submit_one(database)
     rows.claim(recorder, job_id)
-    jobs.cancel(database, condition([str(job_id)]))
+    jobs.cancel(database, parse_selectors([str(job_id)]))
 
     assert find_one(database) is None
 
@@ -189,8 +189,8 @@ def test_a_submit_of_known_jobs_alone_makes_a_sweep_of_them_and_rings_for_none(
     submitted = jobs.submit(database, NoBroker(), [SPEC, OTHER], REUSE, "token")
 
     assert submitted == Submitted(2, (), (finished,), (waits,), unsent=None)
-    assert list_ids(database, condition(["s2"])) == [finished, waits]
-    assert list_ids(database, condition(["@last"])) == [finished, waits]
+    assert list_ids(database, parse_selectors(["s2"])) == [finished, waits]
+    assert list_ids(database, parse_selectors(["@last"])) == [finished, waits]
 
 
 def test_a_shared_job_is_of_its_first_sweep_and_of_each_that_shares_it(database: Database):
@@ -201,9 +201,9 @@ def test_a_shared_job_is_of_its_first_sweep_and_of_each_that_shares_it(database:
 
     (other,) = second.created
     assert (third.created, third.joined) == ((), (first, other))
-    assert list_ids(database, condition(["s1"])) == [first]
-    assert list_ids(database, condition(["s2"])) == [first, other]
-    assert list_ids(database, condition(["s3"])) == [first, other]
+    assert list_ids(database, parse_selectors(["s1"])) == [first]
+    assert list_ids(database, parse_selectors(["s2"])) == [first, other]
+    assert list_ids(database, parse_selectors(["s3"])) == [first, other]
     assert rows.job(database, first).sweep_id == 1
 
 
@@ -230,7 +230,7 @@ def test_a_failed_job_is_run_anew_next_to_the_shared_ones(database: Database, re
     (created,) = submitted.created
     assert submitted.reused == (finished,)
     assert rows.job(database, created).spec == OTHER.model_dump(mode="json")
-    assert list_ids(database, condition(["@last"])) == [finished, created]
+    assert list_ids(database, parse_selectors(["@last"])) == [finished, created]
 
 
 def test_tags_of_a_submit_go_to_its_shared_jobs_and_to_its_new_ones(
@@ -243,7 +243,7 @@ def test_tags_of_a_submit_go_to_its_shared_jobs_and_to_its_new_ones(
     submitted = submit(database, "token", SPEC, OTHER, new, tags=("paper", "old"))
 
     (created,) = submitted.created
-    assert list_ids(database, condition(["tag:paper"])) == [finished, waits, created]
+    assert list_ids(database, parse_selectors(["tag:paper"])) == [finished, waits, created]
     assert [sorted(rows.tags(database, each)) for each in (finished, waits, created)] == [
         ["old", "paper"]
     ] * 3
@@ -316,7 +316,7 @@ def test_a_cancelled_sweep_takes_the_jobs_that_it_shares_with_it(database: Datab
     job_id = rows.submit_one(database)
     submitted = submit(database, "token")
 
-    jobs.cancel(database, condition([f"s{submitted.sweep_id}"]))
+    jobs.cancel(database, parse_selectors([f"s{submitted.sweep_id}"]))
 
     assert rows.states(database, [job_id]) == [JobState.CANCELLED]
 
@@ -326,7 +326,7 @@ def test_what_became_of_a_known_job_since_a_large_submit_looked_counts(database:
     gone, stays = rows.submit(database, SPEC, OTHER)
     known = KnownJobs()
     known.look_ahead(database, [SPEC, OTHER, THIRD])
-    jobs.cancel(database, condition([str(gone)]))
+    jobs.cancel(database, parse_selectors([str(gone)]))
     (came,) = rows.submit(database, THIRD)
     own = rows.submit(database, THIRD)
 

@@ -17,16 +17,16 @@ from models.metrics import EPOCH_METRICS, HIGHER_IS_BETTER, EpochMetrics
 from models.spec import ExperimentSpec
 from models.tables import Epoch, Job, Result
 from servers import delete_rows
-from service.queries.epoch_choice import FINAL, EpochChoice, read_epoch_choice
-from service.queries.pages import Page, Request, Sort, read_page, read_sort
+from service.queries.epoch_choice import FINAL, EpochChoice, parse_epoch_choice
+from service.queries.pages import Page, PageRequest, Sort, parse_sort, read_page
 from service.queries.rows import JobRow
-from service.queries.selectors import condition
+from service.queries.selectors import parse_selectors
 from worker.execution.recorder import Progress, Recorder
 
 ALL = true()
 SPEC_FIELDS = ("dataset", "train_size", "lr", "batch_size", "epochs", "seed")
 FIELDS = ("id", *SPEC_FIELDS, *HIGHER_IS_BETTER)
-#: Those of them that go with every moment.
+#: Those of them that go with every epoch choice.
 PAGED = tuple(name for name in FIELDS if name != "seconds")
 DIRECTIONS = ("asc", "desc")
 #: Seeds that no float can tell apart.
@@ -45,26 +45,26 @@ class Past:
     epochs: tuple[EpochMetrics, ...] = ()
     is_done: bool = False
 
-    def figure(self, field: str, moment: EpochChoice) -> Any:
+    def figure(self, field: str, epoch_choice: EpochChoice) -> Any:
         """Return by what the job is sorted; None if it has no such metric."""
         if field not in HIGHER_IS_BETTER:
             return getattr(self.spec, field)
-        if moment.is_final and not self.is_done:
+        if epoch_choice.is_final and not self.is_done:
             return None
         if field == "seconds":
             return sum(epoch.seconds for epoch in self.epochs)
-        epoch = self._epoch(moment)
+        epoch = self._epoch(epoch_choice)
         return getattr(epoch, field) if epoch else None
 
-    def _epoch(self, moment: EpochChoice) -> EpochMetrics | None:
-        if moment.metric:
-            sign = -1 if HIGHER_IS_BETTER[moment.metric] else 1
+    def _epoch(self, epoch_choice: EpochChoice) -> EpochMetrics | None:
+        if epoch_choice.metric:
+            sign = -1 if HIGHER_IS_BETTER[epoch_choice.metric] else 1
             return min(
                 self.epochs,
-                key=lambda each: (sign * getattr(each, moment.metric), each.epoch),
+                key=lambda each: (sign * getattr(each, epoch_choice.metric), each.epoch),
                 default=None,
             )
-        number = moment.epoch or len(self.epochs)
+        number = epoch_choice.epoch or len(self.epochs)
         return next((each for each in self.epochs if each.epoch == number), None)
 
 
@@ -101,13 +101,13 @@ def done(figure: float, **changes: Any) -> Past:
 
 
 def turn_pages(
-    database: Database, sort: Sort, limit: int, moment: EpochChoice = FINAL, at_most: int = 60
+    database: Database, sort: Sort, limit: int, epoch_choice: EpochChoice = FINAL, at_most: int = 60
 ) -> list[JobRow]:
     """Return the jobs of all pages, following each page's word on where the next begins."""
     found: list[JobRow] = []
     after: str | None = None
     for _ in range(at_most):
-        page = read_page(database, ALL, Request(sort, limit, moment, after))
+        page = read_page(database, ALL, PageRequest(sort, limit, epoch_choice, after))
         found += page.rows
         if page.next is None:
             return found
@@ -120,10 +120,10 @@ def ids(page: Page | Sequence[JobRow]) -> list[int]:
     return [row.job_id for row in (page.rows if isinstance(page, Page) else page)]
 
 
-def expect(pasts: dict[int, Past], sort: Sort, moment: EpochChoice = FINAL) -> list[int]:
+def expect(pasts: dict[int, Past], sort: Sort, epoch_choice: EpochChoice = FINAL) -> list[int]:
     """Return the ids as Python sorts them, without the jobs that lack the metric."""
     figures = {
-        job_id: job_id if sort.field == "id" else past.figure(sort.field, moment)
+        job_id: job_id if sort.field == "id" else past.figure(sort.field, epoch_choice)
         for job_id, past in pasts.items()
     }
     if sort.is_metric:
@@ -148,9 +148,9 @@ def test_jobs_are_sorted_by_any_field_and_the_id_decides_between_equals(
     database: Database, field: str, direction: str
 ):
     pasts = dict(zip(store(database, MIXED), MIXED, strict=True))
-    sort = read_sort(f"{field}:{direction}")
+    sort = parse_sort(f"{field}:{direction}")
 
-    page = read_page(database, ALL, Request(sort))
+    page = read_page(database, ALL, PageRequest(sort))
 
     assert ids(page) == expect(pasts, sort)
     assert page.next is None
@@ -162,7 +162,7 @@ def test_pages_of_any_order_hold_each_job_once(
     database: Database, field: str, direction: str, limit: int
 ):
     pasts = dict(zip(store(database, MIXED), MIXED, strict=True))
-    sort = read_sort(f"{field}:{direction}")
+    sort = parse_sort(f"{field}:{direction}")
 
     found = turn_pages(database, sort, limit)
 
@@ -175,7 +175,7 @@ def test_jobs_of_all_training_images_and_of_fewer_are_each_on_one_page(
 ):
     sizes = [None, 500, None, 200, 500, None]
     job_ids = store(database, [Past(rows.spec(train_size=size)) for size in sizes])
-    sort = read_sort(f"train_size:{direction}")
+    sort = parse_sort(f"train_size:{direction}")
 
     found = turn_pages(database, sort, limit=2)
 
@@ -185,7 +185,7 @@ def test_jobs_of_all_training_images_and_of_fewer_are_each_on_one_page(
 def test_seeds_that_no_float_can_tell_apart_are_in_their_order(database: Database):
     store(database, [Past(rows.spec(seed=seed)) for seed in LIKE_SEEDS])
 
-    page = read_page(database, ALL, Request(read_sort("seed:asc")))
+    page = read_page(database, ALL, PageRequest(parse_sort("seed:asc")))
 
     assert [row.spec.seed for row in page.rows] == sorted(LIKE_SEEDS)
 
@@ -197,7 +197,7 @@ def test_jobs_whose_seeds_no_float_can_tell_apart_are_each_on_one_page(
 ):
     job_ids = store(database, [Past(rows.spec(seed=seed)) for seed in LIKE_SEEDS])
 
-    found = turn_pages(database, read_sort(f"seed:{direction}"), limit, at_most=10)
+    found = turn_pages(database, parse_sort(f"seed:{direction}"), limit, at_most=10)
 
     assert sorted(ids(found)) == job_ids
 
@@ -206,7 +206,7 @@ def test_jobs_whose_seeds_no_float_can_tell_apart_are_each_on_one_page(
 def test_floats_that_look_alike_are_told_apart_by_the_cursor(database: Database, field: str):
     store(database, [done(figure, lr=figure) for figure in LIKE_FLOATS * 2])
 
-    found = turn_pages(database, read_sort(f"{field}:asc"), limit=1)
+    found = turn_pages(database, parse_sort(f"{field}:asc"), limit=1)
 
     figures = [row.spec.lr if field == "lr" else row.metrics[field] for row in found]
     assert figures == sorted(LIKE_FLOATS * 2)
@@ -251,31 +251,33 @@ MOMENTS = st.sampled_from(
 @given(
     pasts=some_pasts(),
     sort=st.builds(Sort, st.sampled_from(PAGED), st.booleans()),
-    moment=MOMENTS,
+    epoch_choice=MOMENTS,
     limit=st.integers(1, 4),
 )
 def test_whatever_the_jobs_the_order_and_the_moment_each_job_is_on_one_page(
     database: Database,
     pasts: list[Past],
     sort: Sort,
-    moment: EpochChoice,
+    epoch_choice: EpochChoice,
     limit: int,
 ):
     delete_rows(database)
     by_id = dict(zip(store(database, pasts), pasts, strict=True)) if pasts else {}
 
-    found = turn_pages(database, sort, limit, moment)
+    found = turn_pages(database, sort, limit, epoch_choice)
 
-    assert ids(found) == expect(by_id, sort, moment)
+    assert ids(found) == expect(by_id, sort, epoch_choice)
     shown = {row.job_id: row.metrics.get("valid_loss") for row in found}
-    if not moment.is_final:
-        assert shown == {job_id: by_id[job_id].figure("valid_loss", moment) for job_id in shown}
+    if not epoch_choice.is_final:
+        assert shown == {
+            job_id: by_id[job_id].figure("valid_loss", epoch_choice) for job_id in shown
+        }
 
 
 def test_newest_first_is_the_order_unless_told_otherwise(database: Database):
     job_ids = store(database, MIXED)
 
-    page = read_page(database, ALL, Request())
+    page = read_page(database, ALL, PageRequest())
 
     assert ids(page) == job_ids[::-1]
     assert page.next is None
@@ -283,10 +285,10 @@ def test_newest_first_is_the_order_unless_told_otherwise(database: Database):
 
 def test_a_page_that_just_holds_all_is_the_last(database: Database):
     store(database, [done(0.1), done(0.2), done(0.3)])
-    best = read_sort("valid_acc")
+    best = parse_sort("valid_acc")
 
-    three = read_page(database, ALL, Request(best, limit=3))
-    two = read_page(database, ALL, Request(best, limit=2))
+    three = read_page(database, ALL, PageRequest(best, limit=3))
+    two = read_page(database, ALL, PageRequest(best, limit=2))
 
     assert (len(three.rows), three.next) == (3, None)
     assert (len(two.rows), bool(two.next)) == (2, True)
@@ -295,28 +297,28 @@ def test_a_page_that_just_holds_all_is_the_last(database: Database):
 def test_a_page_after_the_last_job_is_empty(database: Database):
     store(database, [done(0.1), done(0.2)])
 
-    page = read_page(database, ALL, Request(Sort(), after="1"))
+    page = read_page(database, ALL, PageRequest(Sort(), after="1"))
 
     assert page == Page((), None)
 
 
 def test_pages_are_of_the_selected_jobs_alone(database: Database):
     store(database, [done(figure) for figure in (0.1, 0.2, 0.3, 0.4, 0.5)])
-    odd = condition(["1", "3", "5"])
-    best = read_sort("valid_acc")
+    odd = parse_selectors(["1", "3", "5"])
+    best = parse_sort("valid_acc")
 
-    first = read_page(database, odd, Request(best, limit=2))
-    second = read_page(database, odd, Request(best, limit=2, after=first.next))
+    first = read_page(database, odd, PageRequest(best, limit=2))
+    second = read_page(database, odd, PageRequest(best, limit=2, after=first.next))
 
     assert (ids(first), ids(second), second.next) == ([5, 3], [1], None)
 
 
 def test_a_job_submitted_meanwhile_moves_no_other_from_its_page(database: Database):
     store(database, [done(0.1), done(0.2), done(0.3)])
-    first = read_page(database, ALL, Request(limit=2))
+    first = read_page(database, ALL, PageRequest(limit=2))
 
     store(database, [done(0.4)])
-    second = read_page(database, ALL, Request(limit=2, after=first.next))
+    second = read_page(database, ALL, PageRequest(limit=2, after=first.next))
 
     assert (ids(first), ids(second)) == ([3, 2], [1])
 
@@ -336,13 +338,13 @@ def test_a_job_submitted_meanwhile_moves_no_other_from_its_page(database: Databa
     ],
 )
 def test_a_metric_goes_from_the_best_on_and_all_else_from_the_highest_on(text: str, sort: Sort):
-    assert read_sort(text) == sort
+    assert parse_sort(text) == sort
 
 
 @pytest.mark.parametrize("text", ["", "keep", "hidden", "acc", "lr:up", "lr:asc:asc", "ID", ":asc"])
 def test_what_nothing_can_be_sorted_by_is_refused_with_what_there_is(text: str):
     with pytest.raises(UsageError) as refusal:
-        read_sort(text)
+        parse_sort(text)
 
     assert str(refusal.value).startswith(f"--sort {text}: give one of ")
     assert all(field in str(refusal.value) for field in FIELDS)
@@ -350,7 +352,7 @@ def test_what_nothing_can_be_sorted_by_is_refused_with_what_there_is(text: str):
 
 def test_time_is_sorted_by_at_the_end_alone():
     with pytest.raises(UsageError, match="--sort seconds works with --at final only"):
-        Request(read_sort("seconds"), moment=EpochChoice(epoch=1))
+        PageRequest(parse_sort("seconds"), epoch_choice=EpochChoice(epoch=1))
 
 
 @pytest.mark.parametrize(
@@ -385,7 +387,7 @@ def test_a_cursor_that_no_page_gave_is_refused(database: Database, field: str, a
     store(database, [done(0.1), done(0.2)])
 
     with pytest.raises(UsageError, match="give the value that the page before printed"):
-        read_page(database, ALL, Request(read_sort(field), after=after))
+        read_page(database, ALL, PageRequest(parse_sort(field), after=after))
 
 
 def test_jobs_without_the_metric_are_in_no_order_of_it(database: Database):
@@ -394,8 +396,8 @@ def test_jobs_without_the_metric_are_in_no_order_of_it(database: Database):
         [done(0.5), Past(rows.spec(), (epoch(1, 0.9),)), Past(rows.spec())],
     )
 
-    by_metric = read_page(database, ALL, Request(read_sort("valid_acc")))
-    by_field = read_page(database, ALL, Request(read_sort("lr")))
+    by_metric = read_page(database, ALL, PageRequest(parse_sort("valid_acc")))
+    by_field = read_page(database, ALL, PageRequest(parse_sort("lr")))
 
     assert ids(by_metric) == [succeeded]
     assert len(by_field.rows) == 3
@@ -408,9 +410,11 @@ def finish(database: Database, recorder: Recorder, *epochs: EpochMetrics) -> int
     return job_id
 
 
-def look(database: Database, job_id: int, moment: str) -> JobRow:
+def look(database: Database, job_id: int, epoch_choice: str) -> JobRow:
     (row,) = read_page(
-        database, condition([str(job_id)]), Request(moment=read_epoch_choice(moment))
+        database,
+        parse_selectors([str(job_id)]),
+        PageRequest(epoch_choice=parse_epoch_choice(epoch_choice)),
     ).rows
     return row
 
@@ -424,7 +428,7 @@ THREE_EPOCHS = (
 
 
 @pytest.mark.parametrize(
-    ("moment", "number"),
+    ("epoch_choice", "number"),
     [
         ("final", 3),
         ("epoch:1", 1),
@@ -436,12 +440,12 @@ THREE_EPOCHS = (
     ],
 )
 def test_metrics_are_those_of_the_moments_epoch_the_first_of_the_best(
-    database: Database, recorder: Recorder, moment: str, number: int
+    database: Database, recorder: Recorder, epoch_choice: str, number: int
 ):
     marked = [replace(each, train_accuracy=0.5) for each in THREE_EPOCHS]
     job_id = finish(database, recorder, *marked)
 
-    row = look(database, job_id, moment)
+    row = look(database, job_id, epoch_choice)
 
     expected = vars(marked[number - 1])
     assert row.metrics == {name: expected[name] for name in EPOCH_METRICS}
@@ -452,10 +456,10 @@ def test_a_job_that_has_not_come_to_the_epoch_has_no_metrics_at_it(
 ):
     short = finish(database, recorder, epoch(1, 0.25))
     long = finish(database, recorder, *THREE_EPOCHS)
-    at_two = read_epoch_choice("epoch:2")
+    at_two = parse_epoch_choice("epoch:2")
 
-    by_id = read_page(database, ALL, Request(moment=at_two))
-    by_metric = read_page(database, ALL, Request(read_sort("valid_loss"), moment=at_two))
+    by_id = read_page(database, ALL, PageRequest(epoch_choice=at_two))
+    by_metric = read_page(database, ALL, PageRequest(parse_sort("valid_loss"), epoch_choice=at_two))
 
     assert {row.job_id: bool(row.metrics) for row in by_id.rows} == {short: False, long: True}
     assert ids(by_metric) == [long]
@@ -468,8 +472,8 @@ def test_a_running_job_has_its_newest_its_best_and_its_numbered_epochs(
     recorder.beat(rows.claim(recorder, job_id), Progress(THREE_EPOCHS))
 
     looks = {
-        moment: look(database, job_id, moment).metrics["valid_loss"]
-        for moment in ("final", "best:valid_loss", "epoch:1")
+        epoch_choice: look(database, job_id, epoch_choice).metrics["valid_loss"]
+        for epoch_choice in ("final", "best:valid_loss", "epoch:1")
     }
 
     assert looks == {"final": 0.2, "best:valid_loss": 0.2, "epoch:1": 0.9}
@@ -478,11 +482,15 @@ def test_a_running_job_has_its_newest_its_best_and_its_numbered_epochs(
 def test_jobs_are_sorted_by_what_they_were_at_the_moment(database: Database, recorder: Recorder):
     early = finish(database, recorder, epoch(1, valid_loss=0.1), epoch(2, valid_loss=0.9))
     late = finish(database, recorder, epoch(1, valid_loss=0.8), epoch(2, valid_loss=0.2))
-    by_loss = read_sort("valid_loss")
+    by_loss = parse_sort("valid_loss")
 
     orders = {
-        moment: ids(read_page(database, ALL, Request(by_loss, moment=read_epoch_choice(moment))))
-        for moment in ("final", "best:valid_loss", "epoch:1")
+        epoch_choice: ids(
+            read_page(
+                database, ALL, PageRequest(by_loss, epoch_choice=parse_epoch_choice(epoch_choice))
+            )
+        )
+        for epoch_choice in ("final", "best:valid_loss", "epoch:1")
     }
 
     assert orders == {

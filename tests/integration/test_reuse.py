@@ -8,7 +8,7 @@ from models.tables import Result
 from service import jobs
 from service.jobs import SubmitOptions
 from service.queries.jobs import list_ids
-from service.queries.selectors import condition, ids_condition
+from service.queries.selectors import ids_condition, parse_selectors
 from worker.execution.recorder import Progress, Recorder
 
 OTHER = SPEC.model_copy(update={"seed": 1})
@@ -30,7 +30,7 @@ def test_a_finished_job_of_the_same_spec_is_taken_over(database: Database, recor
     assert (submitted.reused, submitted.joined) == ((known,), ())
     assert rows.job(database, created).spec == OTHER.model_dump(mode="json")
     assert [message.job_id for message in broker.published] == [created]
-    assert list_ids(database, condition(["@last"])) == [known, created]
+    assert list_ids(database, parse_selectors(["@last"])) == [known, created]
 
 
 def test_a_job_that_waits_or_runs_is_joined(database: Database, recorder: Recorder):
@@ -40,7 +40,7 @@ def test_a_job_that_waits_or_runs_is_joined(database: Database, recorder: Record
     submitted = jobs.submit(database, FakeBroker(), [SPEC, OTHER], REUSE, "token")
 
     assert (submitted.created, submitted.reused, submitted.joined) == ((), (), (waits, runs))
-    assert list_ids(database, condition([f"s{submitted.sweep_id}"])) == [waits, runs]
+    assert list_ids(database, parse_selectors([f"s{submitted.sweep_id}"])) == [waits, runs]
 
 
 def test_a_finished_job_is_preferred_to_one_that_waits(database: Database, recorder: Recorder):

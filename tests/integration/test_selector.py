@@ -7,8 +7,7 @@ from integration.rows import SPEC
 from models.database import Database
 from models.errors import UsageError
 from service.queries.jobs import list_ids
-from service.queries.selection import find_jobs
-from service.queries.selectors import condition, ids_condition
+from service.queries.selectors import ids_condition, parse_selectors, resolve_selectors
 
 
 @dataclass(frozen=True)
@@ -18,7 +17,7 @@ class Queue:
     database: Database
 
     def select(self, *words: str) -> list[int]:
-        return list_ids(self.database, condition(words))
+        return list_ids(self.database, parse_selectors(words))
 
 
 @pytest.fixture
@@ -68,7 +67,7 @@ def test_words_select_jobs(queue: Queue, words: list[str], selected: list[int]):
 )
 def test_a_word_that_is_not_of_the_grammar_is_a_usage_error(word: str):
     with pytest.raises(UsageError, match=r"names no jobs: give an id \(142\), a range"):
-        condition([word])
+        parse_selectors([word])
 
 
 @pytest.mark.parametrize("word", ["40..20", "9999999999..2"])
@@ -76,7 +75,7 @@ def test_a_range_that_counts_down_is_refused_with_what_to_type(word: str):
     first, last = word.split("..")
 
     with pytest.raises(UsageError, match=rf"holds no job: write {last}\.\.{first}"):
-        condition([word])
+        parse_selectors([word])
 
 
 @pytest.mark.parametrize(
@@ -91,14 +90,14 @@ def test_a_range_that_counts_down_is_refused_with_what_to_type(word: str):
 )
 def test_a_name_that_nothing_has_is_an_error(queue: Queue, words: list[str], sentence: str):
     with pytest.raises(UsageError) as raised:
-        find_jobs(queue.database, words)
+        resolve_selectors(queue.database, words)
 
     assert str(raised.value) == sentence
 
 
 def test_a_state_that_no_job_is_in_and_a_condition_that_none_meets_select_none(queue: Queue):
     def ids(*words: str, where: str | None = None) -> list[int]:
-        return list_ids(queue.database, find_jobs(queue.database, words, where))
+        return list_ids(queue.database, resolve_selectors(queue.database, words, where))
 
     assert ids("state:running") == []
     assert ids("s1", where="lr > 99") == []
@@ -107,23 +106,23 @@ def test_a_state_that_no_job_is_in_and_a_condition_that_none_meets_select_none(q
 
 def test_the_last_sweep_is_an_error_before_the_first(database: Database):
     with pytest.raises(UsageError, match=r"There is no sweep yet. Type: dq submit"):
-        find_jobs(database, ["@last"])
+        resolve_selectors(database, ["@last"])
 
 
 def test_an_unknown_state_is_a_usage_error_that_lists_the_states():
     with pytest.raises(UsageError, match=r"'done': use one of queued, running, succeeded"):
-        condition(["state:done"])
+        parse_selectors(["state:done"])
 
 
 @pytest.mark.parametrize("words", [[""], [","], ["", ""]])
 def test_an_empty_word_does_not_select_all_jobs(words: list[str]):
     """`dq cancel "$JOBS"` with an unset variable must not cancel everything."""
     with pytest.raises(UsageError):
-        condition(words)
+        parse_selectors(words)
 
 
 def test_the_last_of_no_sweeps_is_no_job(database: Database):
-    assert list_ids(database, condition(["@last"])) == []
+    assert list_ids(database, parse_selectors(["@last"])) == []
 
 
 @pytest.mark.parametrize("ids", [[], [3], [1, 2, 3], [5, 1], [4, 3, 5], [2, 99]])

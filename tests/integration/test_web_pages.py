@@ -17,7 +17,7 @@ from models.database import Database
 from models.settings import Settings
 from service.analysis.comparison import compare
 from service.queries.jobs import list_compared_jobs
-from service.queries.selection import select_jobs
+from service.queries.selectors import parse_selectors
 from service.queries.versions import read_job_version, read_queue_version
 from service.reports.comparison_table import comparison_table
 from service.reports.job_tables import repeat_line
@@ -79,7 +79,7 @@ def test_the_queue_shows_what_runs_what_waits_and_who_works(client, database, re
 def test_the_comparison_has_the_rows_and_the_verdicts_of_the_command_line(
     client, database, finished
 ):
-    runs = list_compared_jobs(database, select_jobs(["s1"]))
+    runs = list_compared_jobs(database, parse_selectors(["s1"]))
     table = comparison_table(compare(runs))
 
     page = client.get("/compare?jobs=s1").text

@@ -17,8 +17,8 @@ from models.tables import Job, Result
 from service import jobs
 from service.queries import spec_columns
 from service.queries.jobs import count_jobs, list_compared_jobs, list_curves, list_ids, list_jobs
-from service.queries.pages import Request, read_page, read_sort
-from service.queries.where import condition
+from service.queries.pages import PageRequest, parse_sort, read_page
+from service.queries.where import parse_where
 
 #: SQLite is for some thousands of jobs, which it reads whole.
 on_postgresql = pytest.mark.parametrize("backend", ["postgresql"])
@@ -32,7 +32,7 @@ class Queue:
     database: Database
 
     def select(self, text: str) -> list[int]:
-        return list_ids(self.database, condition(text))
+        return list_ids(self.database, parse_where(text))
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_each_field_of_one_value_has_an_index_by_which_jobs_are_found_and_sorted
     words = {"dataset": "mnist", "mask": "sample", "evaluation": "test", "precision": "bf16"}
     value = words.get(name, 1)
 
-    found = explain(database, select(Job.id).where(condition(f"{name} == {value}")))
+    found = explain(database, select(Job.id).where(parse_where(f"{name} == {value}")))
     in_order = explain(database, select(Job.id).order_by(spec_columns.column(name), Job.id))
 
     assert f"using ix_jobs_spec_{name}" in found
@@ -178,7 +178,7 @@ def test_each_field_of_one_value_has_an_index_by_which_jobs_are_found_and_sorted
     ],
 )
 def test_the_first_layers_and_their_number_have_an_index(database: Database, text: str, index: str):
-    plan = explain(database, select(Job.id).where(condition(text)))
+    plan = explain(database, select(Job.id).where(parse_where(text)))
 
     assert f"ix_jobs_spec_{index}" in plan
     assert "Index Cond" in plan
@@ -248,8 +248,8 @@ def test_the_largest_texts_are_answered(queue: Queue, text: str, selected: list[
 
 @pytest.mark.parametrize("text", ["valid_acc > 0.9 and tag == paper and keep == none", "id == 3"])
 def test_a_condition_fits_every_query_whatever_it_joins(queue: Queue, text: str):
-    database, which = queue.database, condition(text)
-    by_metric = Request(read_sort("valid_acc"), 50)
+    database, which = queue.database, parse_where(text)
+    by_metric = PageRequest(parse_sort("valid_acc"), 50)
 
     found: list[Any] = [
         [run.job_id for run in list_compared_jobs(database, which)],
@@ -266,7 +266,7 @@ def test_a_condition_fits_every_query_whatever_it_joins(queue: Queue, text: str)
 
 def test_a_condition_chooses_what_an_update_changes(queue: Queue):
     with queue.database.writing() as session:
-        session.execute(update(Job).where(condition("valid_acc > 0.98")).values(reason="good"))
+        session.execute(update(Job).where(parse_where("valid_acc > 0.98")).values(reason="good"))
 
     reasons = [rows.job(queue.database, job_id).reason for job_id in (1, 2, 3, 4)]
     assert reasons == [None, "good", None, None]

@@ -2,11 +2,11 @@ import pytest
 
 from models.errors import UsageError
 from models.metrics import EPOCH_METRICS
-from service.queries.epoch_choice import FINAL, EpochChoice, read_epoch_choice, read_metric
+from service.queries.epoch_choice import FINAL, EpochChoice, expand_metric_name, parse_epoch_choice
 
 
 @pytest.mark.parametrize(
-    ("text", "moment"),
+    ("text", "epoch_choice"),
     [
         ("final", FINAL),
         ("epoch:1", EpochChoice(epoch=1)),
@@ -14,21 +14,21 @@ from service.queries.epoch_choice import FINAL, EpochChoice, read_epoch_choice, 
         *[(f"best:{metric}", EpochChoice(metric=metric)) for metric in EPOCH_METRICS],
     ],
 )
-def test_a_moment_is_written_as_it_is_read(text, moment):
-    assert read_epoch_choice(text) == moment
-    assert str(moment) == text
+def test_an_epoch_choice_is_written_as_it_is_read(text, epoch_choice):
+    assert parse_epoch_choice(text) == epoch_choice
+    assert str(epoch_choice) == text
 
 
 @pytest.mark.parametrize(
     ("text", "metric"), [("best:valid_acc", "valid_accuracy"), ("best:train_acc", "train_accuracy")]
 )
 def test_an_accuracy_may_be_written_shortly(text, metric):
-    assert read_epoch_choice(text) == EpochChoice(metric=metric)
+    assert parse_epoch_choice(text) == EpochChoice(metric=metric)
 
 
 @pytest.mark.parametrize("text", ["valid_loss", "seconds", "acc", "valid_accuracy", "lr", ""])
 def test_what_is_no_short_accuracy_is_left_as_it_is(text):
-    assert read_metric(text) == text
+    assert expand_metric_name(text) == text
 
 
 def test_only_the_last_epoch_is_final():
@@ -48,7 +48,7 @@ def test_only_the_last_epoch_is_final():
 )
 def test_what_is_no_moment_is_refused_with_what_there_is(text):
     with pytest.raises(UsageError) as refusal:
-        read_epoch_choice(text)
+        parse_epoch_choice(text)
 
     assert str(refusal.value).startswith(f"--at {text}: give final, epoch:5, or best:METRIC of ")
     assert all(metric in str(refusal.value) for metric in EPOCH_METRICS)
@@ -57,7 +57,7 @@ def test_what_is_no_moment_is_refused_with_what_there_is(text):
 @pytest.mark.parametrize("number", ["0", "2147483648", "9" * 5000], ids=lambda text: text[:20])
 def test_an_epoch_that_no_training_can_have_is_refused_with_those_it_can(number):
     with pytest.raises(UsageError, match="epochs are numbered from 1 to 2,147,483,647"):
-        read_epoch_choice(f"epoch:{number}")
+        parse_epoch_choice(f"epoch:{number}")
 
 
 def test_time_is_no_metric_of_a_moment_as_epochs_add_up_to_it():

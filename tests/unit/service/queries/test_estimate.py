@@ -18,7 +18,13 @@ from models.spec import ExperimentSpec
 from models.tables import Epoch, Job, Result, Worker
 from service.formatting import format_duration
 from service.queries import speed
-from service.queries.estimate import Estimate, count_weights, count_work, estimate, estimate_rest
+from service.queries.estimate import (
+    Estimate,
+    count_weights,
+    count_work,
+    estimate,
+    estimate_remaining,
+)
 from service.queries.selectors import ids_condition
 
 #: 64 features and 10 classes; each of 1,197 images touches 640 + 100 weights.
@@ -219,7 +225,7 @@ def test_the_rest_of_jobs_goes_by_the_epochs_of_those_that_run(database: Databas
     first, *others = rows.submit(database, long, changed(long, seed=1), short)
     run(database, first, epochs=40, seconds=0.5)
 
-    rest = estimate_rest(database, ids_condition([first, *others]))
+    rest = estimate_remaining(database, ids_condition([first, *others]))
 
     assert rest.seconds == pytest.approx(0.5 * (60 + 100 + 50))
 
@@ -232,7 +238,7 @@ def test_the_rest_of_a_job_is_what_its_own_configuration_took_less_what_is_done(
     (job_id,) = rows.submit(database, changed(spec, seed=9))
     run(database, job_id, epochs=5, seconds=3)
 
-    assert estimate_rest(database, ids_condition([job_id])).seconds == pytest.approx(10)
+    assert estimate_remaining(database, ids_condition([job_id])).seconds == pytest.approx(10)
 
 
 def test_the_rest_counts_what_workers_take_before(database: Database):
@@ -242,10 +248,10 @@ def test_the_rest_counts_what_workers_take_before(database: Database):
     rows.submit(database, changed(SMALL, seed=5))
     which = ids_condition([mine])
 
-    in_line = estimate_rest(database, which).seconds
+    in_line = estimate_remaining(database, which).seconds
     rows.change(database, earlier[0], held=True)
     rows.change(database, earlier[1], priority=Priority.LOW)
-    ahead_of_two = estimate_rest(database, which).seconds
+    ahead_of_two = estimate_remaining(database, which).seconds
 
     # The past run of `add_past` is queued itself.
     assert (in_line, ahead_of_two) == (pytest.approx(20), pytest.approx(12))
@@ -255,7 +261,7 @@ def test_the_rest_of_jobs_that_ended_takes_no_time(database: Database):
     add_past(database, SMALL, 4)
     rows.change(database, 1, state="succeeded")
 
-    assert estimate_rest(database, true()).seconds == 0
+    assert estimate_remaining(database, true()).seconds == 0
 
 
 def test_nothing_to_run_takes_no_time(database: Database):

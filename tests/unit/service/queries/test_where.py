@@ -15,7 +15,7 @@ from models.errors import UsageError
 from models.metrics import HIGHER_IS_BETTER
 from models.spec import ExperimentSpec
 from models.tables import Base, Job, Result, Sweep, SweepMember, Tag
-from service.queries.where import condition
+from service.queries.where import parse_where
 
 #: What a job has no value of: a metric before its end, a layer too many.
 ABSENT = object()
@@ -123,7 +123,7 @@ def add(connection, job_id, job, spec):
 
 def chosen(text):
     """Return the ids of the examples that meet a condition."""
-    return list(connect().scalars(select(Job.id).where(condition(text)).order_by(Job.id)))
+    return list(connect().scalars(select(Job.id).where(parse_where(text)).order_by(Job.id)))
 
 
 # What a condition means, said in Python: nodes that know their truth for a job, and their text.
@@ -551,12 +551,12 @@ def test_of_the_spec_only_what_is_none_by_default_may_be_none():
 )
 def test_an_error_shows_where_it_went_wrong_and_what_to_write(text, message):
     with pytest.raises(UsageError, match=re.escape(message)):
-        condition(text)
+        parse_where(text)
 
 
 def test_an_unknown_field_is_answered_with_the_fields_there_are():
     with pytest.raises(UsageError) as caught:
-        condition("x == 1")
+        parse_where("x == 1")
 
     assert all(f" {name}," in str(caught.value) for name in ExperimentSpec.model_fields)
     assert str(caught.value).endswith("seconds, valid_acc, train_acc")
@@ -578,7 +578,7 @@ def test_an_unknown_field_is_answered_with_the_fields_there_are():
 )
 def test_a_text_of_inhuman_size_is_refused_in_a_short_message(text):
     with pytest.raises(UsageError, match=r"more than|longer than") as caught:
-        condition(text)
+        parse_where(text)
 
     assert len(str(caught.value)) < 200
 
@@ -642,7 +642,7 @@ PIECES = [
 @example("sweep == " + "9" * 9_000)
 def test_whatever_text_is_answered_or_a_usage_error(text):
     try:
-        parsed = select(Job.id).where(condition(text))
+        parsed = select(Job.id).where(parse_where(text))
     except UsageError:
         return
     connect().scalars(parsed).all()
@@ -655,7 +655,7 @@ def test_whatever_text_is_answered_or_a_usage_error(text):
 def test_text_reaches_sql_as_a_bound_parameter_only(dialect, text, hostile):
     written = text.format(hostile.replace("'", "''"))
 
-    compiled = condition(written).compile(dialect=dialect)
+    compiled = parse_where(written).compile(dialect=dialect)
 
     assert "OR 1" not in str(compiled)
     assert "zq" not in str(compiled)
@@ -666,6 +666,6 @@ def test_text_reaches_sql_as_a_bound_parameter_only(dialect, text, hostile):
 def test_any_text_between_quotes_is_compared_as_it_is(name, is_double):
     quote = '"' if is_double else "'"
 
-    compiled = condition(f"name == {quote}{name.replace(quote, quote * 2)}{quote}").compile()
+    compiled = parse_where(f"name == {quote}{name.replace(quote, quote * 2)}{quote}").compile()
 
     assert list(compiled.params.values()) == [name]

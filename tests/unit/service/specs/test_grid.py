@@ -3,12 +3,12 @@ import pytest
 from models.errors import UsageError
 from models.spec import ExperimentSpec
 from service.specs.grid import expand
-from service.specs.parsing import Value
+from service.specs.parsing import FieldValue
 
 
 def axis(field, *values):
     option = f"--{field.replace('_', '-')}"
-    return [Value(field, value, f"{option} {value}") for value in values]
+    return [FieldValue(field, value, f"{option} {value}") for value in values]
 
 
 def test_nothing_given_is_the_notebooks_experiment_once():
@@ -82,7 +82,10 @@ def test_the_expansion_is_told_in_words(configurations, seeds, words):
 
 
 def test_a_combination_that_is_no_experiment_is_refused_in_the_words_that_were_typed():
-    axes = [axis("hidden", (8, 8), (8, 8, 8)), [Value("keep", (0.9, 0.8), "--dropout 0.9,0.8")]]
+    axes = [
+        axis("hidden", (8, 8), (8, 8, 8)),
+        [FieldValue("keep", (0.9, 0.8), "--dropout 0.9,0.8")],
+    ]
 
     with pytest.raises(UsageError, match=r"^--dropout 0\.9,0\.8: .*for 3 hidden layers"):
         expand(axes, [0])

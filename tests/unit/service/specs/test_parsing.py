@@ -4,8 +4,8 @@ import pytest
 
 from models.errors import UsageError
 from models.spec import ExperimentSpec
-from service.specs.grid import build, expand
-from service.specs.parsing import Value, read_drop, read_hidden, read_keep, read_row
+from service.specs.grid import build_spec, expand
+from service.specs.parsing import FieldValue, parse_drop, parse_hidden, parse_keep, parse_row
 
 #: For each field a value that is not its default, and how a CSV has it.
 AS_TEXT = {
@@ -53,7 +53,7 @@ SAME_AS_OPTIONS = [
 
 
 def read(row):
-    return build(read_row(row, "specs.csv row 1"))
+    return build_spec(parse_row(row, "specs.csv row 1"))
 
 
 def test_every_field_of_a_spec_has_a_text():
@@ -85,7 +85,7 @@ def test_a_row_says_what_the_options_say(dq, row, options):
 
 @pytest.mark.parametrize("n", range(0, 1000, 7))
 def test_a_drop_is_exactly_the_keep_that_a_person_would_write(n):
-    dropped = read_drop(str(n / 1000)).value
+    dropped = parse_drop(str(n / 1000)).value
 
     assert dropped == ((1000 - n) / 1000,)
     assert read({"drop": [n / 1000], "hidden": 8}).keep == dropped
@@ -132,14 +132,14 @@ def test_spaces_around_a_cell_mean_nothing(cells):
 
 
 def test_values_keep_how_they_were_typed_for_the_error_that_may_name_them():
-    assert read_keep("0.9,0.8") == Value("keep", (0.9, 0.8), "--dropout 0.9,0.8")
-    assert read_drop("none") == Value("keep", (), "--drop none")
-    assert read_hidden("8x2") == Value("hidden", (8, 8), "--hidden 8x2")
-    assert read_row({"lr": 1}, "here") == [Value("lr", 1, "here: lr 1")]
+    assert parse_keep("0.9,0.8") == FieldValue("keep", (0.9, 0.8), "--dropout 0.9,0.8")
+    assert parse_drop("none") == FieldValue("keep", (), "--drop none")
+    assert parse_hidden("8x2") == FieldValue("hidden", (8, 8), "--hidden 8x2")
+    assert parse_row({"lr": 1}, "here") == [FieldValue("lr", 1, "here: lr 1")]
 
 
 def hidden(*widths):
-    return Value("hidden", widths, f"--hidden {widths}")
+    return FieldValue("hidden", widths, f"--hidden {widths}")
 
 
 #: What a job was like that another is to be like.
@@ -150,40 +150,42 @@ LIKE_DROPOUT = LIKE.model_copy(update={"keep": (0.9, 0.8)})
 
 
 def test_what_is_not_given_is_as_in_the_base():
-    assert build([], LIKE_DROPOUT) == LIKE_DROPOUT
-    assert build([Value("lr", 0.1, "--lr 0.1")], LIKE) == LIKE.model_copy(update={"lr": 0.1})
+    assert build_spec([], LIKE_DROPOUT) == LIKE_DROPOUT
+    assert build_spec([FieldValue("lr", 0.1, "--lr 0.1")], LIKE) == LIKE.model_copy(
+        update={"lr": 0.1}
+    )
 
 
 def test_no_dropout_of_the_base_is_no_dropout_on_however_many_layers():
-    spec = build([hidden(8, 8, 8)], LIKE)
+    spec = build_spec([hidden(8, 8, 8)], LIKE)
 
     assert spec == LIKE.model_copy(update={"hidden": (8, 8, 8), "keep": (1.0, 1.0, 1.0)})
 
 
 def test_dropout_of_the_base_is_kept_on_as_many_layers():
-    spec = build([hidden(16, 16)], LIKE_DROPOUT)
+    spec = build_spec([hidden(16, 16)], LIKE_DROPOUT)
 
     assert (spec.hidden, spec.keep) == ((16, 16), (0.9, 0.8))
 
 
 def test_dropout_that_is_given_takes_the_place_of_the_bases():
-    spec = build([hidden(8), Value("keep", (0.5,), "--dropout 0.5")], LIKE_DROPOUT)
+    spec = build_spec([hidden(8), FieldValue("keep", (0.5,), "--dropout 0.5")], LIKE_DROPOUT)
 
     assert (spec.hidden, spec.keep) == ((8,), (0.5,))
 
 
 def test_dropout_of_the_base_that_does_not_fit_the_layers_is_refused():
     with pytest.raises(UsageError, match="2 rates for 3 hidden layers: write 3"):
-        build([hidden(8, 8, 8)], LIKE_DROPOUT)
+        build_spec([hidden(8, 8, 8)], LIKE_DROPOUT)
 
 
 @pytest.mark.parametrize(
     ("value", "base", "option"),
     [
         (hidden(8, 8, 8), LIKE_DROPOUT, "--dropout"),
-        (Value("train_size", 40, "--train-size 40"), LIKE, "--batch-size"),
+        (FieldValue("train_size", 40, "--train-size 40"), LIKE, "--batch-size"),
         (
-            Value("dataset", "digits", "--dataset digits"),
+            FieldValue("dataset", "digits", "--dataset digits"),
             ExperimentSpec(batch_size=2000),
             "--batch",
         ),
@@ -191,14 +193,14 @@ def test_dropout_of_the_base_that_does_not_fit_the_layers_is_refused():
 )
 def test_what_the_base_gave_is_not_called_a_default_in_an_error(value, base, option):
     with pytest.raises(UsageError) as refusal:
-        build([value], base)
+        build_spec([value], base)
 
     assert option in str(refusal.value)
     assert "(the default)" not in str(refusal.value)
 
 
 def test_a_grid_on_a_base_varies_the_axes_alone():
-    axis = [Value("lr", rate, f"--lr {rate}") for rate in (0.1, 0.2)]
+    axis = [FieldValue("lr", rate, f"--lr {rate}") for rate in (0.1, 0.2)]
 
     grid = expand([axis], [1, 2], LIKE_DROPOUT)
 

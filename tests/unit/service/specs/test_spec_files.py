@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from models.errors import UsageError
 from models.spec import ExperimentSpec
-from service.specs.files import read_rows
-from service.specs.grid import build, expand, gather, repeat, sample
-from service.specs.parsing import Value
+from service.specs.files import parse_rows
+from service.specs.grid import build_spec, deduplicate, expand, repeat, sample
+from service.specs.parsing import FieldValue
 
 #: The same two specs in each format, and how each may begin on standard input.
 SPECS = [
@@ -43,7 +43,7 @@ MANY, PATIENCE = 10_000, 30.0
 
 
 def read(text, name="specs.yaml"):
-    return [build(values) for values in read_rows(text, name)]
+    return [build_spec(values) for values in parse_rows(text, name)]
 
 
 def write_csv(specs):
@@ -319,7 +319,7 @@ def test_a_file_of_ten_thousand_specs_is_read_within_seconds(name):
     }.get(name, "\n".join(f"- {json.dumps(row)}" for row in rows))
 
     started = time.process_time()
-    found = gather(read(text, name))
+    found = deduplicate(read(text, name))
     taken = time.process_time() - started
 
     assert found.specs == tuple(specs)
@@ -366,7 +366,7 @@ def test_each_configuration_of_a_file_is_repeated_over_seeds_where_these_are_nam
 
 
 def test_gathered_specs_are_as_they_were_each_once():
-    grid = gather([SPECS[1], SPECS[0], SPECS[1], SPECS[0].model_copy(update={"seed": 4})])
+    grid = deduplicate([SPECS[1], SPECS[0], SPECS[1], SPECS[0].model_copy(update={"seed": 4})])
 
     assert grid.specs == (SPECS[1], SPECS[0], SPECS[0].model_copy(update={"seed": 4}))
     assert (grid.configurations, grid.seeds) == (2, 3)
@@ -384,7 +384,7 @@ def test_repeated_specs_lose_their_seeds_to_those_that_are_named():
 
 def grid_of(configurations, seeds):
     return expand(
-        [[Value("epochs", n, f"--epochs {n}") for n in range(1, configurations + 1)]], seeds
+        [[FieldValue("epochs", n, f"--epochs {n}") for n in range(1, configurations + 1)]], seeds
     )
 
 
