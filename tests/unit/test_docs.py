@@ -9,6 +9,9 @@ from service.cli import COMMANDS, main
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
+COMMANDS_PAGE = (ROOT / "docs" / "commands.md").read_text()
+SETTINGS_PAGE = (ROOT / "docs" / "settings.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def command(name: str) -> click.Command:
@@ -83,27 +86,50 @@ def test_a_command_of_a_group_has_a_sentence_too(group, name):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_a_place_in_the_readme(name):
-    assert re.search(rf"`dq {name}\b", README)
+def test_every_command_has_a_line_in_the_docs(name):
+    assert re.search(rf"^\| .*`dq {name}\b", COMMANDS_PAGE, re.MULTILINE)
 
 
 @pytest.mark.parametrize(("group", "name"), subcommands())
-def test_every_command_of_a_group_has_a_place_in_the_readme(group, name):
-    (line,) = [line for line in README.splitlines() if line.startswith(f"| `dq {group}`")]
+def test_every_command_of_a_group_is_in_its_line(group, name):
+    (line,) = [line for line in COMMANDS_PAGE.splitlines() if line.startswith(f"| `dq {group}`")]
 
     assert f"`{name}`" in line
 
 
 @pytest.mark.parametrize("field", Settings.model_fields)
-def test_every_setting_has_a_line_in_the_readme(field):
-    assert re.search(rf"^\| `DQ_{field.upper()}` \| .+ \|$", README, re.MULTILINE)
+def test_every_setting_has_a_line_in_the_docs(field):
+    assert re.search(rf"^\| `DQ_{field.upper()}` \| .+ \|$", SETTINGS_PAGE, re.MULTILINE)
 
 
-def test_the_readme_names_no_command_and_no_setting_that_is_not_there():
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_names_no_command_and_no_setting_that_is_not_there(page):
     fields = {f"DQ_{field.upper()}" for field in Settings.model_fields}
 
-    commands = set(re.findall(r"`dq ([a-z]+)", README))
-    settings = set(re.findall(r"\bDQ_[A-Z_]*[A-Z]\b", README))
+    commands = set(re.findall(r"`dq ([a-z]+)", page.read_text()))
+    settings = set(re.findall(r"\bDQ_[A-Z_]*[A-Z]\b", page.read_text()))
 
     assert commands <= set(COMMANDS)
     assert settings <= fields
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_of_a_page_leads_to_a_file(page):
+    links = re.findall(r"\]\(([^)#]+)", page.read_text())
+
+    gone = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+
+    assert not gone
+
+
+def test_every_page_of_the_docs_is_found_from_the_readme():
+    linked = set(re.findall(r"\]\((docs/[a-z-]+\.md)", README))
+
+    assert linked == {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
+
+
+def test_the_readme_is_a_page_and_what_it_prints_fits_a_terminal():
+    blocks = re.findall(r"^```\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+    assert len(README.splitlines()) <= 110
+    assert max(len(line) for block in blocks for line in block.splitlines()) <= 80
