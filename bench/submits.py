@@ -16,6 +16,7 @@ from bench.filling import draw_specs
 from bench.section import Section, judge, opening, spell_times, stamp, time_once
 from bench.servers import open_postgres, open_redis
 from models.database import Database
+from models.metrics import METRICS
 from models.settings import Settings
 from models.spec import TRAINER_VERSION, ExperimentSpec
 from models.state import JobState
@@ -55,10 +56,10 @@ def _measure_all(settings: Settings, redis: RedisServer, number: int) -> Iterato
         yield _row(f"{number:,} new specs", new)
         tagged = _time(lambda: _check(again(tags=("paper", "old")), created=number))
         yield _row(f"{number:,} new specs with two tags each", tagged)
-        joined = _time(lambda: _check(again(reuse=True), joined=number))
+        joined = _time(lambda: _check(again(reuse=True), open_before=number))
         yield _row(f"`reuse=True`, all {number:,} queued before", joined)
         _finish(database)
-        reused = _time(lambda: _check(again(reuse=True), reused=number))
+        reused = _time(lambda: _check(again(reuse=True), finished_before=number))
         yield _row(f"`reuse=True`, all {number:,} finished before", reused)
         yield _row(*_time_command(settings, number))
 
@@ -81,8 +82,8 @@ def _time(call: Callable[[], object]) -> list[float]:
 
 def _check(submitted: Submitted, **expected: int) -> None:
     """Assert that a submit did all it is timed for."""
-    assert submitted.unsent is None, submitted.unsent
-    for name in ("created", "joined", "reused"):
+    assert submitted.publish_error is None, submitted.publish_error
+    for name in ("created", "open_before", "finished_before"):
         assert len(getattr(submitted, name)) == expected.get(name, 0), name
 
 
@@ -94,15 +95,12 @@ def _count_messages(redis: RedisServer) -> int:
 
 def _finish(database: Database) -> None:
     """Have all jobs succeed."""
-    metrics = [literal(0.5).label(name) for name in _METRICS]
+    metrics = [literal(0.5).label(name) for name in METRICS]
     results = select(Job.id, literal(1), literal(TRAINER_VERSION), *metrics)
-    columns = ["job_id", "attempt", "trainer_version", *_METRICS]
+    columns = ["job_id", "attempt", "trainer_version", *METRICS]
     with database.writing() as session:
         session.execute(update(Job).values(state=JobState.SUCCEEDED, attempt=1))
         session.execute(insert(Result).from_select(columns, results))
-
-
-_METRICS = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "seconds")
 
 
 def _time_command(settings: Settings, number: int) -> tuple[str, list[float]]:

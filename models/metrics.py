@@ -1,6 +1,6 @@
 """What an epoch measured, as it travels from the training loop to the table."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,12 @@ class EpochMetrics:
     seconds: float
 
 
-#: Every metric a comparison can be about, and whether more of it is better.
+#: The names of the metrics, in the order of EpochMetrics.
+METRICS = tuple(field.name for field in fields(EpochMetrics) if field.name != "epoch")
+#: The metrics of a model; all but the time.
+EPOCH_METRICS = METRICS[:-1]
+
+#: Whether more of a metric is better, the most telling metric first.
 HIGHER_IS_BETTER = {
     "valid_accuracy": True,
     "valid_loss": False,
@@ -29,7 +34,3 @@ HIGHER_IS_BETTER = {
     "train_loss": False,
     "seconds": False,
 }
-
-
-#: The metrics that each epoch has.
-EPOCH_METRICS = tuple(name for name in HIGHER_IS_BETTER if name != "seconds")

@@ -20,6 +20,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from models.clock import UtcDateTime
+from models.metrics import METRICS
 
 #: The newest revision in migrations/versions; a test holds the two together.
 REVISION = "0003"
@@ -209,8 +210,7 @@ class Result(Base):
     __tablename__ = "results"
     #: Pages in the order of any metric.
     __table_args__ = tuple(
-        Index(f"ix_results_{metric}_job_id", metric, "job_id")
-        for metric in ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "seconds")
+        Index(f"ix_results_{metric}_job_id", metric, "job_id") for metric in METRICS
     )
 
     job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"), primary_key=True)

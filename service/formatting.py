@@ -5,22 +5,22 @@ from datetime import datetime
 from typing import Any
 
 
-def format_value(name: str, value: Any) -> str:
+def format_field(name: str, value: Any) -> str:
     """Write the value of a spec's field as a table shows it: "512x3", "0.9,0.8,0.8", "none"."""
     if name == "keep" and all(keep == 1 for keep in value):
         return "none"
     if name == "hidden" and len(value) > 1 and len(set(value)) == 1:
         return f"{value[0]}x{len(value)}"
     if isinstance(value, tuple):
-        return ",".join(format_value("", item) for item in value)
+        return ",".join(format_field("", item) for item in value)
     if value is None:
         return "all" if name == "train_size" else "none"
     return str(value).removesuffix(".0")
 
 
-def describe_value(name: str, value: Any) -> str:
+def describe_field(name: str, value: Any) -> str:
     """Write a spec's field with its name as words in a sentence: "lr 0.1", "no dropout"."""
-    text = format_value(name, value)
+    text = format_field(name, value)
     phrases = {
         "dataset": text,
         "train_size": f"{text} training image{'' if value == 1 else 's'}",
@@ -45,20 +45,20 @@ def format_ids(ids: Collection[int], most: int = 8) -> str:
 _ASCII = str.maketrans({"±": "+-", "…": "...", "—": "-", "·": "*", "→": "->"})
 
 
-def plain(value: Any) -> str:
+def format_default(value: Any) -> str:
     """Write a value as a cell: figures shortly, a sequence with commas, a flag as yes or no."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, tuple | list):
-        return ",".join(plain(item) for item in value)
+        return ",".join(format_default(item) for item in value)
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}"
     return str(value)
 
 
-def clean(text: str, ascii: bool = False) -> str:
+def printable(text: str, ascii: bool = False) -> str:
     r"""Show control, bidirectional and other unprintable characters as escapes, "\x1b"."""
     shown = text if text.isprintable() else "".join(map(_show_character, text))
     if not ascii:
@@ -70,7 +70,7 @@ def _show_character(char: str) -> str:
     return char if char.isprintable() else char.encode("unicode_escape").decode()
 
 
-def count(number: int, noun: str) -> str:
+def plural(number: int, noun: str) -> str:
     """Write a number with its noun: "1 job", "2,000 jobs"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 

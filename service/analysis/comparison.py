@@ -11,7 +11,7 @@ from models.errors import UsageError
 from models.metrics import HIGHER_IS_BETTER
 from models.spec import ExperimentSpec
 from models.state import JobState
-from service.formatting import count, describe_value, format_ids, format_value
+from service.formatting import describe_field, format_field, format_ids, plural
 from service.queries.rows import ComparedJob
 
 #: A difference is called better or worse when its corrected p is below this.
@@ -177,7 +177,7 @@ def describe_common(comparison: Comparison, without: Collection[str] = ()) -> st
     if not comparison.varying:
         told.remove("keep")  # it labels the one row
     common = comparison.common
-    return ", ".join(describe_value(name, common[name]) for name in told if name in common)
+    return ", ".join(describe_field(name, common[name]) for name in told if name in common)
 
 
 def correct_by_holm(ps: Sequence[float]) -> list[float]:
@@ -351,14 +351,14 @@ def _leave_undecided(
     """Say what it takes to decide: `more` than the seeds compared, of which some are coming."""
     for each, name in ((row, ""), (base, "baseline: ")):
         if each.failed and not each.n + each.unfinished:
-            return replace(row, verdict=f"{name}{count(each.failed, 'seed')} failed")
+            return replace(row, verdict=f"{name}{plural(each.failed, 'seed')} failed")
     if not more:
         return replace(row, verdict="no evidence")
     if coming := row.unfinished or base.unfinished:
         more = max(seeds + more - each.n - each.unfinished for each in (row, base))
     if more > 0:
         return replace(row, verdict=f"too few seeds: {more} more", more_seeds=more)
-    return replace(row, verdict=f"wait for {count(coming, 'seed')}")
+    return replace(row, verdict=f"wait for {plural(coming, 'seed')}")
 
 
 def _count_more_seeds(estimate: _Estimate, alpha: float) -> int | None:
@@ -459,7 +459,7 @@ def _find_varying(specs: Sequence[ExperimentSpec]) -> tuple[str, ...]:
     return tuple(
         name
         for name in _fields()
-        if len({format_value(name, getattr(spec, name)) for spec in specs}) > 1
+        if len({format_field(name, getattr(spec, name)) for spec in specs}) > 1
     )
 
 
@@ -469,7 +469,7 @@ def _pick_common(spec: ExperimentSpec, varying: tuple[str, ...]) -> dict[str, An
 
 def _label(spec: ExperimentSpec, varying: tuple[str, ...]) -> str:
     told = [name for name in varying if name in spec.described_fields] or ["keep"]
-    return " ".join(describe_value(name, getattr(spec, name)) for name in told)
+    return " ".join(describe_field(name, getattr(spec, name)) for name in told)
 
 
 def _find_baseline(samples: Sequence[_Sample], wanted: str | None) -> _Sample:

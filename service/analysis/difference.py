@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from service.formatting import format_value
+from service.formatting import format_field
 from service.queries.rows import JobDetail
 
 
@@ -22,7 +22,7 @@ def find_differences(a: JobDetail, b: JobDetail) -> list[Difference]:
     """Return everything that differs between two jobs, the spec first."""
     parts = {
         "spec": (_spell(a), _spell(b)),
-        "provenance": (_provenance(a), _provenance(b)),
+        "provenance": (dict(a.provenance), dict(b.provenance)),
         "outcome": (_outcome(a), _outcome(b)),
     }
     return [each for part, (left, right) in parts.items() for each in _differ(part, left, right)]
@@ -35,12 +35,7 @@ def _differ(part: str, a: dict[str, Any], b: dict[str, Any]) -> Iterator[Differe
 
 
 def _spell(detail: JobDetail) -> dict[str, Any]:
-    return {name: format_value(name, value) for name, value in detail.row.spec}
-
-
-def _provenance(detail: JobDetail) -> dict[str, Any]:
-    known = [attempt.provenance for attempt in detail.attempts if attempt.provenance]
-    return dict(known[-1]) if known else {}
+    return {name: format_field(name, value) for name, value in detail.row.spec}
 
 
 def _outcome(detail: JobDetail) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import click
 
 from service.cli.output import print_message, print_table
 from service.cli.streams import draws
-from service.formatting import count
+from service.formatting import plural
 from service.operations.signals import sigint_blocked
 from service.reports.table import Column, Format, Table
 
@@ -70,7 +70,7 @@ def changing(
         except KeyboardInterrupt:
             show.stop()
             print_message(
-                f"{show.done:,} of {count(number, 'job')} {done}. For the rest type: {again}"
+                f"{show.done:,} of {plural(number, 'job')} {done}. For the rest type: {again}"
             )
             raise SystemExit(130) from None
 
@@ -104,7 +104,7 @@ class BulkProgress:
             self._bar = self._bar or _Bar(self._verb, total)
             self._bar.update(done)
         elif done < total and time.monotonic() - self._said_at > _LINE_SECONDS:
-            print_message(f"{done:,} of {count(total, 'job')} {self._verb}")
+            print_message(f"{done:,} of {plural(total, 'job')} {self._verb}")
             self._said_at = time.monotonic()
 
     def stop(self) -> None:

@@ -7,7 +7,7 @@ from models.settings import Settings
 from service.cli.bulk import changing, confirm, is_interactive, print_changes
 from service.cli.output import format_option, print_message
 from service.cli.parameters import selector_argument
-from service.formatting import count
+from service.formatting import plural
 from service.reports.table import Format
 
 
@@ -36,12 +36,12 @@ def command(*, selectors: tuple[str, ...], yes: bool, format: Format) -> None:
     if number and not yes and not is_interactive():
         raise UsageError(f"Deleting cannot be undone. Type: {again} --yes")
     if number and not yes:
-        confirm(f"{count(number, 'job')} will be deleted for ever. Go on?")
+        confirm(f"{plural(number, 'job')} will be deleted for ever. Go on?")
     with changing(database, which, "deleted", again, yes=True) as show:
         deleted = delete_jobs(database, which, settings.checkpoints, show)
     print_changes([Change(job_id, "deleted") for job_id in deleted.job_ids], format)
     if deleted.checkpoints_elsewhere:
-        jobs = count(deleted.checkpoints_elsewhere, "job")
+        jobs = plural(deleted.checkpoints_elsewhere, "job")
         print_message(
             f"Checkpoints of {jobs} are not in {settings.checkpoints}: their hosts keep them."
         )

@@ -67,8 +67,8 @@ def _run(settings: Settings, base: ExperimentSpec, local: "LocalService") -> Non
     ]
     print_message(f"{len(_KEEPS)} configurations x {len(_SEEDS)} seeds = {len(specs)} jobs")
     database = open_database(settings)
-    order = SubmitOptions(name="demo", tags=("demo",), priority=Priority.HIGH)
-    submitted = submit(database, Broker(settings), specs, order, uuid.uuid4().hex)
+    options = SubmitOptions(name="demo", tags=("demo",), priority=Priority.HIGH)
+    submitted = submit(database, Broker(settings), specs, options, uuid.uuid4().hex)
     again = f"dq wait s{submitted.sweep_id}"
     kept = f"The worker stops, and its jobs are kept. Type: dq up, and in another terminal: {again}"
     with on_ctrl_c(f"The jobs go on. Type: {again}" if local.others else kept):

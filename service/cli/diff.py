@@ -6,7 +6,7 @@ from models.errors import UsageError
 from models.settings import Settings
 from service.cli.output import format_option, print_message, print_table
 from service.cli.parameters import selector_argument
-from service.formatting import count
+from service.formatting import plural
 from service.reports.table import Format
 
 
@@ -32,7 +32,7 @@ def command(*, selectors: tuple[str, ...], format: Format) -> None:
         for i in list_ids(database, resolve_selectors(database, [word]))
     ]
     if len(ids) != 2:  # noqa: PLR2004
-        named = f"{' '.join(selectors)} names {count(len(ids), 'job')}"
+        named = f"{' '.join(selectors)} names {plural(len(ids), 'job')}"
         raise UsageError(f"{named}, and dq diff compares two: dq diff {_example(ids)}")
     a, b = (show_job(database, job_id) for job_id in ids)
     differences = find_differences(a, b)

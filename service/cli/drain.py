@@ -4,7 +4,7 @@ import click
 
 from models.settings import Settings
 from service.cli.output import print_message
-from service.formatting import count
+from service.formatting import plural
 
 
 @click.command
@@ -22,7 +22,7 @@ def command(*, worker: str | None) -> None:
     drained = drain(open_database(Settings.load()), worker)
     if drained:
         print_message(
-            f"{count(len(drained), 'worker')} will stop after the current job. See: dq workers"
+            f"{plural(len(drained), 'worker')} will stop after the current job. See: dq workers"
         )
     else:
         print_message("No worker is running.")

@@ -15,7 +15,7 @@ from models.settings import Settings
 from service.cli.output import print_message, print_table, print_text
 from service.cli.parameters import selector_argument
 from service.cli.streams import draws
-from service.formatting import count
+from service.formatting import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -152,7 +152,7 @@ def _write(table: "Table", kind: Any, path: Path | None) -> None:
     else:
         print_text(files.to_text(table, kind))
     if path:
-        print_message(f"{count(len(table.rows), 'row')} in {path}")
+        print_message(f"{plural(len(table.rows), 'row')} in {path}")
 
 
 def _export_to_tensorboard(
@@ -169,7 +169,7 @@ def _export_to_tensorboard(
         for job in counted:
             write_run(folder, job, epochs[job.job_id])
     _say_left_out(len(jobs) - len(started))
-    print_message(f"{count(len(started), 'run')} in {folder}. Type: tensorboard --logdir {folder}")
+    print_message(f"{plural(len(started), 'run')} in {folder}. Type: tensorboard --logdir {folder}")
 
 
 def _export_to_mlflow(
@@ -186,12 +186,12 @@ def _export_to_mlflow(
         done = Counter(experiment.add(show_job(database, id), database.name) for id in counted)
     _say_left_out(len(jobs) - len(started))
     counts = ", ".join(f"{done[outcome]} {outcome}" for outcome in ("new", "updated", "unchanged"))
-    print_message(f"{count(len(started), 'run')} in MLflow's experiment {name}: {counts}")
+    print_message(f"{plural(len(started), 'run')} in MLflow's experiment {name}: {counts}")
 
 
 def _say_left_out(left_out: int) -> None:
     if left_out:
-        print_message(f"Not included: {count(left_out, 'job')} without an epoch so far.")
+        print_message(f"Not included: {plural(left_out, 'job')} without an epoch so far.")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from models.settings import Settings
 from service.cli.output import command_line, format_option, on_ctrl_c, print_table, print_text
 from service.cli.parameters import selector_argument
 from service.cli.streams import is_plain
-from service.formatting import clean
+from service.formatting import printable
 from service.reports.table import Format, to_json_line
 
 if TYPE_CHECKING:
@@ -66,4 +66,4 @@ def _spell(line: "LogRow", format: Format) -> str:
     if format == "json":
         return to_json_line(asdict(line))
     text = f"{line.at:%Y-%m-%d %H:%M:%S} job {line.job_id} ({line.attempt}) {line.text}"
-    return clean(text, ascii=is_plain(sys.stdout))
+    return printable(text, ascii=is_plain(sys.stdout))

@@ -6,7 +6,7 @@ from models.settings import Settings
 from service.cli.bulk import changing, yes_option
 from service.cli.output import print_message
 from service.cli.parameters import one_selector_argument
-from service.formatting import count
+from service.formatting import plural
 
 
 @click.command
@@ -28,5 +28,5 @@ def command(*, selector: str, text: str, yes: bool) -> None:
     with changing(database, which, "changed", "the same again", yes=yes) as show:
         changed = write_note(database, which, text, show)
     print_message(
-        f"{'Wrote a note on' if text else 'Removed the note from'} {count(changed, 'job')}."
+        f"{'Wrote a note on' if text else 'Removed the note from'} {plural(changed, 'job')}."
     )

@@ -12,7 +12,7 @@ import click
 
 from models.errors import OutputFailed
 from service.cli.streams import colors, end_line, is_plain
-from service.formatting import clean
+from service.formatting import printable
 from service.reports.table import Column, Format, Table, render
 
 _FORMATS = ("table", "json", "csv", "md")
@@ -42,7 +42,7 @@ def print_table(table: Table, format: Format, done: str = "") -> None:
     )
     # A file takes CSV as it is; a terminal would obey what somebody wrote into a note.
     if format == "csv" and is_terminal:
-        text = "\n".join(clean(line, ascii) for line in text.split("\n"))
+        text = "\n".join(printable(line, ascii) for line in text.split("\n"))
     try:
         print_text(text)
     except (OutputFailed, BrokenPipeError):
@@ -64,7 +64,7 @@ def print_text(text: str, *, newline: bool = True) -> None:
 def print_message(text: str) -> None:
     """Print words for a person, on standard error."""
     for line in text.splitlines():
-        click.echo(clean(line, ascii=is_plain(sys.stderr)), err=True)
+        click.echo(printable(line, ascii=is_plain(sys.stderr)), err=True)
 
 
 @contextmanager

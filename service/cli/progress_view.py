@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from service.cli.output import print_message
 from service.cli.streams import draws
-from service.formatting import count, describe_value
+from service.formatting import describe_field, plural
 from service.operations.signals import sigint_blocked
 from service.queries.rows import JobRow, Progress
 from service.reports.job_tables import describe_batches, describe_progress
@@ -70,7 +70,7 @@ class _Bars:
         finished = progress.jobs - progress.open_jobs
         self._rich.update(
             self._all,
-            description=f"{finished:,} of {count(progress.jobs, 'job')} done",
+            description=f"{finished:,} of {plural(progress.jobs, 'job')} done",
             completed=progress.epochs_reached,
             total=max(1, progress.epochs),
         )
@@ -84,7 +84,7 @@ class _Bars:
     def _update_job(self, job: JobRow) -> None:
         if job.job_id not in self._jobs:
             title = (
-                f"job {job.job_id}: {describe_value('keep', job.spec.keep)}, seed {job.spec.seed}"
+                f"job {job.job_id}: {describe_field('keep', job.spec.keep)}, seed {job.spec.seed}"
             )
             total = job.spec.epochs
             self._jobs[job.job_id] = self._rich.add_task(title, total=total, figures="")

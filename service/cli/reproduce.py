@@ -17,7 +17,7 @@ from service.cli.output import (
     print_text,
 )
 from service.cli.parameters import Seeds
-from service.formatting import count
+from service.formatting import plural
 from service.reports.table import Format
 
 if TYPE_CHECKING:
@@ -84,19 +84,19 @@ def _run(database: "Database", grid: "Grid", name: str, no_wait: bool) -> tuple[
     from service.queries.workers import list_workers
 
     print_message(str(grid))
-    order = SubmitOptions(name=f"reproduce {name}"[:200], tags=("reproduce",), reuse=True)
+    options = SubmitOptions(name=f"reproduce {name}"[:200], tags=("reproduce",), reuse=True)
     broker = Broker(Settings.load())
-    submitted = submit(database, broker, grid.specs, order, uuid.uuid4().hex)
-    missing = len(submitted.created) + len(submitted.joined)
+    submitted = submit(database, broker, grid.specs, options, uuid.uuid4().hex)
+    missing = len(submitted.created) + len(submitted.open_before)
     if missing and not no_wait:
         rest = estimate_remaining(database, ids_condition(submitted.job_ids))
-        print_message(f"{count(missing, 'job')} to run. {replace(rest, advice='')}")
+        print_message(f"{plural(missing, 'job')} to run. {replace(rest, advice='')}")
         if not any(worker.is_alive for worker in list_workers(database)):
             print_message("No worker is running. Type, in another terminal: dq worker")
         with on_ctrl_c(f"The jobs go on. Type: {command_line()}"), ProgressView() as view:
             progress = wait(database, ids_condition(submitted.job_ids), None, view)
         if failed := progress.states[JobState.FAILED]:
             print_message(
-                f"{count(failed, 'job')} failed and not included. Type: dq results state:failed"
+                f"{plural(failed, 'job')} failed and not included. Type: dq results state:failed"
             )
     return submitted.job_ids

@@ -31,5 +31,5 @@ def command(*, selectors: tuple[str, ...], from_scratch: bool, yes: bool, format
     again = f"dq retry {' '.join(selectors)}{' --from-scratch' * from_scratch}"
     with changing(database, which, "queued again", again, yes=yes) as show:
         broker = Broker(settings)
-        changes = retry(database, broker, which, from_scratch=from_scratch, show=show)
+        changes = retry(database, broker, which, from_scratch=from_scratch, on_progress=show)
     print_changes(changes, format)

@@ -6,7 +6,7 @@ import click
 
 from models.settings import Settings
 from service.cli.output import format_option, print_message, print_table
-from service.formatting import count
+from service.formatting import plural
 from service.reports.table import Column, Format, Table
 
 #: Of the jobs; --format csv has the states alone.
@@ -41,7 +41,7 @@ def command(*, format: Format) -> None:
         print_message(
             f"All that is queued or runs: {estimate_remaining(database, open_condition())}"
         )
-    print_message(f"{count(len(alive), 'worker')} running." if alive else "No worker is running.")
+    print_message(f"{plural(len(alive), 'worker')} running." if alive else "No worker is running.")
     if paused:
         print_message("The queue is paused. Type: dq resume")
     if not alive and states[JobState.QUEUED]:

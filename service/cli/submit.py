@@ -16,7 +16,7 @@ from service.cli.bulk import MANY, BulkProgress, confirm, is_interactive
 from service.cli.output import format_option, print_message, print_table
 from service.cli.parameters import COUNT, Duration
 from service.cli.spec_options import spec_options
-from service.formatting import count, format_ids
+from service.formatting import format_ids, plural
 from service.reports.table import Format
 from service.specs.grid import Grid, build_spec, deduplicate, repeat, sample
 from service.specs.options import choose_seeds, parse_grid, warn_about_low_keep
@@ -77,7 +77,7 @@ def command(
     yes: bool,
     dry_run: bool,
     format: Format,
-    **options: Any,
+    **fields: Any,
 ) -> None:
     """Queue experiments: each repeated option is an axis of a grid, repeated over the seeds.
 
@@ -87,17 +87,17 @@ def command(
 
     What is finished already, or queued, is not run again unless you say --force.
     """
-    grid = _choose(like, fill, file, options)
+    grid = _choose(like, fill, file, fields)
     grid = sample(grid, size) if size else grid
     print_message(str(grid))
-    if warning := warn_about_low_keep(options["dropout"]):
+    if warning := warn_about_low_keep(fields["dropout"]):
         print_message(warning)
     if dry_run:
         _preview(grid, force, format)
         return
     from service.jobs import SubmitOptions
 
-    order = SubmitOptions(
+    options = SubmitOptions(
         name=name,
         tags=tags,
         priority=Priority[priority.upper()] if priority else None,
@@ -107,7 +107,7 @@ def command(
         keep_checkpoint=keep_checkpoint or None,
         reuse=not force,
     )
-    _submit(grid.specs, order, format, wait=wait, yes=yes)
+    _submit(grid.specs, options, format, wait=wait, yes=yes)
 
 
 def _choose(
@@ -183,7 +183,7 @@ def _find_database() -> "Database | None":
 
 def _submit(
     specs: Sequence[ExperimentSpec],
-    order: "SubmitOptions",
+    options: "SubmitOptions",
     format: Format,
     *,
     wait: bool,
@@ -199,16 +199,15 @@ def _submit(
     settings = Settings.load()
     database = open_database(settings)
     if len(specs) > MANY and not yes and is_interactive():
-        _ask(database, specs, order)
+        _ask(database, specs, options)
     with _SubmitView() as show:
         broker, token = Broker(settings), uuid.uuid4().hex
-        submitted = submit(database, broker, specs, order, token, show=show)
+        submitted = submit(database, broker, specs, options, token, on_progress=show)
     _say_shared(submitted)
-    if submitted.unsent:
-        print_message(
-            f"Saved but not queued: {submitted.unsent.rstrip('.')}. Sent as soon as Redis answers."
-        )
-    if submitted.created or submitted.joined:
+    if submitted.publish_error:
+        error = submitted.publish_error.rstrip(".")
+        print_message(f"Saved but not queued: {error}. Sent as soon as Redis answers.")
+    if submitted.created or submitted.open_before:
         print_message(str(estimate_remaining(database, in_sweep(submitted.sweep_id))))
     if wait:
         from service.cli.wait import wait_and_report
@@ -222,11 +221,11 @@ def _submit(
     _say_next(database, submitted)
 
 
-def _ask(database: "Database", specs: Sequence[ExperimentSpec], order: "SubmitOptions") -> None:
+def _ask(database: "Database", specs: Sequence[ExperimentSpec], options: "SubmitOptions") -> None:
     """Ask before many new jobs are submitted."""
     from service.jobs.preview import preview
 
-    found = preview(database, specs, is_forced=not order.reuse)
+    found = preview(database, specs, is_forced=not options.reuse)
     new = len(specs) - len(found.known)
     if new > MANY:
         for sentence in found.sentences:
@@ -262,8 +261,8 @@ class _SubmitView:
 
 
 def _describe_left(progress: "SubmitProgress") -> str:
-    sweep, jobs = f"s{progress.sweep_id}", count(progress.specs, "job")
-    sent = f"{count(progress.sent, 'message')} sent, and a worker sends the rest"
+    sweep, jobs = f"s{progress.sweep_id}", plural(progress.specs, "job")
+    sent = f"{plural(progress.sent, 'message')} sent, and a worker sends the rest"
     undo = f"To undo: dq cancel {sweep}"
     if progress.saved == progress.specs:
         return f"All {jobs} of {sweep} are saved, {sent}. {undo}"
@@ -272,23 +271,24 @@ def _describe_left(progress: "SubmitProgress") -> str:
 
 
 def _say_shared(submitted: "Submitted") -> None:
-    if submitted.reused:
-        jobs = count(len(submitted.reused), "job")
-        print_message(
-            f"{jobs} finished before: {format_ids(submitted.reused)} (--force runs them again)."
+    if submitted.finished_before:
+        jobs, ids = (
+            plural(len(submitted.finished_before), "job"),
+            format_ids(submitted.finished_before),
         )
-    if submitted.joined:
-        jobs = count(len(submitted.joined), "job")
-        print_message(f"{jobs} queued before: {format_ids(submitted.joined)}.")
-    for remark in submitted.remarks:
-        print_message(remark)
+        print_message(f"{jobs} finished before: {ids} (--force runs them again).")
+    if submitted.open_before:
+        jobs = plural(len(submitted.open_before), "job")
+        print_message(f"{jobs} queued before: {format_ids(submitted.open_before)}.")
+    for note in submitted.notes:
+        print_message(note)
 
 
 def _say_next(database: "Database", submitted: "Submitted") -> None:
     from service.queries.workers import list_workers
 
     sweep = f"s{submitted.sweep_id}"
-    if not submitted.created and not submitted.joined:
+    if not submitted.created and not submitted.open_before:
         print_message(f"Nothing is left to run. Next: dq results --compare {sweep}")
     elif any(worker.is_alive for worker in list_workers(database)):
         print_message(f"Next: dq wait {sweep}; then dq results --compare {sweep}")

@@ -6,7 +6,7 @@ from models.settings import Settings
 from service.cli.bulk import changing, yes_option
 from service.cli.output import print_message
 from service.cli.parameters import one_selector_argument
-from service.formatting import count
+from service.formatting import plural
 
 
 @click.command
@@ -31,4 +31,4 @@ def command(*, selector: str, tags: tuple[str, ...], remove: bool, yes: bool) ->
     with changing(database, which, "changed", again, yes=yes) as show:
         changed = change(database, which, tags, show)
     change_made = "Untagged" if remove else "Tagged"
-    print_message(f"{change_made} {count(changed, 'job')}: {', '.join(tags)}.")
+    print_message(f"{change_made} {plural(changed, 'job')}: {', '.join(tags)}.")

@@ -7,7 +7,7 @@ import click
 from models.settings import Settings
 from service.cli.output import command_line, on_ctrl_c, print_message
 from service.cli.parameters import selector_argument
-from service.formatting import count
+from service.formatting import plural
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
@@ -65,6 +65,6 @@ def _say_end(progress: "Progress", selector: str) -> None:
 
     if failed := progress.states[JobState.FAILED]:
         print_message(
-            f"{count(failed, 'job')} failed. Type: dq results {selector or 'state:failed'}"
+            f"{plural(failed, 'job')} failed. Type: dq results {selector or 'state:failed'}"
         )
     print_message(f"Next: dq results --compare {selector}".rstrip())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from service.cli.output import print_text
 from service.cli.streams import colors, draws, is_plain
-from service.formatting import clean
+from service.formatting import printable
 from service.operations.signals import sigint_blocked
 from service.queries.watching import Snapshot
 from service.reports.job_tables import describe_progress, describe_rest, watch_document, watch_table
@@ -97,5 +97,5 @@ class _Lines:
                 snapshot.obstacle or "",
             ]
             text = ". ".join(part.rstrip(".") for part in parts if part)
-            print_text(clean(f"{snapshot.at:%H:%M:%S} {text}.", ascii=is_plain(sys.stdout)))
+            print_text(printable(f"{snapshot.at:%H:%M:%S} {text}.", ascii=is_plain(sys.stdout)))
             self._last, self._last_at = line, time.monotonic()

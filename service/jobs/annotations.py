@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from models.database import Database, insert_missing
 from models.errors import UsageError
 from models.tables import Job, Tag
-from service.jobs.batches import Jobs, Show, change_in_batches, ignore
+from service.jobs.batches import Jobs, OnProgress, change_in_batches, ignore_progress
 from service.queries.selectors import ids_condition
 
 LONGEST_NAME = 200
@@ -35,7 +35,10 @@ def check_tags(tags: Sequence[str]) -> None:
 
 
 def add_tags(
-    database: Database, which: ColumnElement[bool], tags: Sequence[str], show: Show = ignore
+    database: Database,
+    which: ColumnElement[bool],
+    tags: Sequence[str],
+    on_progress: OnProgress = ignore_progress,
 ) -> int:
     """Put tags on jobs; return how many jobs were selected."""
     check_tags(tags)
@@ -47,11 +50,14 @@ def add_tags(
             session.execute(insert_missing(session, Tag).from_select(["tag", "job_id"], rows))
         return len(jobs)
 
-    return sum(change_in_batches(database, which, add, show))
+    return sum(change_in_batches(database, which, add, on_progress))
 
 
 def remove_tags(
-    database: Database, which: ColumnElement[bool], tags: Sequence[str], show: Show = ignore
+    database: Database,
+    which: ColumnElement[bool],
+    tags: Sequence[str],
+    on_progress: OnProgress = ignore_progress,
 ) -> int:
     """Take tags off jobs; return how many jobs were selected."""
 
@@ -61,11 +67,14 @@ def remove_tags(
         session.execute(delete(Tag).where(*chosen), execution_options=_BULK)
         return len(jobs)
 
-    return sum(change_in_batches(database, which, remove, show))
+    return sum(change_in_batches(database, which, remove, on_progress))
 
 
 def write_note(
-    database: Database, which: ColumnElement[bool], text: str, show: Show = ignore
+    database: Database,
+    which: ColumnElement[bool],
+    text: str,
+    on_progress: OnProgress = ignore_progress,
 ) -> int:
     """Write a note on jobs, in the place of the one there was; return how many were selected."""
     _check_storable("The note", text)
@@ -77,7 +86,7 @@ def write_note(
         session.execute(these.values(note=text or None), execution_options=_BULK)
         return len(jobs)
 
-    return sum(change_in_batches(database, which, write, show))
+    return sum(change_in_batches(database, which, write, on_progress))
 
 
 def _check_storable(what: str, text: str) -> None:

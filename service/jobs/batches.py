@@ -13,7 +13,7 @@ from models.tables import Job
 #: The id, state and `held` of some jobs.
 Jobs = Sequence[Row[int, str, bool]]
 #: Called after each batch with how many jobs are done, and of how many.
-Show = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 Done = TypeVar("Done")
 
 _FIRST, _FEWEST, _MOST = 2000, 500, 5000
@@ -34,15 +34,15 @@ class BatchSize:
         self.jobs = min(_MOST, max(_FEWEST, wanted))
 
 
-def ignore(_: int, __: int) -> None:
-    """Show nothing."""
+def ignore_progress(_: int, __: int) -> None:
+    """Report nothing."""
 
 
 def change_in_batches(
     database: Database,
     which: ColumnElement[bool],
     change: Callable[[Session, Jobs], Done],
-    show: Show = ignore,
+    on_progress: OnProgress = ignore_progress,
     *,
     first: int = _FIRST,
 ) -> Iterator[Done]:
@@ -62,7 +62,7 @@ def change_in_batches(
             changed = change(session, session.execute(chosen.with_for_update()).all())
         size.learn(time.monotonic() - began)
         done += len(batch)
-        show(done, len(ids))
+        on_progress(done, len(ids))
         yield changed
         if done < len(ids):
             give_way(database)

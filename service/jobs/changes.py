@@ -13,7 +13,7 @@ from models.database import Database
 from models.errors import UsageError
 from models.state import FINAL_STATES, JobState, WorkerState
 from models.tables import Job, Pause, Worker
-from service.jobs.batches import Jobs, Show, change_in_batches, ignore
+from service.jobs.batches import Jobs, OnProgress, change_in_batches, ignore_progress
 from service.jobs.publishing import list_messages, publish
 from service.jobs.submission import Submitted, submit
 from service.jobs.submit_options import SubmitOptions
@@ -36,9 +36,11 @@ class Change:
     change: str
 
 
-def cancel(database: Database, which: ColumnElement[bool], show: Show = ignore) -> list[Change]:
+def cancel(
+    database: Database, which: ColumnElement[bool], on_progress: OnProgress = ignore_progress
+) -> list[Change]:
     """Cancel queued jobs at once, and ask for running ones to be stopped."""
-    return _flatten(change_in_batches(database, which, _cancel, show))
+    return _flatten(change_in_batches(database, which, _cancel, on_progress))
 
 
 def retry(
@@ -47,26 +49,31 @@ def retry(
     which: ColumnElement[bool],
     *,
     from_scratch: bool,
-    show: Show = ignore,
+    on_progress: OnProgress = ignore_progress,
 ) -> list[Change]:
     """Queue failed and cancelled jobs again; they go on from their checkpoints unless told not."""
 
     def change(session: Session, jobs: Jobs) -> list[Change]:
         return _retry(session, jobs, from_scratch)
 
-    return _change_and_publish(database, broker, which, change, show)
+    return _change_and_publish(database, broker, which, change, on_progress)
 
 
-def hold(database: Database, which: ColumnElement[bool], show: Show = ignore) -> list[Change]:
+def hold(
+    database: Database, which: ColumnElement[bool], on_progress: OnProgress = ignore_progress
+) -> list[Change]:
     """Keep queued jobs from being started."""
-    return _flatten(change_in_batches(database, which, _hold, show))
+    return _flatten(change_in_batches(database, which, _hold, on_progress))
 
 
 def release(
-    database: Database, broker: "Broker", which: ColumnElement[bool], show: Show = ignore
+    database: Database,
+    broker: "Broker",
+    which: ColumnElement[bool],
+    on_progress: OnProgress = ignore_progress,
 ) -> list[Change]:
     """Let held jobs be started."""
-    return _change_and_publish(database, broker, which, _release, show)
+    return _change_and_publish(database, broker, which, _release, on_progress)
 
 
 def pause(database: Database) -> None:
@@ -75,13 +82,15 @@ def pause(database: Database) -> None:
         session.merge(Pause(id=1, since=now()))
 
 
-def resume(database: Database, broker: "Broker", show: Show = ignore) -> str | None:
+def resume(
+    database: Database, broker: "Broker", on_progress: OnProgress = ignore_progress
+) -> str | None:
     """Let workers take jobs again; return why no message was sent, or None."""
     with database.writing() as session:
         session.execute(delete(Pause))
     waiting = (Job.state == JobState.QUEUED) & Job.held.is_(False)
     unsent = None
-    for job_ids in change_in_batches(database, waiting, lambda _, jobs: _ids(jobs), show):
+    for job_ids in change_in_batches(database, waiting, lambda _, jobs: _ids(jobs), on_progress):
         unsent = unsent or _publish(database, broker, job_ids)
     return unsent
 
@@ -107,10 +116,10 @@ def _change_and_publish(
     broker: "Broker",
     which: ColumnElement[bool],
     change: Callable[[Session, Jobs], list[Change]],
-    show: Show,
+    on_progress: OnProgress,
 ) -> list[Change]:
     changes, unsent = list[Change](), None
-    for batch in change_in_batches(database, which, change, show):
+    for batch in change_in_batches(database, which, change, on_progress):
         changes += batch
         queued = [each.job_id for each in batch if each.change == _QUEUED]
         unsent = unsent or _publish(database, broker, queued)  # else a worker sends them later

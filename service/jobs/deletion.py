@@ -12,8 +12,8 @@ from models.database import Database
 from models.errors import UsageError
 from models.state import FINAL_STATES
 from models.tables import Attempt, Epoch, Job, LogLine, Result, Sweep, SweepMember, Tag
-from service.formatting import count, format_ids
-from service.jobs.batches import Jobs, Show, change_in_batches, ignore
+from service.formatting import format_ids, plural
+from service.jobs.batches import Jobs, OnProgress, change_in_batches, ignore_progress
 from service.jobs.ids import keep_newest_id
 from service.queries.jobs import list_ids
 from service.queries.selectors import ids_condition, open_condition
@@ -33,7 +33,10 @@ class Deleted:
 
 
 def delete_jobs(
-    database: Database, which: ColumnElement[bool], checkpoints: Path, show: Show = ignore
+    database: Database,
+    which: ColumnElement[bool],
+    checkpoints: Path,
+    on_progress: OnProgress = ignore_progress,
 ) -> Deleted:
     """Delete jobs, their checkpoints, and the sweeps that are empty then.
 
@@ -41,7 +44,9 @@ def delete_jobs(
     """
     _refuse_open(list_ids(database, which & open_condition()))
     gone, elsewhere = list[int](), 0
-    for job_ids, saved in change_in_batches(database, which, _delete, show, first=_FIRST_BATCH):
+    for job_ids, saved in change_in_batches(
+        database, which, _delete, on_progress, first=_FIRST_BATCH
+    ):
         elsewhere += sum(not (checkpoints / str(job_id)).is_dir() for job_id in saved)
         for job_id in job_ids:
             shutil.rmtree(checkpoints / str(job_id), ignore_errors=True)
@@ -54,7 +59,7 @@ def _refuse_open(job_ids: Sequence[int]) -> None:
     if job_ids:
         they = "is" if len(job_ids) == 1 else "are"
         raise UsageError(
-            f"{count(len(job_ids), 'job')} of these {they} queued or running, and only jobs that "
+            f"{plural(len(job_ids), 'job')} of these {they} queued or running, and only jobs that "
             f"have ended can be deleted. Type: dq cancel {format_ids(job_ids).replace(', ', ' ')}"
         )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from models.database import Database
 from models.spec import ExperimentSpec
-from service.formatting import count
+from service.formatting import plural
 from service.jobs.known_jobs import Key, KnownJob, find_known, key
 from service.queries.estimate import estimate
 
@@ -40,5 +40,5 @@ def _describe(known: Sequence[KnownJob]) -> list[str]:
     """Say how many jobs are not run again, and why."""
     finished = sum(job.is_finished for job in known)
     kinds = ((finished, "finished already"), (len(known) - finished, "queued or running"))
-    parts = [f"{count(number, 'job')} {state}" for number, state in kinds if number]
+    parts = [f"{plural(number, 'job')} {state}" for number, state in kinds if number]
     return [f"Not run again: {', '.join(parts)}."] if parts else []

@@ -21,7 +21,7 @@ from service.jobs.batches import BatchSize, give_way
 from service.jobs.ids import find_free_id
 from service.jobs.known_jobs import KnownJob, KnownJobs, key, lock_known
 from service.jobs.publishing import list_messages, publish
-from service.jobs.submit_options import COLUMNS, SubmitOptions, apply, list_remarks
+from service.jobs.submit_options import COLUMNS, SubmitOptions, apply, list_notes
 
 if TYPE_CHECKING:  # it brings Celery, which most commands do not need
     from service.jobs.broker import Broker
@@ -31,23 +31,23 @@ if TYPE_CHECKING:  # it brings Celery, which most commands do not need
 class Submitted:
     """The jobs of a sweep, by how it came to them.
 
-    `unsent` says why no message was sent, or is None.
+    `publish_error` says why no message was sent, or is None.
     """
 
     sweep_id: int
     created: tuple[int, ...]
     #: Finished before, by the same version of the trainer.
-    reused: tuple[int, ...]
+    finished_before: tuple[int, ...]
     #: Queued or running before.
-    joined: tuple[int, ...]
-    unsent: str | None
-    #: What of the order does not apply to the jobs that were there before, in sentences.
-    remarks: tuple[str, ...] = ()
+    open_before: tuple[int, ...]
+    publish_error: str | None
+    #: Sentences that say which options have no effect on jobs that existed before.
+    notes: tuple[str, ...] = ()
 
     @property
     def job_ids(self) -> tuple[int, ...]:
         """All of them."""
-        return tuple(sorted({*self.created, *self.reused, *self.joined}))
+        return tuple(sorted({*self.created, *self.finished_before, *self.open_before}))
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,10 @@ def submit(
     database: Database,
     broker: "Broker",
     specs: Sequence[ExperimentSpec],
-    order: SubmitOptions,
+    options: SubmitOptions,
     token: str,
     *,
-    show: Callable[[SubmitProgress], None] = lambda _: None,
+    on_progress: Callable[[SubmitProgress], None] = lambda _: None,
 ) -> Submitted:
     """Record the jobs of a sweep and send their messages, a batch of specs after the other.
 
@@ -76,19 +76,19 @@ def submit(
     one inserts what the first did not.
     """
     size, known, saved, sent, unsent = BatchSize(), KnownJobs(), 0, 0, None
-    if order.reuse and len(specs) > size.jobs:
+    if options.reuse and len(specs) > size.jobs:
         known.look_ahead(database, specs)
     while True:
         batch, began = specs[saved : saved + size.jobs], time.monotonic()
-        sweep_id, messages = _insert(database, _Batch(batch, saved, order, token, known))
+        sweep_id, messages = _insert(database, _Batch(batch, saved, options, token, known))
         size.learn(time.monotonic() - began)
         saved += len(batch)
-        show(SubmitProgress(sweep_id, len(specs), saved, sent))
+        on_progress(SubmitProgress(sweep_id, len(specs), saved, sent))
         unsent = unsent or publish(database, broker, messages)
         sent += 0 if unsent else len(messages)
-        show(SubmitProgress(sweep_id, len(specs), saved, sent))
+        on_progress(SubmitProgress(sweep_id, len(specs), saved, sent))
         if saved >= len(specs):
-            return _read(database, sweep_id, order, unsent)
+            return _read(database, sweep_id, options, unsent)
         if unsent or not messages:  # else others had the time that the messages took
             give_way(database)
 
@@ -99,7 +99,7 @@ class _Batch:
 
     specs: Sequence[ExperimentSpec]
     first: int
-    order: SubmitOptions
+    options: SubmitOptions
     token: str
     known: KnownJobs
 
@@ -124,9 +124,9 @@ def _insert(database: Database, batch: _Batch) -> tuple[int, Sequence[JobMessage
 def _insert_once(
     database: Database, batch: _Batch, rows: Sequence[dict[str, Any]]
 ) -> tuple[int, Sequence[JobMessage]]:
-    order = batch.order
+    options = batch.options
     with database.writing() as session:
-        if order.reuse:
+        if options.reuse:
             lock_known(session)
         sweep_id = _find_sweep(session, batch)
         own = Job.sweep_id == sweep_id, Job.ordinal.between(batch.first, batch.last)
@@ -137,12 +137,12 @@ def _insert_once(
             if row["ordinal"] not in there
         ]
         specs = [spec for _, spec in missing]
-        known = batch.known.find(session, specs, besides=sweep_id) if order.reuse else {}
+        known = batch.known.find(session, specs, besides=sweep_id) if options.reuse else {}
         _insert_jobs(session, sweep_id, [row for row, spec in missing if key(spec) not in known])
         shared = _insert_members(session, sweep_id, known.values())
-        earlier = apply(session, shared, order)
+        earlier = apply(session, shared, options)
         created = session.scalars(select(Job.id).where(*own)).all()
-        _insert_tags(session, [*created, *shared], order.tags)
+        _insert_tags(session, [*created, *shared], options.tags)
         return sweep_id, list_messages(session, [*created, *earlier])
 
 
@@ -151,7 +151,7 @@ def _find_sweep(session: Session, batch: _Batch) -> int:
     found = session.scalar(select(Sweep.id).where(Sweep.submit_token == batch.token))
     if found is not None:
         return found
-    sweep = Sweep(submit_token=batch.token, name=batch.order.name, created_at=now())
+    sweep = Sweep(submit_token=batch.token, name=batch.options.name, created_at=now())
     session.add(sweep)
     session.flush()
     return sweep.id
@@ -186,16 +186,18 @@ def _insert_tags(session: Session, job_ids: Sequence[int], tags: Sequence[str]) 
 def _row(spec: ExperimentSpec, ordinal: int, batch: _Batch) -> dict[str, Any]:
     return {
         "ordinal": ordinal,
-        "name": batch.order.name,
+        "name": batch.options.name,
         "spec": spec.model_dump(mode="json"),
         "configuration": spec.configuration,
         "shape": spec.shape,
         "state": JobState.QUEUED,
-        **batch.order.columns,
+        **batch.options.columns,
     }
 
 
-def _read(database: Database, sweep_id: int, order: SubmitOptions, unsent: str | None) -> Submitted:
+def _read(
+    database: Database, sweep_id: int, options: SubmitOptions, unsent: str | None
+) -> Submitted:
     created = select(Job.id).where(Job.sweep_id == sweep_id).order_by(Job.id)
     shared = (
         select(*COLUMNS).join(SweepMember).where(SweepMember.sweep_id == sweep_id).order_by(Job.id)
@@ -205,8 +207,8 @@ def _read(database: Database, sweep_id: int, order: SubmitOptions, unsent: str |
         return Submitted(
             sweep_id=sweep_id,
             created=tuple(session.scalars(created)),
-            reused=tuple(job.id for job in known if job.state == JobState.SUCCEEDED),
-            joined=tuple(job.id for job in known if job.state != JobState.SUCCEEDED),
-            unsent=unsent,
-            remarks=tuple(list_remarks(known, order)),
+            finished_before=tuple(job.id for job in known if job.state == JobState.SUCCEEDED),
+            open_before=tuple(job.id for job in known if job.state != JobState.SUCCEEDED),
+            publish_error=unsent,
+            notes=tuple(list_notes(known, options)),
         )

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from models.message import Priority
 from models.state import JobState
 from models.tables import Job
-from service.formatting import count
+from service.formatting import plural
 from service.jobs.annotations import check_name, check_tags
 from service.queries.selectors import ids_condition
 
@@ -70,12 +70,12 @@ class SubmitOptions:
         return {name: value for name, value in asked.items() if value is not None}
 
 
-def apply(session: Session, job_ids: Sequence[int], order: SubmitOptions) -> Sequence[int]:
-    """Apply the order to known jobs as far as it can be; return those it lets go earlier.
+def apply(session: Session, job_ids: Sequence[int], options: SubmitOptions) -> Sequence[int]:
+    """Apply the options to known jobs as far as it can be; return those it lets go earlier.
 
     The newest wish counts, but no priority is lowered: another sweep waits for the job, too.
     """
-    wishes = dict(order.wishes)
+    wishes = dict(options.wishes)
     if not job_ids or not wishes:
         return ()
     priority = wishes.pop("priority", None)
@@ -92,19 +92,19 @@ def apply(session: Session, job_ids: Sequence[int], order: SubmitOptions) -> Seq
     return session.scalars(raised.returning(Job.id), execution_options=_BULK).all()
 
 
-def list_remarks(jobs: Sequence[Row[Any]], order: SubmitOptions) -> Iterator[str]:
-    """Say what of an order does not apply to known jobs, whose COLUMNS these are."""
+def list_notes(jobs: Sequence[Row[Any]], options: SubmitOptions) -> Iterator[str]:
+    """Say which options do not apply to known jobs, whose COLUMNS these are."""
     for state, (which, more) in _UNMET.items():
         here = [job for job in jobs if job.state == state]
-        unmet = [name for name in order.wishes if _is_unmet(here, name, order)]
+        unmet = [name for name in options.wishes if _is_unmet(here, name, options)]
         if unmet:
-            number = sum(any(_differs(job, name, order) for name in unmet) for job in here)
-            options = _enumerate([_OPTIONS[name] for name in unmet])
+            number = sum(any(_differs(job, name, options) for name in unmet) for job in here)
+            named = _enumerate([_OPTIONS[name] for name in unmet])
             change = "changes" if len(unmet) == 1 else "change"
-            yield f"For {count(number, 'job')} {which}, {options} {change} nothing{more}."
-    renamed = sum(job.name != order.name for job in jobs) if order.name else 0
+            yield f"For {plural(number, 'job')} {which}, {named} {change} nothing{more}."
+    renamed = sum(job.name != options.name for job in jobs) if options.name else 0
     if renamed:
-        yield f"For {count(renamed, 'job')} of an earlier sweep, --name changes nothing."
+        yield f"For {plural(renamed, 'job')} of an earlier sweep, --name changes nothing."
 
 
 _UNMET = {
@@ -120,8 +120,8 @@ def _update(session: Session, values: Mapping[str, Any], *which: Any) -> None:
         session.execute(update(Job).where(*which).values(values), execution_options=_BULK)
 
 
-def _is_unmet(jobs: Sequence[Row[Any]], name: str, order: SubmitOptions) -> bool:
-    return any(_differs(job, name, order) for job in jobs)
+def _is_unmet(jobs: Sequence[Row[Any]], name: str, options: SubmitOptions) -> bool:
+    return any(_differs(job, name, options) for job in jobs)
 
 
 def _enumerate(words: Sequence[str]) -> str:
@@ -129,5 +129,5 @@ def _enumerate(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1])] * (len(words) > 1) + [words[-1]])
 
 
-def _differs(job: Row[Any], name: str, order: SubmitOptions) -> bool:
-    return bool(getattr(job, name) != order.wishes[name])
+def _differs(job: Row[Any], name: str, options: SubmitOptions) -> bool:
+    return bool(getattr(job, name) != options.wishes[name])

@@ -14,7 +14,7 @@ from models.datasets import DATASETS
 from models.spec import ExperimentSpec
 from models.state import JobState, WorkerState
 from models.tables import Epoch, Job, Result
-from service.formatting import count, format_duration, format_value
+from service.formatting import format_duration, format_field, plural
 from service.queries import spec_columns
 from service.queries.epoch_choice import FINAL
 from service.queries.selectors import open_condition
@@ -40,8 +40,8 @@ class Estimate:
     advice: str = ""
 
     def __str__(self) -> str:
-        workers = count(self.workers, "worker")
-        basis = self.speed.source if self.speed else count(self.past_runs, "run")
+        workers = plural(self.workers, "worker")
+        basis = self.speed.source if self.speed else plural(self.past_runs, "run")
         sentence = (
             f"About {format_duration(max(1.0, self.seconds))} on {workers}, going by {basis}."
         )
@@ -134,7 +134,7 @@ def _advise(works: Sequence[_Work], guess: _Guess, workers: int) -> str:
         narrow = [replace(work, spec=_narrow(work.spec, width)) for work in works]
         seconds = _add_up(narrow, guess, workers)
         if seconds < _LONG_SECONDS and narrow != works:
-            hidden = format_value("hidden", narrow[0].spec.hidden)
+            hidden = format_field("hidden", narrow[0].spec.hidden)
             return f"Without a GPU, try: --hidden {hidden} (about {format_duration(seconds)})."
     return ""
 

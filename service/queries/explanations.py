@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 from models.database import Database
 from models.state import JobState
 from models.tables import Job, Pause
-from service.formatting import count
+from service.formatting import plural
 from service.queries.rows import JobRow
 from service.queries.workers import list_workers
 
@@ -23,7 +23,7 @@ def explain_wait(database: Database, job_id: int) -> list[str]:
         return [*reasons, "No worker is running. Type: dq worker"]
     busy = sum(worker.job_id is not None for worker in alive)
     verb = "is" if 1 in {busy, len(alive)} else "are"
-    return [*reasons, f"{busy} of {count(len(alive), 'worker')} {verb} busy."]
+    return [*reasons, f"{busy} of {plural(len(alive), 'worker')} {verb} busy."]
 
 
 def explain(database: Database, row: JobRow) -> list[str]:
@@ -50,4 +50,4 @@ def _places(session: Session, job: Job) -> list[str]:
     ahead = session.scalar(select(func.count()).select_from(Job).where(*waiting, earlier)) or 0
     if not ahead:
         return ["It is the next in the queue."]
-    return [f"{count(ahead, 'queued job')} {'is' if ahead == 1 else 'are'} ahead of it."]
+    return [f"{plural(ahead, 'queued job')} {'is' if ahead == 1 else 'are'} ahead of it."]

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from models.database import Database
 from models.errors import UsageError
-from models.metrics import EPOCH_METRICS, EpochMetrics
+from models.metrics import EPOCH_METRICS, METRICS, EpochMetrics
 from models.spec import ExperimentSpec
 from models.state import JobState
 from models.tables import Attempt, Epoch, Job, LogLine, Result, Tag
@@ -65,7 +65,7 @@ def list_curves(database: Database, which: ColumnElement[bool]) -> list[Curve]:
     jobs = select(Job.id, Job.state, Job.spec).where(which).order_by(Job.id)
     ids = select(Job.id).where(which)
     # Columns, not objects: there are a hundred epochs to a job.
-    columns = [getattr(Epoch, name) for name in ("epoch", *_IN_ORDER)]
+    columns = [getattr(Epoch, name) for name in ("epoch", *METRICS)]
     epochs = select(Epoch.job_id, *columns).where(Epoch.job_id.in_(ids))
     with database.reading() as session:
         by_job: dict[int, list[EpochMetrics]] = {}
@@ -176,10 +176,7 @@ def _run(
 
 
 def _metrics(epoch: Epoch) -> EpochMetrics:
-    return EpochMetrics(epoch.epoch, *(getattr(epoch, name) for name in _IN_ORDER))
-
-
-_IN_ORDER = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "seconds")
+    return EpochMetrics(epoch.epoch, *(getattr(epoch, name) for name in METRICS))
 
 
 def _attempt(attempt: Attempt) -> AttemptRow:

@@ -71,6 +71,11 @@ class JobDetail:
     epochs: tuple[EpochMetrics, ...]
     attempts: tuple[AttemptRow, ...]
 
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """What the last attempt that recorded it ran on and with; empty if none did."""
+        return next((each.provenance for each in self.attempts[::-1] if each.provenance), {})
+
 
 @dataclass(frozen=True)
 class Curve:

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement
 
 from models.database import Database
 from models.errors import DatabaseRefused, DatabaseUnreachable, WaitTimedOut
-from service.formatting import count
+from service.formatting import plural
 from service.queries.progress import measure_progress
 from service.queries.rows import Progress
 
@@ -37,7 +37,7 @@ def wait(
         if deadline and time.monotonic() > deadline:
             are = "is" if progress.open_jobs == 1 else "are"
             raise WaitTimedOut(
-                f"{progress.open_jobs:,} of {count(progress.jobs, 'job')} {are} not done after "
+                f"{progress.open_jobs:,} of {plural(progress.jobs, 'job')} {are} not done after "
                 f"{timeout:g} s. They go on. Type: dq status"
             )
         time.sleep(_POLL_SECONDS)

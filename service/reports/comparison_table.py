@@ -7,7 +7,7 @@ from typing import Any
 
 from models.spec import ExperimentSpec
 from service.analysis.comparison import ALPHA, POWER, Comparison, ComparisonRow, describe_common
-from service.formatting import count, describe_value, format_ids, format_value
+from service.formatting import describe_field, format_field, format_ids, plural
 from service.reports.table import Column, Table
 
 _STYLES = {"better": "green", "worse": "red"}
@@ -21,7 +21,7 @@ class _Notation:
     """How a metric's figures and differences read."""
 
     title: str
-    format_value: Callable[[float], str]
+    format_figure: Callable[[float], str]
     format_difference: Callable[[float], str]
     #: A difference without its sign, in a sentence.
     describe_difference: Callable[[float], str]
@@ -92,7 +92,7 @@ def conclude(comparison: Comparison) -> str:
     if any(row.more_seeds for row in comparison.rows):
         return f"Too few seeds to call any configuration better or worse than {baseline}."
     if any(row.verdict.startswith("wait") for row in comparison.rows):
-        jobs = count(len(comparison.unfinished), "job")
+        jobs = plural(len(comparison.unfinished), "job")
         are = "is" if len(comparison.unfinished) == 1 else "are"
         return f"{jobs} {are} queued or running: wait for the results before you submit more."
     return f"No configuration can be called better or worse than {baseline}."
@@ -113,7 +113,7 @@ def _say(comparison: Comparison, row: ComparisonRow) -> str:
 def _name(comparison: Comparison, row: ComparisonRow) -> str:
     """Write a row's label with commas, as a sentence needs them."""
     fields = [name for name in comparison.varying if name in row.spec.described_fields]
-    return ", ".join(describe_value(name, getattr(row.spec, name)) for name in fields) or row.label
+    return ", ".join(describe_field(name, getattr(row.spec, name)) for name in fields) or row.label
 
 
 def _flatten(row: ComparisonRow) -> Mapping[str, Any]:
@@ -151,7 +151,7 @@ def _spec_columns(comparison: Comparison) -> list[Column]:
 
 
 def _spell_field(name: str, value: Any) -> str:
-    return format_value(name, value)
+    return format_field(name, value)
 
 
 def _align(name: str) -> Any:
@@ -161,7 +161,7 @@ def _align(name: str) -> Any:
 def _figure_columns(comparison: Comparison) -> Iterable[Column]:
     """List the columns of figures; where the width is short, what is concluded stays longest."""
     notation = _NOTATIONS[comparison.metric]
-    figure = notation.format_value
+    figure = notation.format_figure
     yield Column("n", "n", align="right", priority=70, factors_out=True)
     if any(map(describe_others, comparison.rows)):
         yield Column("others", "not in n", priority=45)

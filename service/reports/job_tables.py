@@ -7,10 +7,17 @@ from functools import partial
 from typing import Any
 
 from models.errors import UsageError
+from models.metrics import EPOCH_METRICS
 from models.spec import ExperimentSpec
 from models.state import JobState
 from service.analysis.difference import Difference
-from service.formatting import count, describe_value, format_duration, format_ids, format_value
+from service.formatting import (
+    describe_field,
+    format_duration,
+    format_field,
+    format_ids,
+    plural,
+)
 from service.jobs import Change, Submitted
 from service.jobs.known_jobs import Key, KnownJob, key
 from service.queries.epoch_choice import FINAL, EpochChoice
@@ -37,7 +44,7 @@ def spec_table(specs: Sequence[ExperimentSpec], known: Mapping[Key, KnownJob]) -
     fields = [name for name in ExperimentSpec.model_fields if name in told]
     apart = _find_changed(specs)
     shown = [name for name in fields if name in {*apart, "keep", "seed"}]
-    common = [describe_value(name, getattr(specs[0], name)) for name in fields if name not in shown]
+    common = [describe_field(name, getattr(specs[0], name)) for name in fields if name not in shown]
     rows = [{**dict(spec), "known": _spell_known(known.get(key(spec)))} for spec in specs]
     return Table(
         columns=(*_spec_columns(shown), *([Column("known", "known")] if known else [])),
@@ -60,12 +67,12 @@ def submitted_table(submitted: Submitted) -> Table:
         "sweep": submitted.sweep_id,
         "jobs": submitted.job_ids,
         "created": submitted.created,
-        "reused": submitted.reused,
-        "joined": submitted.joined,
-        "is_sent": submitted.unsent is None,
-        "remarks": submitted.remarks,
+        "reused": submitted.finished_before,
+        "joined": submitted.open_before,
+        "is_sent": submitted.publish_error is None,
+        "remarks": submitted.notes,
     }
-    columns = (Column("sweep", "sweep"), Column("jobs", "jobs", most=60))
+    columns = (Column("sweep", "sweep"), Column("jobs", "jobs", max_length=60))
     return Table(columns, [row], json_value=facts)
 
 
@@ -91,7 +98,7 @@ def job_table(
         columns=_choose_columns(rows, choice),
         rows=[_flatten(row) for row in rows],
         title=() if epoch_choice.is_final else (f"Metrics at {epoch_choice}",),
-        fields=choice.names or (*_JOB_FIELDS, *ExperimentSpec.model_fields, *_METRICS),
+        fields=choice.names or (*_JOB_FIELDS, *ExperimentSpec.model_fields, *EPOCH_METRICS),
     )
 
 
@@ -111,7 +118,7 @@ def _find_changed(specs: Sequence[ExperimentSpec]) -> list[str]:
     return [
         name
         for name in ExperimentSpec.model_fields
-        if len({format_value(name, getattr(spec, name)) for spec in specs}) > 1
+        if len({format_field(name, getattr(spec, name)) for spec in specs}) > 1
     ]
 
 
@@ -134,7 +141,6 @@ _JOB_FIELDS = (
     *("job_id", "sweep_id", "name", "state", "reason", "note", "attempt", "epochs_done"),
     *("worker", "held", "created_at", "started_at", "finished_at"),
 )
-_METRICS = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
 
 
 def worker_table(workers: Sequence[WorkerRow]) -> Table:
@@ -171,7 +177,7 @@ def worker_table(workers: Sequence[WorkerRow]) -> Table:
 def _running_column(workers: Sequence[WorkerRow]) -> Column:
     """Return the column of what each worker runs: a job, or the jobs that it trains together."""
     if any(len(row.job_ids) > 1 for row in workers):
-        return Column("job_ids", "jobs", _spell_all, most=30)
+        return Column("job_ids", "jobs", _spell_all, max_length=30)
     return Column("job_id", "job", align="right")
 
 
@@ -244,7 +250,7 @@ def watch_document(snapshot: Snapshot) -> dict[str, Any]:
             {
                 **{name: getattr(row, name) for name in fields},
                 "spec": row.spec.model_dump(mode="json"),
-                **{name: row.metrics.get(name) for name in _METRICS},
+                **{name: row.metrics.get(name) for name in EPOCH_METRICS},
                 "seconds_left": left[row.job_id],
             }
             for row in progress.running
@@ -258,7 +264,7 @@ def describe_progress(progress: Progress) -> str:
     parts = [f"{states[state]:,} {state}" for state in JobState if states[state]]
     slow = next((row for row in progress.running if row.batches_done), None)
     within = f"; job {slow.job_id}: {describe_batches(slow)}" if slow else ""
-    done = f"{progress.epochs_done:,} of {count(progress.epochs, 'epoch')}"
+    done = f"{progress.epochs_done:,} of {plural(progress.epochs, 'epoch')}"
     return f"{', '.join(parts) or 'no jobs'}; {done}{within}"
 
 
@@ -274,7 +280,7 @@ def describe_rest(snapshot: Snapshot) -> str:
     span = format_duration(max(1.0, snapshot.rest.seconds))
     if not snapshot.workers:
         return f"About {span} once a worker runs."
-    return f"About {span} left on {count(snapshot.rest.workers, 'worker')}."
+    return f"About {span} left on {plural(snapshot.rest.workers, 'worker')}."
 
 
 def _settle(column: Column) -> Column:
@@ -309,7 +315,7 @@ def log_table(lines: Sequence[LogRow]) -> Table:
 
 
 def _describe_epochs(row: JobRow) -> str:
-    epochs = f"{row.epochs_done} of {count(row.spec.epochs, 'epoch')}"
+    epochs = f"{row.epochs_done} of {plural(row.spec.epochs, 'epoch')}"
     return ", ".join(filter(None, [epochs, describe_batches(row)]))
 
 
@@ -329,16 +335,16 @@ def detail_table(detail: JobDetail, waits: Sequence[str]) -> Table:
         "started (UTC)": row.started_at,
         "finished (UTC)": row.finished_at,
         "worker": row.worker,
-        **{name: format_value(name, value) for name, value in row.spec},
-        **_provenance(detail),
-        "repeat it by": repeat_line(row.spec),
+        **{name: format_field(name, value) for name, value in row.spec},
+        **detail.provenance,
+        "repeat it by": repeat_command(row.spec),
     }
     lines = [{"name": name, "value": value} for name, value in facts.items() if value is not None]
     document = {**_flatten(row), "spec": row.spec.model_dump(mode="json"), "tags": detail.tags}
     document |= {
         "epochs": [vars(epoch) for epoch in detail.epochs],
         "attempts": [vars(attempt) for attempt in detail.attempts],
-        "repeat": repeat_line(row.spec),
+        "repeat": repeat_command(row.spec),
         "waits": waits,
     }
     columns = (Column("name", ""), Column("value", ""))
@@ -404,10 +410,10 @@ def attempt_table(detail: JobDetail) -> Table:
     return Table(columns, detail.attempts, remedy=_IN_JSON)
 
 
-def repeat_line(spec: ExperimentSpec) -> str:
+def repeat_command(spec: ExperimentSpec) -> str:
     """Return the `dq submit` that repeats a spec."""
     given = [
-        f"{_option(name)} {format_value(name, getattr(spec, name))}"
+        f"{_option(name)} {format_field(name, getattr(spec, name))}"
         for name in spec.described_fields
     ]
     return f"dq submit {' '.join(given)}"
@@ -415,11 +421,6 @@ def repeat_line(spec: ExperimentSpec) -> str:
 
 def _option(field: str) -> str:
     return "--dropout" if field == "keep" else f"--{field.replace('_', '-')}"
-
-
-def _provenance(detail: JobDetail) -> dict[str, Any]:
-    known = [attempt.provenance for attempt in detail.attempts if attempt.provenance]
-    return dict(known[-1]) if known else {}
 
 
 def _last_line(text: str) -> str:
@@ -447,7 +448,7 @@ def _spec_columns(names: Iterable[str], priority: int = _SPEC_PRIORITY) -> tuple
 
 
 def _spell_field(name: str, value: Any) -> str:
-    return format_value(name, value)
+    return format_field(name, value)
 
 
 #: The fields of a spec that every list of jobs shows.
@@ -460,7 +461,7 @@ def _job_columns(more: Iterable[str] = ()) -> tuple[Column, ...]:
     fields = [name for name in ExperimentSpec.model_fields if name in wanted]
     return (
         Column("job_id", "job", align="right"),
-        Column("name", "name", priority=30, most=30, factors_out=True),
+        Column("name", "name", priority=30, max_length=30, factors_out=True),
         *_spec_columns(fields),
         Column("progress", "epochs", align="right", priority=70, factors_out=True),
         Column(
@@ -470,7 +471,7 @@ def _job_columns(more: Iterable[str] = ()) -> tuple[Column, ...]:
             priority=98,
             factors_out=True,
         ),
-        Column("reason", "why", priority=90, most=50, fold=20, factors_out=True),
+        Column("reason", "why", priority=90, max_length=50, fold=20, factors_out=True),
     )
 
 
@@ -487,6 +488,6 @@ def _metric_columns() -> tuple[Column, ...]:
 def _flatten(row: JobRow) -> dict[str, Any]:
     """Put a job's spec and metrics beside its other fields."""
     own = {name: getattr(row, name) for name in _JOB_FIELDS}
-    metrics = {name: row.metrics.get(name) for name in _METRICS}
+    metrics = {name: row.metrics.get(name) for name in EPOCH_METRICS}
     progress = f"{row.epochs_done}/{row.spec.epochs}"
     return {**dict(row.spec), **own, **metrics, "progress": progress}

@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from service.formatting import clean, plain
+from service.formatting import format_default, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,18 +34,18 @@ def leave_unstyled(_: Any) -> str:
 class Column:
     """One column: `name` is its snake_case key in rows, JSON and CSV, `title` its heading.
 
-    `spell` writes a value for people and never sees None, which is a dash; `style` gives a value's
-    rich style. Where the width is short, cells of more than `most` characters are cut, and those of
-    more than `fold` folded; then a column that `factors_out` and has one value in all rows goes
-    into the title; then the lowest `priority` is left out, of equals the rightmost.
+    `format` writes a value for people and never gets None, which is a dash; `style` gives its rich
+    style. In a table of limited width, cells longer than `max_length` characters are cut, and those
+    longer than `fold` folded; then a column that `factors_out` and has one value in all rows moves
+    into the title; then the column of the lowest `priority` is left out, of equals the rightmost.
     """
 
     name: str
     title: str
-    spell: Callable[[Any], str] = plain
+    format: Callable[[Any], str] = format_default
     align: Literal["left", "right"] = "left"
     priority: int = ESSENTIAL
-    most: int | None = None
+    max_length: int | None = None
     fold: int | None = None
     style: Callable[[Any], str] = leave_unstyled
     factors_out: bool = False
@@ -97,10 +97,10 @@ def get_value(row: Any, name: str) -> Any:
     return row[name] if isinstance(row, Mapping) else getattr(row, name)
 
 
-def spell_cell(row: Any, column: Column, ascii: bool = False) -> str:
+def format_cell(row: Any, column: Column, ascii: bool = False) -> str:
     """Write a row's value in a column as people see it; a dash for what is not there."""
     value = get_value(row, column.name)
-    return clean("—" if value is None else column.spell(value), ascii)
+    return printable("—" if value is None else column.format(value), ascii)
 
 
 def _render_json(table: Table) -> str:
@@ -153,14 +153,14 @@ def _csv_cell(value: Any) -> Any:
 
 
 def _render_markdown(table: Table, ascii: bool) -> str:
-    head = [_escape(clean(column.title, ascii)) for column in table.columns]
+    head = [_escape(printable(column.title, ascii)) for column in table.columns]
     rule = ["---:" if column.align == "right" else "---" for column in table.columns]
     body = [
-        [_escape(spell_cell(row, column, ascii)) for column in table.columns] for row in table.rows
+        [_escape(format_cell(row, column, ascii)) for column in table.columns] for row in table.rows
     ]
     lines = [f"| {' | '.join(cells)} |" for cells in (head, rule, *body)]
-    title = [_escape(clean(line, ascii)) for line in table.title]
-    notes = [f"- {_escape(clean(note, ascii))}" for note in table.footnotes]
+    title = [_escape(printable(line, ascii)) for line in table.title]
+    notes = [f"- {_escape(printable(note, ascii))}" for note in table.footnotes]
     blocks = [*title, "\n".join(lines), "\n".join(notes)]
     return "\n\n".join(block for block in blocks if block)
 
@@ -174,8 +174,8 @@ def _render_whole(table: Table, ascii: bool) -> str:
     """Write a table as wide as its cells, which rich does in ten times the time."""
     from rich.cells import cell_len
 
-    head = [clean(column.title, ascii) for column in table.columns]
-    body = [[spell_cell(row, column, ascii) for column in table.columns] for row in table.rows]
+    head = [printable(column.title, ascii) for column in table.columns]
+    body = [[format_cell(row, column, ascii) for column in table.columns] for row in table.rows]
     widths = [max(map(cell_len, cells)) for cells in zip(head, *body, strict=True)]
 
     def pad(cell: str, width: int, column: Column) -> str:
@@ -188,7 +188,7 @@ def _render_whole(table: Table, ascii: bool) -> str:
     rule = ("-" if ascii else "─") * (sum(widths) + 2 * (len(widths) - 1))
     heading = [line(head), rule] if any(head) else []
     title, notes = (
-        [clean(each, ascii) for each in said] for said in (table.title, table.footnotes)
+        [printable(each, ascii) for each in said] for said in (table.title, table.footnotes)
     )
     return "\n".join([*title, *heading, *map(line, body), *([""] if notes else []), *notes])
 
@@ -208,13 +208,13 @@ def _cut(table: Table) -> Table:
     """Have columns end long cells in dots."""
 
     def shorten(column: Column) -> Callable[[Any], str]:
-        def spell(value: Any) -> str:
-            text, most = column.spell(value), column.most
-            return text if most is None or len(text) <= most else f"{text[: most - 1]}…"
+        def format(value: Any) -> str:
+            text, limit = column.format(value), column.max_length
+            return text if limit is None or len(text) <= limit else f"{text[: limit - 1]}…"
 
-        return spell
+        return format
 
-    columns = [replace(column, spell=shorten(column)) for column in table.columns]
+    columns = [replace(column, format=shorten(column)) for column in table.columns]
     return replace(table, columns=tuple(columns))
 
 
@@ -238,7 +238,7 @@ def _print_lines(console: "Console", lines: Sequence[str], style: str, ascii: bo
     from rich.text import Text
 
     for line in lines:
-        console.print(Text(clean(line, ascii), style=style, overflow="fold"))
+        console.print(Text(printable(line, ascii), style=style, overflow="fold"))
 
 
 def _fit(table: Table, console: "Console", ascii: bool) -> tuple[Table, list[Column]]:
@@ -262,12 +262,12 @@ def _is_shared(table: Table, column: Column) -> bool:
     """Whether one line can say the column's value for all rows."""
     if not column.factors_out or len(table.rows) < 2:  # noqa: PLR2004
         return False
-    return len({spell_cell(row, column) for row in table.rows}) == 1
+    return len({format_cell(row, column) for row in table.rows}) == 1
 
 
 def _say_shared(table: Table, gone: Sequence[Column]) -> list[str]:
     shared = [column for column in gone if _is_shared(table, column)]
-    values = [f"{column.title} {spell_cell(table.rows[0], column)}" for column in shared]
+    values = [f"{column.title} {format_cell(table.rows[0], column)}" for column in shared]
     return [f"In all rows: {', '.join(values)}"] if values else []
 
 
@@ -305,7 +305,7 @@ def _build_grid(table: Table, ascii: bool) -> "Grid":
         show_header=any(column.title for column in table.columns),
     )
     for column in table.columns:
-        title = Text(clean(column.title, ascii))
+        title = Text(printable(column.title, ascii))
         grid.add_column(title, justify=column.align, overflow="fold", max_width=column.fold)
     for row in table.rows:
         grid.add_row(*(_build_cell(row, column, ascii) for column in table.columns))
@@ -317,4 +317,4 @@ def _build_cell(row: Any, column: Column, ascii: bool) -> Any:
     from rich.text import Text
 
     value = get_value(row, column.name)
-    return Text(spell_cell(row, column, ascii), style="" if value is None else column.style(value))
+    return Text(format_cell(row, column, ascii), style="" if value is None else column.style(value))

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from models.errors import UsageError
 from models.spec import ExperimentSpec
-from service.formatting import count, format_value
+from service.formatting import format_field, plural
 from service.specs.parsing import FieldValue
 
 _SEEDS = 2**63  # of ExperimentSpec.seed
@@ -30,11 +30,11 @@ class Grid:
         return len({spec.seed for spec in self.specs})
 
     def __str__(self) -> str:
-        configurations = count(self.configurations, "configuration")
-        jobs = count(len(self.specs), "job")
+        configurations = plural(self.configurations, "configuration")
+        jobs = plural(len(self.specs), "job")
         if self.configurations * self.seeds != len(self.specs):
             return f"{configurations}, {jobs}"
-        return f"{configurations} x {count(self.seeds, 'seed')} = {jobs}"
+        return f"{configurations} x {plural(self.seeds, 'seed')} = {jobs}"
 
 
 def expand(
@@ -95,7 +95,7 @@ def _spell_base(base: ExperimentSpec | None) -> dict[str, str]:
     """Write the fields that come from a job as the options that would give them."""
     options = {"keep": "dropout"}
     return {
-        name: f"--{option.replace('_', '-')} {format_value(name, value)} (of the job)"
+        name: f"--{option.replace('_', '-')} {format_field(name, value)} (of the job)"
         for name, value in base or ()
         for option in [options.get(name, name)]
     }

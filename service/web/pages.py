@@ -14,7 +14,7 @@ from models.state import JobState
 from models.tables import Job
 from service import jobs
 from service.analysis.comparison import Comparison
-from service.formatting import count, format_value
+from service.formatting import format_field, plural
 from service.jobs.preview import preview
 from service.queries.estimate import estimate_remaining
 from service.queries.explanations import explain_wait
@@ -120,7 +120,7 @@ def _sort_columns(table: Table, specs: Sequence[ExperimentSpec]) -> dict[str, li
     varying = {
         name
         for name in fields
-        if len({format_value(name, getattr(spec, name)) for spec in specs}) > 1
+        if len({format_field(name, getattr(spec, name)) for spec in specs}) > 1
     } or {"keep"}
     minor = {column.name for column in table.columns if column.priority <= _PRIORITY_OF_PHONES}
     apart = varying | {"job_id", "seed"}
@@ -152,7 +152,6 @@ def show_job(request: Request, here: Ours, job_id: Id) -> HTMLResponse:
     detail = find_job(here.database, job_id)
     row = detail.row
     has_failed = row.state is JobState.FAILED and row.reason
-    provenance = [each.provenance for each in detail.attempts if each.provenance]
     return here.render(
         request,
         "job.html",
@@ -164,7 +163,7 @@ def show_job(request: Request, here: Ours, job_id: Id) -> HTMLResponse:
         epochs=epoch_table(detail),
         attempts=attempt_table(detail),
         log=log_table(list_log(here.database, Job.id == job_id)[-_LOG_LINES:]),
-        provenance=provenance[-1] if provenance else {},
+        provenance=detail.provenance,
     )
 
 
@@ -279,15 +278,15 @@ def submit(request: Request, here: Ours, form: OwnForm) -> Response:
 def _describe(here: Ours, submitted: jobs.Submitted) -> str:
     parts = [
         (len(submitted.created), "new job", ""),
-        (len(submitted.reused), "job", " finished before"),
-        (len(submitted.joined), "job", " queued before"),
+        (len(submitted.finished_before), "job", " finished before"),
+        (len(submitted.open_before), "job", " queued before"),
     ]
-    known = ", ".join(f"{count(number, noun)}{how}" for number, noun, how in parts if number)
-    unsent = submitted.unsent and submitted.unsent.rstrip(".")
+    known = ", ".join(f"{plural(number, noun)}{how}" for number, noun, how in parts if number)
+    unsent = submitted.publish_error and submitted.publish_error.rstrip(".")
     late = f" Saved but not queued: {unsent}. Sent as soon as Redis answers." if unsent else ""
-    is_open = submitted.created or submitted.joined
+    is_open = submitted.created or submitted.open_before
     rest = estimate_remaining(here.database, in_sweep(submitted.sweep_id)) if is_open else ""
-    said = [f"Sweep s{submitted.sweep_id}: {known}.{late}", *submitted.remarks, str(rest)]
+    said = [f"Sweep s{submitted.sweep_id}: {known}.{late}", *submitted.notes, str(rest)]
     return " ".join(filter(None, said))
 
 

@@ -12,15 +12,15 @@ from markupsafe import Markup
 
 from models.state import JobState
 from service.formatting import (
-    clean,
-    count,
-    describe_value,
+    describe_field,
     format_duration,
+    format_field,
     format_ids,
-    format_value,
+    plural,
+    printable,
 )
-from service.reports.job_tables import repeat_line
-from service.reports.table import jsonable, spell_cell
+from service.reports.job_tables import repeat_command
+from service.reports.table import format_cell, jsonable
 from service.web.static_files import PLOTLY_PATH, fingerprint
 
 FOLDER = Path(__file__).parent
@@ -51,12 +51,12 @@ def open_templates() -> Environment:
     environment.globals |= {
         "JobState": JobState,
         "assets": fingerprint(),
-        "cell": spell_cell,
-        "count": count,
-        "phrase": describe_value,
+        "cell": format_cell,
+        "count": plural,
+        "phrase": describe_field,
         "plotly_path": PLOTLY_PATH,
-        "repeat_line": repeat_line,
-        "spell": format_value,
+        "repeat_command": repeat_command,
+        "spell": format_field,
         "state_names": frozenset(JobState),
     }
     return environment
@@ -85,4 +85,4 @@ def as_json(value: Any) -> Markup:
 
 def _finalize(value: Any) -> Any:
     r"""Show control and bidirectional characters of stored text as escapes, "\x1b"."""
-    return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value

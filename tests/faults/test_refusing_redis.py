@@ -101,8 +101,8 @@ def test_a_redis_that_refuses_writes_for_a_while_costs_no_job_and_few_lines(
     states = stage.wait_for_end(*queued, *submitted.job_ids)
 
     said = stage.logs().removeprefix(before)
-    assert submitted.unsent
-    assert f"refuses: {words} " in submitted.unsent
+    assert submitted.publish_error
+    assert f"refuses: {words} " in submitted.publish_error
     assert states == ["succeeded"] * 3
     assert "dropped an item" not in said
     assert "Traceback" not in said

@@ -126,7 +126,7 @@ def test_a_submit_that_was_interrupted_is_completed_by_its_token_and_makes_no_jo
 
     with pytest.raises(KeyboardInterrupt):
         jobs.submit(
-            database, FakeBroker(), specs, SubmitOptions(reuse=True), "token", show=interrupt
+            database, FakeBroker(), specs, SubmitOptions(reuse=True), "token", on_progress=interrupt
         )
     saved = count(database)
     submitted = jobs.submit(database, FakeBroker(), specs, SubmitOptions(reuse=True), "token")
@@ -172,6 +172,6 @@ def test_priorities_of_many_known_jobs_are_raised_and_their_messages_are_sent_ag
         many, broker, specs, SubmitOptions(reuse=True, priority=Priority.HIGH), "other"
     )
 
-    assert (len(submitted.joined), submitted.remarks) == (MANY, ())
+    assert (len(submitted.open_before), submitted.notes) == (MANY, ())
     assert len(broker.published) == MANY
     assert count(many, Job.priority == Priority.HIGH) == MANY

@@ -92,7 +92,7 @@ class Silent:
         pass
 at_once()
 submitted = submit(database, Silent(), specs, SubmitOptions(reuse=True), uuid.uuid4().hex)
-print(json.dumps([submitted.created, submitted.joined]))
+print(json.dumps([submitted.created, submitted.open_before]))
 """
 
 

@@ -176,7 +176,7 @@ def test_a_big_seed_is_reused_and_its_neighbour_is_run(database: Database, recor
     submitted = submit(database, "token", big, neighbour)
 
     (created,) = submitted.created
-    assert submitted.reused == (job_id,)
+    assert submitted.finished_before == (job_id,)
     assert rows.job(database, created).spec["seed"] == 2**62 + 1
 
 
@@ -188,7 +188,7 @@ def test_a_submit_of_known_jobs_alone_makes_a_sweep_of_them_and_rings_for_none(
 
     submitted = jobs.submit(database, NoBroker(), [SPEC, OTHER], REUSE, "token")
 
-    assert submitted == Submitted(2, (), (finished,), (waits,), unsent=None)
+    assert submitted == Submitted(2, (), (finished,), (waits,), publish_error=None)
     assert list_ids(database, parse_selectors(["s2"])) == [finished, waits]
     assert list_ids(database, parse_selectors(["@last"])) == [finished, waits]
 
@@ -200,7 +200,7 @@ def test_a_shared_job_is_of_its_first_sweep_and_of_each_that_shares_it(database:
     third = submit(database, "third", SPEC, OTHER)
 
     (other,) = second.created
-    assert (third.created, third.joined) == ((), (first, other))
+    assert (third.created, third.open_before) == ((), (first, other))
     assert list_ids(database, parse_selectors(["s1"])) == [first]
     assert list_ids(database, parse_selectors(["s2"])) == [first, other]
     assert list_ids(database, parse_selectors(["s3"])) == [first, other]
@@ -216,8 +216,8 @@ def test_a_job_that_finished_since_it_was_joined_counts_as_finished_before_by_th
     succeed(recorder, job_id)
     reused = submit(database, "third")
 
-    assert (joined.joined, joined.reused) == ((job_id,), ())
-    assert (reused.joined, reused.reused) == ((), (job_id,))
+    assert (joined.open_before, joined.finished_before) == ((job_id,), ())
+    assert (reused.open_before, reused.finished_before) == ((), (job_id,))
 
 
 def test_a_failed_job_is_run_anew_next_to_the_shared_ones(database: Database, recorder: Recorder):
@@ -228,7 +228,7 @@ def test_a_failed_job_is_run_anew_next_to_the_shared_ones(database: Database, re
     submitted = submit(database, "token", SPEC, OTHER)
 
     (created,) = submitted.created
-    assert submitted.reused == (finished,)
+    assert submitted.finished_before == (finished,)
     assert rows.job(database, created).spec == OTHER.model_dump(mode="json")
     assert list_ids(database, parse_selectors(["@last"])) == [finished, created]
 
@@ -256,7 +256,7 @@ def test_a_submit_that_asks_for_nothing_else_changes_nothing_of_a_shared_job(dat
     submitted = submit(database, "token")
 
     after = rows.job(database, job_id)
-    assert submitted.remarks == ()
+    assert submitted.notes == ()
     assert {name: vars(after)[name] for name in COLUMNS} == {
         name: vars(before)[name] for name in COLUMNS
     }
@@ -283,7 +283,7 @@ def test_a_queued_job_takes_what_a_later_submit_of_its_spec_asks_for(database: D
     assert [(message.job_id, message.priority) for message in broker.published] == [
         (job_id, Priority.HIGH)
     ]
-    assert submitted.remarks == ()
+    assert submitted.notes == ()
 
 
 def test_what_does_not_apply_to_a_shared_job_is_said(database: Database, recorder: Recorder):
@@ -299,7 +299,7 @@ def test_what_does_not_apply_to_a_shared_job_is_said(database: Database, recorde
     specs = [SPEC, OTHER, rows.spec(seed=2)]
     submitted = submit(database, "token", *specs, name="second", **wishes)
 
-    assert submitted.remarks == (
+    assert submitted.notes == (
         "For 1 job that finished before, --max-crashes, --stall-timeout, --timeout and "
         "--keep-checkpoint change nothing; --force runs them again.",
         "For 1 job that started before, --stall-timeout, --timeout and --keep-checkpoint "

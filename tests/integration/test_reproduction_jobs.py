@@ -155,7 +155,7 @@ def test_what_is_finished_is_judged_again_without_being_run_again(
     second = submit(database, seeds=2)
 
     assert second.created == ()
-    assert len(second.reused) == 4
+    assert len(second.finished_before) == 4
     assert verdicts(judge_jobs(database, second)) == [Verdict.MET] * 3
 
 
@@ -166,7 +166,7 @@ def test_more_seeds_run_only_what_is_missing(database: Database, recorder: Recor
     more = submit(database, seeds=3)
     run(recorder, more.created, MET)
 
-    assert more.reused == first.created
+    assert more.finished_before == first.created
     assert len(more.created) == 4
     assert verdicts(judge_jobs(database, first)) == [Verdict.MET, Verdict.MET, Verdict.UNDECIDED]
     assert verdicts(judge_jobs(database, more)) == [Verdict.MET] * 3
@@ -188,5 +188,5 @@ def test_results_of_another_scale_count_for_none(database: Database, recorder: R
 
     full = submit(database)
 
-    assert full.reused == ()
+    assert full.finished_before == ()
     assert verdicts(judge_jobs(database, full)) == [Verdict.UNDECIDED] * 3

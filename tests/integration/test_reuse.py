@@ -27,7 +27,7 @@ def test_a_finished_job_of_the_same_spec_is_taken_over(database: Database, recor
     submitted = jobs.submit(database, broker, [SPEC, OTHER], REUSE, "token")
 
     (created,) = submitted.created
-    assert (submitted.reused, submitted.joined) == ((known,), ())
+    assert (submitted.finished_before, submitted.open_before) == ((known,), ())
     assert rows.job(database, created).spec == OTHER.model_dump(mode="json")
     assert [message.job_id for message in broker.published] == [created]
     assert list_ids(database, parse_selectors(["@last"])) == [known, created]
@@ -39,7 +39,11 @@ def test_a_job_that_waits_or_runs_is_joined(database: Database, recorder: Record
 
     submitted = jobs.submit(database, FakeBroker(), [SPEC, OTHER], REUSE, "token")
 
-    assert (submitted.created, submitted.reused, submitted.joined) == ((), (), (waits, runs))
+    assert (submitted.created, submitted.finished_before, submitted.open_before) == (
+        (),
+        (),
+        (waits, runs),
+    )
     assert list_ids(database, parse_selectors([f"s{submitted.sweep_id}"])) == [waits, runs]
 
 
@@ -49,7 +53,7 @@ def test_a_finished_job_is_preferred_to_one_that_waits(database: Database, recor
 
     submitted = jobs.submit(database, FakeBroker(), [SPEC], REUSE, "token")
 
-    assert (submitted.created, submitted.reused) == ((), (finished,))
+    assert (submitted.created, submitted.finished_before) == ((), (finished,))
 
 
 @pytest.mark.parametrize("state", ["failed", "cancelled"])
@@ -59,7 +63,7 @@ def test_a_job_that_ended_without_a_result_is_run_anew(database: Database, state
     submitted = jobs.submit(database, FakeBroker(), [SPEC], REUSE, "token")
 
     assert len(submitted.created) == 1
-    assert (submitted.reused, submitted.joined) == ((), ())
+    assert (submitted.finished_before, submitted.open_before) == ((), ())
 
 
 def test_a_result_of_another_version_of_the_trainer_is_run_anew(
@@ -71,7 +75,7 @@ def test_a_result_of_another_version_of_the_trainer_is_run_anew(
 
     submitted = jobs.submit(database, FakeBroker(), [SPEC], REUSE, "token")
 
-    assert (len(submitted.created), submitted.reused) == (1, ())
+    assert (len(submitted.created), submitted.finished_before) == (1, ())
 
 
 def test_nothing_is_taken_over_unasked(database: Database, recorder: Recorder):
@@ -79,7 +83,7 @@ def test_nothing_is_taken_over_unasked(database: Database, recorder: Recorder):
 
     submitted = jobs.submit(database, FakeBroker(), [SPEC], SubmitOptions(), "token")
 
-    assert (len(submitted.created), submitted.reused) == (1, ())
+    assert (len(submitted.created), submitted.finished_before) == (1, ())
 
 
 def test_a_second_submit_with_the_same_token_takes_over_the_same(
@@ -109,5 +113,5 @@ def test_two_thousand_finished_jobs_are_taken_over_at_once(database: Database):
 
     submitted = jobs.submit(database, FakeBroker(), specs, REUSE, "token")
 
-    assert submitted.joined == tuple(known)
+    assert submitted.open_before == tuple(known)
     assert list_ids(database, ids_condition(submitted.job_ids)) == known

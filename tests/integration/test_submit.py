@@ -81,7 +81,7 @@ def test_a_message_that_was_sent_is_noted_on_its_row(database: Database, broker:
     submitted = jobs.submit(database, broker, [SPEC], ORDER, "token")
 
     job = rows.job(database, submitted.job_ids[0])
-    assert submitted.unsent is None
+    assert submitted.publish_error is None
     assert job.publish_count == 1
     assert (job.publish_due - job.created_at).total_seconds() > OVERDUE_SECONDS
 
@@ -108,7 +108,7 @@ def test_a_redis_that_refuses_the_messages_is_quoted(
     submitted = jobs.submit(database, broker, [SPEC], ORDER, "token")
 
     said = "refuses: OOM command not allowed when used memory > 'maxmemory'"
-    assert submitted.unsent == f"Redis at {redis.url} {said}"
+    assert submitted.publish_error == f"Redis at {redis.url} {said}"
     assert rows.states(database, submitted.job_ids) == ["queued"]
 
 
@@ -121,8 +121,8 @@ def test_without_redis_the_jobs_stand_and_submit_says_so_soon(
     submitted = jobs.submit(database, broker, [SPEC, SPEC], ORDER, "token")
 
     assert time.monotonic() - began < 3
-    assert submitted.unsent
-    assert submitted.unsent.startswith(f"Redis at {redis.url} does not answer: ")
+    assert submitted.publish_error
+    assert submitted.publish_error.startswith(f"Redis at {redis.url} does not answer: ")
     assert rows.states(database, submitted.job_ids) == ["queued", "queued"]
     assert [rows.job(database, id_).publish_count for id_ in submitted.job_ids] == [0, 0]
 
@@ -141,7 +141,7 @@ def test_a_redis_that_hangs_does_not_make_submit_hang(
         os.kill(redis.process.pid, signal.SIGCONT)
 
     assert time.monotonic() - began < 10
-    assert submitted.unsent
+    assert submitted.publish_error
     assert rows.states(database, submitted.job_ids) == ["queued"]
 
 
@@ -152,8 +152,8 @@ def test_a_redis_that_is_full_is_one_that_takes_no_messages(
 
     submitted = jobs.submit(database, broker, [SPEC], ORDER, "token")
 
-    assert submitted.unsent
-    assert "maxmemory" in submitted.unsent
+    assert submitted.publish_error
+    assert "maxmemory" in submitted.publish_error
     assert rows.job(database, submitted.job_ids[0]).publish_count == 0
 
 
@@ -258,7 +258,7 @@ def test_two_thousand_jobs_are_one_submit(database: Database, broker: Broker, re
     with database.reading() as session:
         found = session.execute(select(Job.ordinal, Job.spec).order_by(Job.id)).all()
         unsent = session.scalars(select(func.count()).where(Job.publish_count != 1)).one()
-    assert submitted.unsent is None
+    assert submitted.publish_error is None
     assert [(ordinal, spec["seed"]) for ordinal, spec in found] == [(i, i) for i in range(2_000)]
     assert unsent == 0
     assert tuple(waiting_jobs(redis)) == submitted.job_ids

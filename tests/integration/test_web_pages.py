@@ -20,8 +20,8 @@ from service.queries.jobs import list_compared_jobs
 from service.queries.selectors import parse_selectors
 from service.queries.versions import read_job_version, read_queue_version
 from service.reports.comparison_table import comparison_table
-from service.reports.job_tables import repeat_line
-from service.reports.table import render, spell_cell
+from service.reports.job_tables import repeat_command
+from service.reports.table import format_cell, render
 from worker.execution.recorder import Progress, Recorder
 
 NASTY = '<img src=x onerror=alert(1)>&"\x1b[31m'
@@ -87,7 +87,7 @@ def test_the_comparison_has_the_rows_and_the_verdicts_of_the_command_line(
 
     for row in table.rows:
         for column in table.columns:
-            assert f">{spell_cell(row, column)}<" in page.replace("&lt;", "<")
+            assert f">{format_cell(row, column)}<" in page.replace("&lt;", "<")
     assert [row["verdict"] for row in answer["comparison"]["rows"]] == [
         row["verdict"] for row in table.rows
     ]
@@ -149,7 +149,7 @@ def test_too_many_runs_are_not_compared(client, finished, monkeypatch):
 def test_a_job_shows_all_that_is_known_and_the_line_that_repeats_it(client, database, finished):
     page = client.get("/jobs/1").text
 
-    assert repeat_line(spec(keep=(1,))) in page
+    assert repeat_command(spec(keep=(1,))) in page
     assert "a processor" not in page  # no attempt told its provenance
     assert "claimed by cpu0-1@here" in page
     assert "All 3 epochs as a table" in page

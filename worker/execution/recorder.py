@@ -31,7 +31,7 @@ from models import lifecycle
 from models.clock import from_now
 from models.database import Database, insert_missing
 from models.errors import DatabaseUnreachable, DqError, ValueRefused
-from models.metrics import EpochMetrics
+from models.metrics import EPOCH_METRICS, EpochMetrics
 from models.provenance import Provenance
 from models.spec import TRAINER_VERSION, ExperimentSpec
 from models.state import JobState, WorkerState
@@ -80,17 +80,16 @@ _RUNNING = Job.id.in_(bindparam("job_ids", expanding=True)), Job.state == JobSta
 _ASK = select(Job.id, Job.attempt, Job.cancel_requested).where(*_RUNNING)
 # In one order everywhere: transactions that lock several rows never wait in a circle.
 _HOLD = select(Job.id, Job.attempt).where(*_RUNNING).order_by(Job.id).with_for_update()
-_FINAL = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
 
 
 def _make_add_results() -> ReturningInsert[int]:
     each, results = aliased(Epoch), Result.metadata.tables[Result.__tablename__]
     seconds = select(func.sum(each.seconds)).where(each.job_id == Job.id).scalar_subquery()
-    final = [getattr(Epoch, name) for name in _FINAL]
+    final = [getattr(Epoch, name) for name in EPOCH_METRICS]
     is_last = and_(Epoch.job_id == Job.id, Epoch.epoch == Job.spec["epochs"].as_integer())
     measured = select(Job.id, Job.attempt, literal(TRAINER_VERSION), seconds, *final)
     measured = measured.join(Epoch, is_last).where(*_RUNNING)
-    names = ["job_id", "attempt", "trainer_version", "seconds", *_FINAL]
+    names = ["job_id", "attempt", "trainer_version", "seconds", *EPOCH_METRICS]
     return insert(results).from_select(names, measured).returning(results.c.job_id)
 
 

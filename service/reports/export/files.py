@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from models.metrics import EpochMetrics
 from models.spec import ExperimentSpec
 from service.extras import needing
-from service.formatting import clean
+from service.formatting import printable
 from service.queries.rows import Curve, JobRow
 from service.reports.export.whole import writing_whole
 from service.reports.table import Column, Table, render, to_json_line
@@ -151,13 +151,13 @@ def _latex_notes(notes: Sequence[str]) -> Iterable[str]:
 
 def _cell(row: Any, column: Column) -> str:
     value = _value(row, column.name)
-    text = "—" if value is None else column.spell(value)
+    text = "—" if value is None else column.format(value)
     # A hyphen before a figure is its sign.
     return re.sub(r"(?<!\w)-(?=\d)", "$-$", _escape(text))
 
 
 def _escape(text: str) -> str:
-    return "".join(_LATEX.get(char, char) for char in clean(text))
+    return "".join(_LATEX.get(char, char) for char in printable(text))
 
 
 def _raw(table: Table, row: Any) -> dict[str, Any]:

@@ -14,14 +14,14 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 from urllib.request import Request, urlopen
 
 from models.errors import DqError, UsageError
+from models.metrics import METRICS
 from models.state import JobState
-from service.formatting import format_value
+from service.formatting import format_field
 from service.queries.rows import JobDetail, JobRow
 
 Outcome = Literal["new", "updated", "unchanged"]
 
 _ANSWER_SECONDS = 30.0
-_METRICS = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "seconds")
 # What MLflow takes in one call, and in one tag:
 # https://mlflow.org/docs/latest/api_reference/rest-api.html#request-limits
 _MOST_METRICS = 1000
@@ -99,7 +99,7 @@ class Experiment:
     def _log(self, run_id: str, detail: JobDetail, logged: int) -> None:
         """Log the spec, the epochs after those already logged, and how the job stands."""
         job, post = detail.row, self._server.post
-        params = {name: format_value(name, value) for name, value in job.spec}
+        params = {name: format_field(name, value) for name, value in job.spec}
         post("runs/log-batch", run_id=run_id, params=_pairs(params))
         metrics = list(_metrics(detail, logged))
         for start in range(0, len(metrics), _MOST_METRICS):
@@ -214,8 +214,6 @@ def _key(tags: Mapping[str, str]) -> tuple[str, ...]:
 def _describe(detail: JobDetail, database: str) -> dict[str, Any]:
     """Return the tags that tell where a job is from; MLflow's page knows two by name."""
     job = detail.row
-    known = [attempt.provenance for attempt in detail.attempts if attempt.provenance]
-    provenance = known[-1] if known else {}
     return {
         "dq.database": database,
         "dq.sweep": f"s{job.sweep_id}",
@@ -223,9 +221,9 @@ def _describe(detail: JobDetail, database: str) -> dict[str, Any]:
         "dq.tags": ",".join(detail.tags),
         "dq.configuration": job.spec.configuration,
         "dq.worker": job.worker,
-        **{f"dq.{name}": value for name, value in provenance.items() if name != "dq"},
-        "dq.version": provenance.get("dq"),
-        "mlflow.source.git.commit": provenance.get("git_commit"),
+        **{f"dq.{name}": value for name, value in detail.provenance.items() if name != "dq"},
+        "dq.version": detail.provenance.get("dq"),
+        "mlflow.source.git.commit": detail.provenance.get("git_commit"),
         "mlflow.note.content": job.note,
     }
 
@@ -248,7 +246,7 @@ def _metrics(detail: JobDetail, logged: int) -> Iterator[Mapping[str, Any]]:
     start = _milliseconds(_started_at(detail.row))
     for epoch, after in list(zip(detail.epochs, seconds, strict=True))[logged:]:
         time = start + round(1000 * after)
-        for name in _METRICS:
+        for name in METRICS:
             value = getattr(epoch, name)
             yield {"key": name, "value": value, "timestamp": time, "step": epoch.epoch}
 

@@ -4,17 +4,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.metrics import EpochMetrics
+from models.metrics import METRICS, EpochMetrics
 from models.spec import ExperimentSpec
 from service.extras import needing
-from service.formatting import format_value
+from service.formatting import format_field
 from service.queries.rows import JobRow
 from service.reports.export.whole import writing_whole
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.event_pb2 import Event
-
-_METRICS = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "seconds")
 
 
 def write_run(folder: Path, job: JobRow, epochs: Sequence[EpochMetrics]) -> Path:
@@ -48,14 +46,14 @@ def _events(job: JobRow, epochs: Sequence[EpochMetrics]) -> "Iterator[Event]":
     yield Event(wall_time=time, summary=hparams)
     for epoch in epochs:
         time += epoch.seconds
-        values = [Summary.Value(tag=name, simple_value=getattr(epoch, name)) for name in _METRICS]
+        values = [Summary.Value(tag=name, simple_value=getattr(epoch, name)) for name in METRICS]
         yield Event(wall_time=time, step=epoch.epoch, summary=Summary(value=values))
 
 
 def _hparams(spec: ExperimentSpec) -> dict[str, str | int | float]:
     """Return all fields but the seed; TensorBoard knows figures and text, but no lists."""
     return {
-        name: value if isinstance(value, int | float) else format_value(name, value)
+        name: value if isinstance(value, int | float) else format_field(name, value)
         for name, value in spec
         if name != "seed"
     }

@@ -23,7 +23,7 @@ from service.analysis.comparison import (
     compare,
     correct_by_holm,
 )
-from service.formatting import describe_value, format_ids, format_value
+from service.formatting import describe_field, format_field, format_ids
 from service.queries.rows import ComparedJob
 
 NONE = ExperimentSpec(hidden=(512, 512, 512))
@@ -446,13 +446,13 @@ def test_sampling_noise_is_the_binomial_error_on_the_metrics_images(lab, metric,
 
 
 def test_spec_values_read_as_they_are_typed():
-    assert format_value("keep", (1.0, 1.0)) == "none"
-    assert format_value("keep", (1.0, 0.5)) == "1,0.5"
-    assert format_value("hidden", (512, 512, 512)) == "512x3"
-    assert format_value("hidden", (512, 64)) == "512,64"
-    assert format_value("lr", 1e-05) == "1e-05"
-    assert describe_value("epochs", 1) == "1 epoch"
-    assert describe_value("train_size", None) == "all training images"
+    assert format_field("keep", (1.0, 1.0)) == "none"
+    assert format_field("keep", (1.0, 0.5)) == "1,0.5"
+    assert format_field("hidden", (512, 512, 512)) == "512x3"
+    assert format_field("hidden", (512, 64)) == "512,64"
+    assert format_field("lr", 1e-05) == "1e-05"
+    assert describe_field("epochs", 1) == "1 epoch"
+    assert describe_field("train_size", None) == "all training images"
 
 
 def test_job_ids_read_as_the_selectors_that_pick_them():

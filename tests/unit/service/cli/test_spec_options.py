@@ -3,7 +3,7 @@ import json
 import pytest
 
 from models.spec import ExperimentSpec
-from service.reports.job_tables import repeat_line
+from service.reports.job_tables import repeat_command
 
 #: A spec, and for each field a value that makes another one of it.
 SMALL = {"hidden": (8, 8), "batch_size": 100}
@@ -231,7 +231,7 @@ def test_a_refused_submit_leaves_nothing_behind(dq, home):
 def test_the_line_that_repeats_a_job_spells_every_field(specs, field):
     spec = ExperimentSpec(**{**SMALL, field: OTHER_VALUES[field]})
 
-    line = repeat_line(spec)
+    line = repeat_command(spec)
 
     (repeated,) = specs(line.removeprefix("dq submit"))
     assert repeated == spec.model_dump(mode="json")

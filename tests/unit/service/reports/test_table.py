@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from models.spec import ExperimentSpec
 from models.state import JobState
 from service.analysis.comparison import compare
-from service.formatting import clean, plain
+from service.formatting import format_default, printable
 from service.queries.rows import ComparedJob
 from service.reports.comparison_table import comparison_table, conclude
 from service.reports.table import Column, Table, render
@@ -155,7 +155,7 @@ def test_an_essential_cell_is_folded_and_never_cut():
 
 
 def test_a_long_cell_is_cut_where_the_width_is_limited_and_its_column_says_so():
-    table = listing("a long reason for a failure", most=10)
+    table = listing("a long reason for a failure", max_length=10)
 
     assert show(table).splitlines()[-1] == "a long re…"
     assert show(table, ascii=True).splitlines()[-1] == "a long re..."
@@ -231,12 +231,12 @@ def test_control_characters_are_shown_as_escapes(format, text):
 
     kinds = {unicodedata.category(char) for char in shown if char != "\n"}
     assert not kinds & {"Cc", "Cf", "Zl", "Zp"}
-    assert clean(text) in shown.replace("\\\\", "\\").replace("\\[", "[")
+    assert printable(text) in shown.replace("\\\\", "\\").replace("\\[", "[")
 
 
 @given(st.text(), st.booleans())
 def test_any_text_makes_one_printable_line(text, ascii):
-    shown = clean(text, ascii)
+    shown = printable(text, ascii)
 
     assert shown.isprintable()
     assert shown.isascii() or not ascii
@@ -334,11 +334,11 @@ def test_a_table_without_rows_is_its_header():
 
 
 def test_plain_values_read_well():
-    assert plain(True) == "yes"
-    assert plain(0.1 + 0.2) == "0.3"
-    assert plain(("a", "b")) == "a,b"
-    assert plain(JobState.FAILED) == "failed"
-    assert plain(datetime(2026, 11, 2, 3, 4, 5, tzinfo=UTC)) == "2026-11-02 03:04:05"
+    assert format_default(True) == "yes"
+    assert format_default(0.1 + 0.2) == "0.3"
+    assert format_default(("a", "b")) == "a,b"
+    assert format_default(JobState.FAILED) == "failed"
+    assert format_default(datetime(2026, 11, 2, 3, 4, 5, tzinfo=UTC)) == "2026-11-02 03:04:05"
 
 
 def test_the_title_says_what_is_compared_and_what_all_rows_share(example):
