@@ -52,7 +52,7 @@ def _check_size() -> None:
     """See that a worker would take as many together."""
     spec = ExperimentSpec(hidden=(_WIDTH,) * 3, batch_size=_BATCH)
     free = torch.cuda.mem_get_info()[0] / 2
-    assert engine.most_together(spec, torch.device("cuda"), free) >= _RUNS
+    assert engine.pack_size(spec, torch.device("cuda"), free) >= _RUNS
 
 
 def _describe(size: int, medians: dict[int, float], memory: float, notebook: float) -> list[str]:

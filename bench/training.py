@@ -96,8 +96,8 @@ def _notebook(width: int, data: Data, device: torch.device) -> Callable[[], obje
 
 def _engine(width: int, precision: Precision, data: Data, rounds: int) -> Callable[[], object]:
     spec = _spec(width, precision, rounds + 1)
-    metrics = engine.train_alone(engine.start(spec, data, data.device), data)
-    return lambda: next(metrics)
+    outcomes = engine.train({0: engine.start(spec, data, data.device)}, data)
+    return lambda: next(outcomes)
 
 
 def _spec(width: int, precision: Precision, epochs: int = 1) -> ExperimentSpec:
@@ -199,7 +199,9 @@ def _compare(shape: str, specs: Sequence[ExperimentSpec], data: Data) -> list[li
     rows = [[shape, "reference", f"{middle:.4f} ± {half:.4f}", "", ""]]
     for precision in _precisions(at):
         low = [spec.model_copy(update={"precision": precision}) for spec in specs]
-        ours = [_last(engine.train_alone(engine.start(s, data, at), data)) for s in low]
+        ours = [
+            _last(dict(engine.train({0: engine.start(s, data, at)}, data)).values()) for s in low
+        ]
         mean, spread = _interval(ours)
         paired, paired_half = _interval([a - b for a, b in zip(ours, reference, strict=True)])
         off = abs(mean - middle)

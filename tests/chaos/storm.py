@@ -111,7 +111,7 @@ def _train(spec: ExperimentSpec) -> Figures:
     run = engine.start(spec, data, "cpu")
     return [
         (each.train_loss, each.train_accuracy, each.valid_loss, each.valid_accuracy)
-        for each in engine.train_alone(run, data)
+        for _, each in engine.train({0: run}, data)
     ]
 
 

@@ -44,6 +44,6 @@ def _train(spec: ExperimentSpec) -> Figures:
     try:
         data = load(spec.dataset, Path("nowhere"), "cpu")
         run = engine.start(spec, data, "cpu")
-        return [figures_of(metrics) for metrics in engine.train_alone(run, data)]
+        return [figures_of(metrics) for _, metrics in engine.train({0: run}, data)]
     finally:
         torch.set_num_threads(threads)

@@ -45,11 +45,11 @@ class WorkerContext:
         """
         return _load(dataset, self.data_dir, self.device)
 
-    def most_together(self, spec: ExperimentSpec) -> int:
+    def pack_size(self, spec: ExperimentSpec) -> int:
         """Return how many jobs of this shape to train together."""
         if self.pack == "off":
             return 1
-        most = engine.most_together(spec, self.device, _free_bytes(self.device) / 2)
+        most = engine.pack_size(spec, self.device, _free_bytes(self.device) / 2)
         return most if self.pack == "auto" else min(most, int(self.pack))
 
 

@@ -32,7 +32,7 @@ class _Member:
 def run(message: JobMessage, process: WorkerContext) -> None:
     """Run the job that a message rings for; do nothing if this message may not start it."""
     recorder = process.recorder
-    claims = recorder.claim_pack(message.job_id, message.spec, process.most_together)
+    claims = recorder.claim_pack(message.job_id, message.spec, process.pack_size)
     if claims:  # else it was cancelled, is finished, or is held by another worker
         with (
             Heartbeat(recorder, claims, process.stopping) as heartbeat,

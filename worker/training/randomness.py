@@ -34,6 +34,10 @@ class Randomness:
         drawing = (make_generator(seed, purpose, device) for purpose in ("order", "masks"))
         return cls(make_generator(seed, "init"), *drawing)
 
+    def draw_order(self, images: int) -> Tensor:
+        """Return an epoch's permutation of the images, (images,)."""
+        return torch.randperm(images, generator=self.order, device=self.order.device)
+
     @property
     def state(self) -> dict[str, Tensor]:
         """A copy of where each generator stands."""

@@ -54,7 +54,7 @@ class Data:
         if len(self.train_y) < images:
             raise ValueError(f"{len(self.train_y)} training images for a spec of {images}")
 
-    def pick(self, indexes: Tensor) -> Tensor:
+    def train_batch(self, indexes: Tensor) -> Tensor:
         """Return some training images."""
         return self.train_pixels.index_select(0, indexes).float().mul_(1 / self.white)
 

@@ -17,9 +17,16 @@ from torch import Tensor
 from models.datasets import DATASETS
 from models.spec import ExperimentSpec
 from worker.training.data.tensors import Data
-from worker.training.engine import capacity, draws, products
+from worker.training.engine import capacity, products
 from worker.training.engine.batched_products import Batched, BatchedProducts, Grouped, Shared
 from worker.training.engine.evaluation import Outputs
+from worker.training.engine.masks import (
+    batch_rows,
+    draw_batch_masks,
+    draw_sample_masks,
+    layer_widths,
+    skip_sample_masks,
+)
 from worker.training.engine.run import Run
 from worker.training.reference import sgd
 
@@ -72,25 +79,25 @@ class BatchedRuns:
             run.begin_epoch()
         # In place: a graph that was recorded reads it where it is.
         self._rates.copy_(self._column([-run.lr for run in self.runs]))
-        orders = [draws.draw_order(run.spec, run.randomness.order) for run in self.runs]
+        orders = [run.randomness.draw_order(run.spec.images) for run in self.runs]
         self._orders = torch.stack(self._pad(orders))  # (runs, images)
         self._group_orders = self._orders[[group.start for group in self._groups]]
         self._masks: dict[int, Tensor] = {}
         if self._spec.mask == "batch":
-            drawn = [draws.draw_batch_masks(run.spec, run.randomness.masks) for run in self.runs]
+            drawn = [draw_batch_masks(run.spec, run.randomness.masks) for run in self.runs]
             self._masks = {  # each (batches, runs, 1, units)
                 layer: mask.transpose(0, 1).unsqueeze(2)
                 for layer, mask in self._merge(drawn, self._spec.batches).items()
             }
             return
         for run in self.runs:
-            draws.skip_sample_masks(run.spec, run.randomness.masks, run.batch)
+            skip_sample_masks(run.spec, run.randomness.masks, run.batch)
 
     @torch.inference_mode()
     def step(self) -> Outputs:
         """Train the next batch; return the outputs of the runs' networks for it."""
         batch = self.runs[0].batch
-        rows = draws.rows(self._spec, batch)
+        rows = batch_rows(self._spec, batch)
         begin = batch * self._spec.batch_size
         seen = slice(begin, begin + rows)
         images, labels = self._group_orders[:, seen].flatten(), self._orders[:, seen].flatten()
@@ -111,17 +118,15 @@ class BatchedRuns:
         """Return each layer's masks (runs, 1 or images, units), of the layers that drop in any."""
         if self._spec.mask == "batch":
             return {layer: masks[batch] for layer, masks in self._masks.items()}
-        drawn = [
-            draws.draw_sample_masks(run.spec, run.randomness.masks, batch) for run in self.runs
-        ]
-        return self._merge(drawn, draws.rows(self._spec, batch))
+        drawn = [draw_sample_masks(run.spec, run.randomness.masks, batch) for run in self.runs]
+        return self._merge(drawn, batch_rows(self._spec, batch))
 
     def _merge(self, drawn: Sequence[dict[int, Tensor]], rows: int) -> dict[int, Tensor]:
         """Stack each layer's masks (runs, rows, units): a run that drops nothing there keeps all.
 
         A product with 1 changes no bit, so that a run does not depend on its neighbours' masks.
         """
-        widths = draws.widths(self._spec)
+        widths = layer_widths(self._spec)
         merged = {}
         for layer in sorted({layer for masks in drawn for layer in masks}):
             everything = torch.ones(rows, widths[layer], dtype=torch.bool, device=self._device)
@@ -143,7 +148,7 @@ class BatchedRuns:
         self, layers: list[int], images: Tensor, labels: Tensor, *drawn: Tensor
     ) -> tuple[Tensor, Tensor]:
         masks = dict(zip(layers, drawn, strict=True))
-        x = self._data.pick(images).to(self._dtype)
+        x = self._data.train_batch(images).to(self._dtype)
         y = self._data.train_y.index_select(0, labels).view(len(self._rates), -1)
         targets = self._targets.index_select(0, labels).view(*y.shape, -1)
         weights = [weight.to(self._dtype) for weight in self._weights]
@@ -242,7 +247,7 @@ class _Graph:
 def _find_large(spec: ExperimentSpec, device: torch.device) -> list[bool]:
     """Return for each layer whether a run's products are to go through oneDNN by themselves."""
     has_onednn = isinstance(products.choose(spec.precision, device), products.OneDnn)
-    widths = (*draws.widths(spec), DATASETS[spec.dataset].classes)
+    widths = (*layer_widths(spec), DATASETS[spec.dataset].classes)
     return [
         has_onednn and spec.batch_size * fan_in * fan_out >= _LARGE
         for fan_in, fan_out in pairwise(widths)

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 
 from models.spec import ExperimentSpec
-from worker.training.engine import draws
+from worker.training.engine.masks import layer_widths
 
 #: On a CPU, runs of fewer images a batch times units a layer are trained as a batched program, also
 #: alone; larger ones gain more by oneDNN and by skipping what is dropped.
@@ -54,7 +54,7 @@ def is_packable(spec: ExperimentSpec, device: torch.device) -> bool:
     return is_batched(spec, device) and fits
 
 
-def most_together(spec: ExperimentSpec, device: torch.device, free_bytes: float) -> int:
+def pack_size(spec: ExperimentSpec, device: torch.device, free_bytes: float) -> int:
     """Return how many runs of this shape are best trained together in that much memory."""
     if not is_packable(spec, device):
         return 1
@@ -63,8 +63,8 @@ def most_together(spec: ExperimentSpec, device: torch.device, free_bytes: float)
 
 
 def _bytes_of(spec: ExperimentSpec) -> int:
-    """Return what one run of a batch takes: parameters, activations, and an epoch's draws."""
-    widths = draws.widths(spec)
+    """Return what one run of a batch takes: parameters, activations, and an epoch's masks."""
+    widths = layer_widths(spec)
     parameters = sum(fan_in * fan_out for fan_in, fan_out in pairwise(widths))
     activations = spec.batch_size * sum(widths)
     drawn = 8 * spec.images + spec.batches * sum(widths)

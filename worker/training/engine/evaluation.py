@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from worker.training.data.tensors import Data
-from worker.training.engine import draws, products
+from worker.training.engine import products
+from worker.training.engine.masks import layer_keeps
 from worker.training.engine.run import Run
 
 
@@ -46,7 +47,7 @@ class Evaluation:
         """Run the images through the network, activations times their keep probability."""
         # One run after the other, batched or not: each gives the same bits with any neighbours,
         # and products of thousands of rows gain nothing by batching.
-        first, *others = draws.keeps(run.spec)
+        first, *others = layer_keeps(run.spec)
         x = self._x if first == 1 else self._x * first
         weights, biases = run.parameters[::2], run.parameters[1::2]
         for weight, bias, keep in zip(weights[:-1], biases[:-1], others, strict=True):

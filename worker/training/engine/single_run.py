@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from worker.training.data.tensors import Data
-from worker.training.engine import draws, products
+from worker.training.engine import products
 from worker.training.engine.evaluation import Outputs
+from worker.training.engine.masks import draw_batch_masks, draw_sample_masks, skip_sample_masks
 from worker.training.engine.run import Run
 from worker.training.reference import sgd
 
@@ -69,13 +70,13 @@ class SingleRun:
         """Draw the epoch's random numbers."""
         run, spec = self._run, self._run.spec
         run.begin_epoch()
-        self._order = draws.draw_order(spec, run.randomness.order)
+        self._order = run.randomness.draw_order(spec.images)
         if spec.mask == "batch":
-            self._masks = draws.draw_batch_masks(spec, run.randomness.masks)
+            self._masks = draw_batch_masks(spec, run.randomness.masks)
             if self._skips:
                 self._kept = {layer: _Kept.of(masks) for layer, masks in self._masks.items()}
         else:
-            draws.skip_sample_masks(spec, run.randomness.masks, run.batch)
+            skip_sample_masks(spec, run.randomness.masks, run.batch)
 
     @torch.inference_mode()
     def step(self) -> Outputs:
@@ -83,7 +84,7 @@ class SingleRun:
         spec, batch = self._run.spec, self._run.batch
         indexes = self._order[batch * spec.batch_size :][: spec.batch_size]
         y = self._data.train_y[indexes]
-        logits, layers = self._forward(self._data.pick(indexes))
+        logits, layers = self._forward(self._data.train_batch(indexes))
         gradient = _differentiate(logits, y).mul_(-self._run.lr / len(y))
         self._backward(layers, gradient)
         if spec.max_norm is not None:
@@ -112,7 +113,7 @@ class SingleRun:
     def _pick_masks(self) -> dict[int, Tensor]:
         spec, run = self._run.spec, self._run
         if spec.mask == "sample":
-            return draws.draw_sample_masks(spec, run.randomness.masks, run.batch)
+            return draw_sample_masks(spec, run.randomness.masks, run.batch)
         return {layer: masks[run.batch] for layer, masks in self._masks.items()}
 
     def _drop(

@@ -58,21 +58,6 @@ def train(
             yield key, outcome
 
 
-def train_alone(
-    run: Run, data: Data, before_batch: Callable[[], None] = lambda: None
-) -> Iterator[EpochMetrics]:
-    """Train one run as `train` does; `before_batch` may raise, and so does divergence."""
-
-    def stop() -> Mapping[None, Exception]:
-        before_batch()
-        return {}
-
-    for _, outcome in train({None: run}, data, stop):
-        if isinstance(outcome, Exception):
-            raise outcome
-        yield outcome
-
-
 def _pick_group(present: Mapping[Key, Run], device: torch.device) -> dict[Key, Run]:
     """Return the runs that are furthest into an epoch: those resumed in the middle catch up.
 

@@ -19,7 +19,7 @@ from worker.training.reference import network, sgd
 
 
 @dataclass
-class Run:
+class ReferenceRun:
     """The position of one training; `train` advances it."""
 
     network: nn.Sequential
@@ -44,7 +44,7 @@ class _Outputs:
     accuracy: Tensor  # (), fraction
 
 
-def start(spec: ExperimentSpec, data: Data, device: torch.device | str) -> Run:
+def start(spec: ExperimentSpec, data: Data, device: torch.device | str) -> ReferenceRun:
     """Return a run of the spec before its first batch, on the device where `data` lies."""
     run = _make_run(spec, data)
     network.initialise(run.network, run.randomness.init)
@@ -56,7 +56,7 @@ def start(spec: ExperimentSpec, data: Data, device: torch.device | str) -> Run:
 
 def restore(
     spec: ExperimentSpec, data: Data, device: torch.device | str, snapshot: Snapshot
-) -> Run:
+) -> ReferenceRun:
     """Return a run that continues where `snapshot` was taken, with the same figures to the bit.
 
     That holds on the same kind of device; elsewhere the arithmetic rounds differently.
@@ -71,7 +71,7 @@ def restore(
     return run
 
 
-def snapshot(run: Run) -> Snapshot:
+def snapshot(run: ReferenceRun) -> Snapshot:
     """Return a copy of the run's state; it must stand between two batches."""
     return Snapshot(
         weights={name: weight.cpu().clone() for name, weight in run.network.state_dict().items()},
@@ -85,7 +85,10 @@ def snapshot(run: Run) -> Snapshot:
 
 
 def train(
-    spec: ExperimentSpec, run: Run, data: Data, before_batch: Callable[[], None] = lambda: None
+    spec: ExperimentSpec,
+    run: ReferenceRun,
+    data: Data,
+    before_batch: Callable[[], None] = lambda: None,
 ) -> Iterator[EpochMetrics]:
     """Train from where the run stands to the spec's last epoch; yield each epoch's metrics.
 
@@ -100,18 +103,18 @@ def train(
         yield metrics
 
 
-def _make_run(spec: ExperimentSpec, data: Data) -> Run:
+def _make_run(spec: ExperimentSpec, data: Data) -> ReferenceRun:
     data.require(spec.images)
     randomness = Randomness.of(spec.seed)
-    return Run(network.build(spec, randomness.masks), randomness)
+    return ReferenceRun(network.build(spec, randomness.masks), randomness)
 
 
 def _train_epoch(
-    spec: ExperimentSpec, run: Run, data: Data, before_batch: Callable[[], None]
+    spec: ExperimentSpec, run: ReferenceRun, data: Data, before_batch: Callable[[], None]
 ) -> EpochMetrics:
     began = time.perf_counter() - run.seconds
     if not len(run.order):
-        run.order = torch.randperm(spec.images, generator=run.randomness.order)
+        run.order = run.randomness.draw_order(spec.images)
     run.network.train()
     batches = torch.split(run.order.to(data.device), spec.batch_size)
     for indexes in batches[run.batch :]:
@@ -125,7 +128,7 @@ def _train_epoch(
     return EpochMetrics(run.epoch + 1, *figures, time.perf_counter() - began)
 
 
-def _train_batch(spec: ExperimentSpec, run: Run, x: Tensor, y: Tensor) -> _Outputs:
+def _train_batch(spec: ExperimentSpec, run: ReferenceRun, x: Tensor, y: Tensor) -> _Outputs:
     # x: (batch, features), y: (batch,)
     logits = run.network(x)
     loss = cross_entropy(logits, y)
@@ -134,7 +137,7 @@ def _train_batch(spec: ExperimentSpec, run: Run, x: Tensor, y: Tensor) -> _Outpu
     return _Outputs(loss.detach(), _accuracy(logits, y))
 
 
-def _update(spec: ExperimentSpec, run: Run) -> None:
+def _update(spec: ExperimentSpec, run: ReferenceRun) -> None:
     lr = spec.lr * spec.lr_decay**run.epoch
     if spec.momentum:
         sgd.step_with_momentum(run.network.parameters(), run.velocities, lr, spec.momentum)

@@ -157,7 +157,7 @@ def test_the_digits_splits_share_no_image_and_hold_every_class(digits: Data) -> 
 def test_some_training_images_are_those_of_all(digits: Data) -> None:
     chosen = torch.tensor([5, 1000, 0, 5])
 
-    assert torch.equal(digits.pick(chosen), digits.train_x[chosen])
+    assert torch.equal(digits.train_batch(chosen), digits.train_x[chosen])
 
 
 def test_mnist_is_the_real_one(real_data_dir: Path) -> None:

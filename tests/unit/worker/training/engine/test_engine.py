@@ -13,15 +13,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stopping import Stop, stop_before
-from torch import Tensor
+from trainings import Stop, stop_before, train_run
 
 from models.errors import Diverged, PrecisionUnavailable
 from models.metrics import EpochMetrics
 from models.spec import ExperimentSpec
 from worker.training import checkpoint, engine
 from worker.training.data.tensors import Data, load
-from worker.training.engine import batched_runs, capacity, draws
+from worker.training.engine import batched_runs, capacity, single_run
+from worker.training.engine.masks import Masks, draw_batch_masks, draw_sample_masks
 from worker.training.randomness import Randomness
 from worker.training.reference import trainer
 
@@ -40,7 +40,7 @@ def untimed(metrics: list[EpochMetrics]) -> list[EpochMetrics]:
 
 
 def train_alone(spec: ExperimentSpec, data: Data) -> list[EpochMetrics]:
-    return untimed(list(engine.train_alone(engine.start(spec, data, "cpu"), data)))
+    return untimed(list(train_run(engine.start(spec, data, "cpu"), data)))
 
 
 def train_by_reference(spec: ExperimentSpec, data: Data) -> list[EpochMetrics]:
@@ -161,11 +161,11 @@ def test_a_run_resumed_from_disk_at_any_batch_gives_the_figures_of_an_undisturbe
     training = engine.start(spec, digits, "cpu")
     before: list[EpochMetrics] = []
     with pytest.raises(Stop):
-        before.extend(engine.train_alone(training, digits, stop_before(batch)))
+        before.extend(train_run(training, digits, stop_before(batch)))
     checkpoint.save(tmp_path / "c", spec, engine.snapshot(training))
 
     resumed = engine.restore(spec, digits, "cpu", checkpoint.load(tmp_path / "c", spec))
-    after = list(engine.train_alone(resumed, digits))
+    after = list(train_run(resumed, digits))
 
     assert untimed(before + after) == train_alone(spec, digits)
 
@@ -176,7 +176,7 @@ def test_a_snapshot_holds_the_network_as_the_reference_names_it(
 ) -> None:
     spec = widen(spec, width)
     training = engine.start(spec, digits, "cpu")
-    metrics = list(engine.train_alone(training, digits))
+    metrics = list(train_run(training, digits))
 
     network = trainer.start(spec, digits, "cpu").network
     network.load_state_dict(engine.snapshot(training).weights)
@@ -357,16 +357,16 @@ def test_on_a_cpu_narrow_layers_of_whole_cache_lines_are_packed(
 ) -> None:
     spec = ExperimentSpec(hidden=hidden, batch_size=100)
 
-    assert engine.most_together(spec, CPU, free_bytes=1e12) == most
+    assert engine.pack_size(spec, CPU, free_bytes=1e12) == most
 
 
 def test_a_pack_takes_no_more_memory_than_there_is() -> None:
     spec = ExperimentSpec(hidden=(128, 128), batch_size=100)
 
-    few = engine.most_together(spec, CPU, free_bytes=30e6)
+    few = engine.pack_size(spec, CPU, free_bytes=30e6)
 
     assert 1 < few < 16
-    assert engine.most_together(spec, CPU, free_bytes=1) == 1
+    assert engine.pack_size(spec, CPU, free_bytes=1) == 1
 
 
 @pytest.mark.parametrize(
@@ -378,7 +378,7 @@ def test_a_gpu_trains_as_many_together_as_a_lone_run_leaves_room_for(
 ) -> None:
     spec = ExperimentSpec(hidden=(32, width, 32), batch_size=batch)
 
-    assert engine.most_together(spec, torch.device("cuda"), free_bytes=1e12) == most
+    assert engine.pack_size(spec, torch.device("cuda"), free_bytes=1e12) == most
 
 
 # On a GPU
@@ -399,14 +399,15 @@ def gpu_mnist(gpu_digits: Data, real_data_dir: Path) -> Data:
 @pytest.fixture
 def drawn_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have runs on a GPU draw what the reference draws: a GPU's generators draw other numbers."""
-    order, batch, sample = draws.draw_order, draws.draw_batch_masks, draws.draw_sample_masks
+    order, batch, sample = Randomness.draw_order, draw_batch_masks, draw_sample_masks
 
-    def sent(masks: dict[int, Tensor]) -> dict[int, Tensor]:
+    def to_gpu(masks: Masks) -> Masks:
         return {layer: mask.cuda() for layer, mask in masks.items()}
 
-    monkeypatch.setattr(draws, "draw_order", lambda *given: order(*given).cuda())
-    monkeypatch.setattr(draws, "draw_batch_masks", lambda *given: sent(batch(*given)))
-    monkeypatch.setattr(draws, "draw_sample_masks", lambda *given: sent(sample(*given)))
+    monkeypatch.setattr(Randomness, "draw_order", lambda *given: order(*given).cuda())
+    for module in (batched_runs, single_run):
+        monkeypatch.setattr(module, "draw_batch_masks", lambda *given: to_gpu(batch(*given)))
+        monkeypatch.setattr(module, "draw_sample_masks", lambda *given: to_gpu(sample(*given)))
 
 
 @pytest.fixture
@@ -430,7 +431,7 @@ def test_on_a_gpu_the_engine_follows_the_reference(
     started = engine.start(spec, gpu_digits, "cuda")
     started.randomness = Randomness.of(spec.seed, "cpu")
 
-    ours = engine.train_alone(started, gpu_digits)
+    ours = train_run(started, gpu_digits)
 
     for mine, reference in zip(ours, train_by_reference(spec, digits), strict=True):
         assert mine.train_loss == pytest.approx(reference.train_loss, abs=1e-4)
@@ -448,7 +449,7 @@ def test_on_a_gpu_a_lower_precision_differs_by_its_rounding_alone(
     started = engine.start(low, gpu_digits, "cuda")
     started.randomness = Randomness.of(spec.seed, "cpu")
 
-    *_, last = engine.train_alone(started, gpu_digits)
+    *_, last = train_run(started, gpu_digits)
 
     *_, reference = train_by_reference(widen(spec, 64), digits)
     assert last.valid_loss != reference.valid_loss
@@ -466,7 +467,7 @@ def test_on_a_gpu_a_member_has_the_figures_of_its_run_alone(
     came = train_together(runs, gpu_digits, {3: 17})
 
     for key in (0, 1, 2, 4):
-        alone = engine.train_alone(engine.start(specs[key], gpu_digits, "cuda"), gpu_digits)
+        alone = train_run(engine.start(specs[key], gpu_digits, "cuda"), gpu_digits)
         for mine, solo in zip(came[key], alone, strict=True):
             assert mine.train_loss == pytest.approx(solo.train_loss, rel=1e-6)
             assert mine.valid_loss == pytest.approx(solo.valid_loss, rel=1e-6)
@@ -494,7 +495,7 @@ def test_on_a_gpu_a_member_has_the_figures_of_its_run_alone_on_mnist(
     )
 
     for key in (0, 3):
-        alone = engine.train_alone(engine.start(specs[key], gpu_mnist, "cuda"), gpu_mnist)
+        alone = train_run(engine.start(specs[key], gpu_mnist, "cuda"), gpu_mnist)
         for mine, solo in zip(came[key], alone, strict=True):
             assert mine.train_loss == pytest.approx(solo.train_loss, rel=1e-6)
             assert mine.valid_loss == pytest.approx(solo.valid_loss, rel=1e-6)
@@ -510,11 +511,11 @@ def test_on_a_gpu_a_resumed_run_draws_what_it_would_have_drawn(
     training = engine.start(spec, gpu_digits, "cuda")
     before: list[EpochMetrics] = []
     with pytest.raises(Stop):
-        before.extend(engine.train_alone(training, gpu_digits, stop_before(18)))
+        before.extend(train_run(training, gpu_digits, stop_before(18)))
 
     resumed = engine.restore(spec, gpu_digits, "cuda", engine.snapshot(training))
-    after = list(engine.train_alone(resumed, gpu_digits))
+    after = list(train_run(resumed, gpu_digits))
 
-    whole = engine.train_alone(engine.start(spec, gpu_digits, "cuda"), gpu_digits)
+    whole = train_run(engine.start(spec, gpu_digits, "cuda"), gpu_digits)
     for mine, undisturbed in zip(before + after, whole, strict=True):
         assert mine.valid_loss == pytest.approx(undisturbed.valid_loss, rel=1e-4)

@@ -120,7 +120,7 @@ def train_by_hand(
     return epochs
 
 
-def train_all(spec: ExperimentSpec, data: Data) -> tuple[list[EpochMetrics], trainer.Run]:
+def train_all(spec: ExperimentSpec, data: Data) -> tuple[list[EpochMetrics], trainer.ReferenceRun]:
     run = trainer.start(spec, data, "cpu")
     return list(trainer.train(spec, run, data)), run
 

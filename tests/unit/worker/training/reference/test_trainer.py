@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from stopping import Stop, stop_before
+from trainings import Stop, stop_before
 
 from models.errors import Diverged
 from models.metrics import EpochMetrics
@@ -29,7 +29,7 @@ def train_all(spec: ExperimentSpec, data: Data) -> list[EpochMetrics]:
 
 
 def train_until(
-    batch: int, spec: ExperimentSpec, run: trainer.Run, data: Data
+    batch: int, spec: ExperimentSpec, run: trainer.ReferenceRun, data: Data
 ) -> list[EpochMetrics]:
     metrics: list[EpochMetrics] = []
     with pytest.raises(Stop):
