@@ -1,4 +1,4 @@
-"""One training in the engine: its parameters, its random numbers, its position."""
+"""One run: its parameters, its random generators, its position in the training."""
 
 from dataclasses import dataclass, field
 
@@ -14,23 +14,23 @@ from worker.training.reference import network
 
 @dataclass(eq=False)
 class Run:
-    """Where one training stands; `engine.train` moves it on."""
+    """The state of one run; `engine.train` advances it."""
 
     spec: ExperimentSpec
-    #: Each layer's weight (units, inputs) and bias (units,) in turn, as the network's parameters.
+    #: Each layer's weight (units, inputs) and bias (units,), in the order of the network.
     parameters: list[Tensor]
     #: One for each parameter; none without momentum.
     velocities: list[Tensor]
     randomness: Randomness
-    #: How many epochs are done.
+    #: Epochs done.
     epoch: int = 0
-    #: How many batches of the current epoch are done.
+    #: Batches of the current epoch done.
     batch: int = 0
     #: Time the current epoch has taken so far; in a pack, this run's share of it.
     seconds: float = 0.0
-    #: The generators' state when the current epoch began: it is drawn again from there. Empty
-    #: before that.
-    drawn_from: dict[str, Tensor] = field(default_factory=dict)
+    #: The generators' state at the start of the current epoch, whose random numbers a resumed run
+    #: draws again; empty between epochs.
+    epoch_randomness: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def has_begun(self) -> bool:
@@ -48,16 +48,16 @@ class Run:
         return self.spec.lr * self.spec.lr_decay**self.epoch
 
     def begin_epoch(self) -> None:
-        """Set the generators to where the epoch's draws start, also if it was begun before."""
-        if self.drawn_from:
-            self.randomness.restore(self.drawn_from)
+        """Set the generators to the start of the epoch, also if it was begun before."""
+        if self.epoch_randomness:
+            self.randomness.restore(self.epoch_randomness)
         else:
-            self.drawn_from = self.randomness.state
+            self.epoch_randomness = self.randomness.state
 
     def end_epoch(self) -> None:
         """Count the current epoch as done."""
         self.epoch, self.batch, self.seconds = self.epoch + 1, 0, 0.0
-        self.drawn_from = {}
+        self.epoch_randomness = {}
 
 
 def start(spec: ExperimentSpec, data: Data, device: torch.device | str) -> Run:
@@ -101,7 +101,7 @@ def snapshot(run: Run) -> Snapshot:
     weights = [parameter.to("cpu", copy=True).contiguous() for parameter in run.parameters]
     return Snapshot(
         weights=dict(zip(names, weights, strict=True)),
-        randomness=run.drawn_from or run.randomness.state,
+        randomness=run.epoch_randomness or run.randomness.state,
         epoch=run.epoch,
         batch=run.batch,
         seconds=run.seconds,

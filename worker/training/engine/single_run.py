@@ -1,8 +1,7 @@
-"""One run, batch by batch: dropped units are skipped, and on a CPU products go through oneDNN.
+"""Trains one run: dropped units are skipped, and on a CPU products go through oneDNN.
 
-A unit that a mask drops from the whole batch contributes nothing: its row of its own layer's
-weight, and its column of the next layer's, are left out of the products, which are smaller with the
-same result.
+A unit that a mask drops in the whole batch contributes nothing: its row in its layer's weight, and
+its column in the next layer's, are left out of the products, which are smaller and give the same.
 """
 
 from dataclasses import dataclass
@@ -13,183 +12,173 @@ from torch import Tensor
 from worker.training.data.tensors import Data
 from worker.training.engine import products
 from worker.training.engine.evaluation import Outputs
-from worker.training.engine.masks import draw_batch_masks, draw_sample_masks, skip_sample_masks
+from worker.training.engine.masks import (
+    Masks,
+    draw_batch_masks,
+    draw_sample_masks,
+    skip_sample_masks,
+)
 from worker.training.engine.run import Run
 from worker.training.reference import sgd
 
-#: The number of kept units is rounded up to a multiple of this by dropped ones, whose weights count
-#: as 0:
-#: oneDNN prepares itself once for each size of a product, which takes longer than the product.
-_GRAIN = 16
+#: Kept units are padded to a multiple of this with dropped ones, whose weights count as 0: oneDNN
+#: prepares itself once for each size of a product, which takes longer than the product.
+_PADDED_TO = 16
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """The units that take part: the kept ones, then some that round up their number."""
+class _Units:
+    """The indexes of the units that a batch keeps, alone and padded with some that it drops."""
 
-    units: Tensor
-    real: int
+    kept: Tensor
+    padded: Tensor
 
     @classmethod
-    def of(cls, masks: Tensor) -> "list[_Kept]":
-        """Return what each batch keeps by masks (batches, units), which waits for the device."""
+    def of_batches(cls, masks: Tensor) -> "list[_Units]":
+        """Return those of each batch, by masks (batches, units); waits for the device."""
         kept_first = masks.logical_not().byte().argsort(dim=1, stable=True)
         return [
-            cls(units[: real + -real % _GRAIN], real)
-            for units, real in zip(kept_first, masks.sum(1).tolist(), strict=True)
+            cls(units[:count], units[: count + -count % _PADDED_TO])
+            for units, count in zip(kept_first, masks.sum(1).tolist(), strict=True)
         ]
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """What the backward pass needs of a layer's forward pass."""
+    """What the backward pass needs of a layer's forward pass; None is all units or inputs."""
 
-    x: Tensor  # (images, kept inputs), of the operands' type
-    weight: Tensor  # (kept units, kept inputs), fp32
+    x: Tensor  # (images, padded inputs), of the operands' type
+    weight: Tensor  # (padded units, padded inputs), fp32
     operand: Tensor  # the same in the operands' type
-    rows: _Kept | None  # the kept units; None is all of them
-    columns: _Kept | None  # the kept inputs
+    units: _Units | None
+    inputs: _Units | None
 
 
 class SingleRun:
-    """Trains one run."""
+    """Trains one run batch by batch."""
 
-    def __init__(self, runs: list[Run], data: Data) -> None:
-        (self._run,) = self.runs = runs
-        self._data = data
-        self._products = products.choose(self._run.spec.precision, data.device)
-        self._dtype = products.dtype(self._run.spec)
-        self._weights, self._biases = self._run.parameters[::2], self._run.parameters[1::2]
-        # With momentum a dropped unit's weights change, too: units are masked, and not skipped.
-        self._skips = self._run.spec.mask == "batch" and not self._run.velocities
-        self._order = torch.empty(0)
-        self._masks: dict[int, Tensor] = {}
-        self._kept: dict[int, list[_Kept]] = {}
+    def __init__(self, run: Run, data: Data) -> None:
+        self.runs = [run]
+        self._run, self._spec, self._data = run, run.spec, data
+        self._products = products.choose(run.spec.precision, data.device)
+        self._dtype = products.operand_dtype(run.spec)
+        self._weights, self._biases = run.parameters[::2], run.parameters[1::2]
+        # With momentum a dropped unit's weights change, too: units are masked, not skipped.
+        self._skips = run.spec.mask == "batch" and not run.velocities
 
     def begin_epoch(self) -> None:
         """Draw the epoch's random numbers."""
-        run, spec = self._run, self._run.spec
-        run.begin_epoch()
-        self._order = run.randomness.draw_order(spec.images)
-        if spec.mask == "batch":
-            self._masks = draw_batch_masks(spec, run.randomness.masks)
-            if self._skips:
-                self._kept = {layer: _Kept.of(masks) for layer, masks in self._masks.items()}
+        self._run.begin_epoch()
+        randomness = self._run.randomness
+        self._order = randomness.draw_order(self._spec.images)
+        self._masks: Masks = {}
+        self._units: dict[int, list[_Units]] = {}
+        if self._spec.mask == "sample":
+            skip_sample_masks(self._spec, randomness.masks, self._run.batch)
+            return
+        masks = draw_batch_masks(self._spec, randomness.masks)
+        if self._skips:
+            self._units = {layer: _Units.of_batches(mask) for layer, mask in masks.items()}
         else:
-            skip_sample_masks(spec, run.randomness.masks, run.batch)
+            self._masks = masks
 
     @torch.inference_mode()
     def step(self) -> Outputs:
         """Train the next batch; return the network's outputs for it."""
-        spec, batch = self._run.spec, self._run.batch
-        indexes = self._order[batch * spec.batch_size :][: spec.batch_size]
+        begin = self._run.batch * self._spec.batch_size
+        indexes = self._order[begin : begin + self._spec.batch_size]
         y = self._data.train_y[indexes]
         logits, layers = self._forward(self._data.train_batch(indexes))
-        gradient = _differentiate(logits, y).mul_(-self._run.lr / len(y))
+        gradient = _loss_gradient(logits, y).mul_(-self._run.lr / len(y))
         self._backward(layers, gradient)
-        if spec.max_norm is not None:
-            sgd.limit_norms(self._weights[:-1], spec.max_norm)
+        if self._spec.max_norm is not None:
+            sgd.limit_norms(self._weights[:-1], self._spec.max_norm)
         return Outputs(logits[None], y[None])
 
-    def retain(self, runs: list[Run]) -> None:
-        """Continue with these of its runs only."""
-        raise NotImplementedError("a single run has no neighbours")
-
     def _forward(self, x: Tensor) -> tuple[Tensor, list[_Layer]]:
-        masks = self._pick_masks()
-        kept = {layer: batches[self._run.batch] for layer, batches in self._kept.items()}
-        x = self._drop(0, x, masks, kept).to(self._dtype)
+        masks = self._batch_masks()
+        units = {number: batches[self._run.batch] for number, batches in self._units.items()}
+        x = _select(x, units[0], axis=1) if 0 in units else x
+        x = (x * masks[0] if 0 in masks else x).to(self._dtype)
         layers = []
-        last = len(self._weights) - 1
-        for number, (weight, bias) in enumerate(zip(self._weights, self._biases, strict=True)):
-            layer = self._prepare(x, weight, kept.get(number + 1), kept.get(number))
+        for number, (weight, bias) in enumerate(zip(self._weights, self._biases, strict=True), 1):
+            layer = self._prepare(x, weight, units.get(number), units.get(number - 1))
             layers.append(layer)
-            units = bias if layer.rows is None else _select(bias, layer.rows)
-            x = self._products.forward(layer.x, layer.operand, units.to(self._dtype))
-            if number < last:
-                x = self._mask(number + 1, torch.relu_(x), masks)
+            selected = bias if layer.units is None else _select(bias, layer.units)
+            x = self._products.forward(layer.x, layer.operand, selected.to(self._dtype))
+            if number < len(self._weights):
+                x = torch.relu_(x)
+                x = x.mul_(masks[number]) if number in masks else x
         return x.float(), layers
 
-    def _pick_masks(self) -> dict[int, Tensor]:
-        spec, run = self._run.spec, self._run
-        if spec.mask == "sample":
-            return draw_sample_masks(spec, run.randomness.masks, run.batch)
-        return {layer: masks[run.batch] for layer, masks in self._masks.items()}
-
-    def _drop(
-        self, layer: int, x: Tensor, masks: dict[int, Tensor], kept: dict[int, _Kept]
-    ) -> Tensor:
-        if layer in kept:
-            x = x.index_select(1, kept[layer].units)
-            x[:, kept[layer].real :] = 0
-            return x
-        return x * masks[layer] if layer in masks else x
-
-    def _mask(self, layer: int, x: Tensor, masks: dict[int, Tensor]) -> Tensor:
-        """Drop activations that were not skipped."""
-        return x if self._skips or layer not in masks else x.mul_(masks[layer])
+    def _batch_masks(self) -> Masks:
+        if self._spec.mask == "sample":
+            return draw_sample_masks(self._spec, self._run.randomness.masks, self._run.batch)
+        return {number: masks[self._run.batch] for number, masks in self._masks.items()}
 
     def _prepare(
-        self, x: Tensor, weight: Tensor, rows: _Kept | None, columns: _Kept | None
+        self, x: Tensor, weight: Tensor, units: _Units | None, inputs: _Units | None
     ) -> _Layer:
-        kept = weight if rows is None else _select(weight, rows)
-        kept = kept if columns is None else kept.index_select(1, columns.units)
-        return _Layer(x, kept, kept.to(self._dtype), rows, columns)
+        weight = weight if units is None else _select(weight, units)
+        weight = weight if inputs is None else weight.index_select(1, inputs.padded)
+        return _Layer(x, weight, weight.to(self._dtype), units, inputs)
 
     def _backward(self, layers: list[_Layer], gradient: Tensor) -> None:
+        """Descend `gradient` (images, classes), which is scaled by minus the rate."""
         gradient = gradient.to(self._dtype)
         for number in reversed(range(len(layers))):
             layer = layers[number]
-            step = self._products.weight_gradient(gradient, layer.x).float()
+            weight_step = self._products.weight_gradient(gradient, layer.x).float()
             bias_step = gradient.sum(0, dtype=torch.float32)
             if number:
                 gradient = products.relu_backward(
                     self._products.input_gradient(gradient, layer.operand), layer.x
                 )
-            self._update(number, layer, step, bias_step)
+            self._update(number, layer, weight_step, bias_step)
 
-    def _update(self, number: int, layer: _Layer, step: Tensor, bias_step: Tensor) -> None:
-        """Add what `gradient` was scaled for: minus the rate times the gradient."""
+    def _update(self, number: int, layer: _Layer, weight_step: Tensor, bias_step: Tensor) -> None:
         weight, bias = self._weights[number], self._biases[number]
-        if self._run.velocities:
-            velocities = self._run.velocities[2 * number : 2 * number + 2]
-            for parameter, velocity, moved in zip(
-                (weight, bias), velocities, (step, bias_step), strict=True
-            ):
-                parameter.add_(velocity.mul_(self._run.spec.momentum).add_(moved))
+        if not self._run.velocities:
+            _add_to_weight(weight, layer, weight_step)
+            _add_to_rows(bias, layer.units, bias_step)
             return
-        _scatter(weight, layer, step)
-        if layer.rows is None:
-            bias.add_(bias_step)
-        else:
-            real = layer.rows.real
-            bias.index_add_(0, layer.rows.units[:real], bias_step[:real])
+        velocities = self._run.velocities[2 * number : 2 * number + 2]
+        steps = zip((weight, bias), velocities, (weight_step, bias_step), strict=True)
+        for parameter, velocity, step in steps:
+            parameter.add_(velocity.mul_(self._spec.momentum).add_(step))
 
 
-def _differentiate(logits: Tensor, y: Tensor) -> Tensor:
+def _loss_gradient(logits: Tensor, y: Tensor) -> Tensor:
     """Return the gradient of the summed cross-entropy: softmax minus one-hot."""
     gradient = torch.softmax(logits, 1)
     gradient[torch.arange(len(y), device=y.device), y] -= 1
     return gradient
 
 
-def _select(parameter: Tensor, kept: _Kept) -> Tensor:
-    """Return the kept rows of a parameter, and zeros for those that round up their number."""
-    selected = parameter.index_select(0, kept.units)
-    selected[kept.real :] = 0
+def _select(tensor: Tensor, units: _Units, axis: int = 0) -> Tensor:
+    """Return what the kept units have, and zeros for the padding."""
+    kept, padded = len(units.kept), len(units.padded)
+    selected = tensor.index_select(axis, units.padded)
+    selected.narrow(axis, kept, padded - kept).zero_()
     return selected
 
 
-def _scatter(weight: Tensor, layer: _Layer, step: Tensor) -> None:
-    """Add a step to the kept rows and columns of a weight."""
-    real = None if layer.rows is None else layer.rows.real
-    rows = None if layer.rows is None else layer.rows.units[:real]
-    if layer.columns is None:
-        _ = weight.add_(step) if rows is None else weight.index_add_(0, rows, step[:real])
+def _add_to_weight(weight: Tensor, layer: _Layer, step: Tensor) -> None:
+    """Add a step to the weights between the kept inputs and the kept units."""
+    if layer.inputs is None:
+        _add_to_rows(weight, layer.units, step)
         return
-    moved = layer.weight.add_(step)[:real]
-    if rows is None:
-        weight.index_copy_(1, layer.columns.units, moved)
+    moved = layer.weight.add_(step)
+    if layer.units is None:
+        weight.index_copy_(1, layer.inputs.padded, moved)
+        return
+    rows = weight.index_select(0, layer.units.kept)
+    rows.index_copy_(1, layer.inputs.padded, moved[: len(rows)])
+    weight.index_copy_(0, layer.units.kept, rows)
+
+
+def _add_to_rows(parameter: Tensor, units: _Units | None, step: Tensor) -> None:
+    if units is None:
+        parameter.add_(step)
     else:
-        whole = weight.index_select(0, rows).index_copy_(1, layer.columns.units, moved)
-        weight.index_copy_(0, rows, whole)
+        parameter.index_add_(0, units.kept, step[: len(units.kept)])

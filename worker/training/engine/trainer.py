@@ -1,9 +1,9 @@
-"""Trains runs of one shape, together or one after the other, epoch by epoch."""
+"""Trains runs of one shape epoch by epoch."""
 
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import torch
 
@@ -19,81 +19,66 @@ from worker.training.engine.single_run import SingleRun
 Key = TypeVar("Key")
 
 
-class Program(Protocol):
-    """Trains some runs batch by batch, all at the same batch of their epochs."""
-
-    runs: list[Run]
-
-    def begin_epoch(self) -> None:
-        """Draw the epoch's random numbers."""
-
-    def step(self) -> Outputs:
-        """Train the next batch; return the outputs of the runs' networks for it."""
-
-    def retain(self, runs: list[Run]) -> None:
-        """Continue with these of its runs only."""
-
-
 def train(
     runs: Mapping[Key, Run],
     data: Data,
     before_batch: Callable[[], Mapping[Key, Exception]] = dict,
 ) -> Iterator[tuple[Key, EpochMetrics | Exception]]:
-    """Train runs of one shape to their last epochs; yield each one's metrics epoch by epoch.
+    """Train runs of one shape to their last epochs; yield each run's metrics epoch by epoch.
 
-    `before_batch` may name runs that are to leave, and why: that is yielded, and the run then
-    stands between two batches, fit for a snapshot. A run whose loss is NaN or infinite leaves with
-    Diverged. A run that leaves changes nothing of the others. When its metrics are yielded, a run
-    stands at the end of that epoch.
+    `before_batch` may name runs that are to leave, and why: the reason is yielded, and the run is
+    then between two batches, fit for a snapshot. A run whose loss is NaN or infinite leaves with
+    Diverged. A run that leaves changes nothing in the others. When its metrics are yielded, a run
+    is at the end of that epoch.
     """
     present = {key: run for key, run in runs.items() if not run.is_done}
-    program: Program | None = None
+    batch: BatchedRuns | SingleRun | None = None
     while present:
         group = _pick_group(present, data.device)
-        if program is None or program.runs != list(group.values()):
-            program = _make_program(list(group.values()), data)
-        for key, outcome in _train_epoch(program, group, data, before_batch):
+        if batch is None or batch.runs != list(group.values()):
+            batch = _make_batch(list(group.values()), data)
+        for key, outcome in _train_epoch(batch, group, data, before_batch):
             if isinstance(outcome, Exception) or present[key].is_done:
                 del present[key]
             yield key, outcome
 
 
 def _pick_group(present: Mapping[Key, Run], device: torch.device) -> dict[Key, Run]:
-    """Return the runs that are furthest into an epoch: those resumed in the middle catch up.
+    """Return the runs that are furthest into an epoch: so runs resumed in the middle catch up.
 
-    Those that see the same images come side by side; on a GPU there are no more than slots.
+    Runs that see the same images are neighbours; on a GPU there are at most as many as slots.
     """
     furthest = max(run.batch for run in present.values())
     chosen = [(key, run) for key, run in present.items() if run.batch == furthest]
     chosen.sort(key=lambda item: (item[1].spec.seed, item[1].epoch))
-    is_limited = device.type == "cuda"
-    most = capacity.slots(chosen[0][1].spec, device) if is_limited else len(chosen)
+    most = capacity.slots(chosen[0][1].spec, device) if device.type == "cuda" else None
     return dict(chosen[:most])
 
 
-def _make_program(runs: list[Run], data: Data) -> Program:
+def _make_batch(runs: list[Run], data: Data) -> BatchedRuns | SingleRun:
     if capacity.is_batched(runs[0].spec, data.device):
         return BatchedRuns(runs, data)
-    return SingleRun(runs, data)
+    (run,) = runs
+    return SingleRun(run, data)
 
 
 def _train_epoch(
-    program: Program,
+    batch: BatchedRuns | SingleRun,
     group: dict[Key, Run],
     data: Data,
     before_batch: Callable[[], Mapping[Key, Exception]],
 ) -> Iterator[tuple[Key, EpochMetrics | Exception]]:
-    program.begin_epoch()
+    batch.begin_epoch()
     last: Outputs | None = None
     while group and not _is_at_end(group):
         began = time.perf_counter()
         for key, reason in before_batch().items():
             yield key, reason
             group.pop(key, None)
-        if group and len(group) < len(program.runs):
-            program.retain(list(group.values()))
+        if group and isinstance(batch, BatchedRuns) and len(group) < len(batch.runs):
+            batch.retain(list(group.values()))
         if group:
-            last = program.step()
+            last = batch.step()
             _count_batch(group, time.perf_counter() - began)
     if group and last is not None:
         yield from _end_epoch(group, last, data)

@@ -236,7 +236,7 @@ def packs(draw: st.DrawFn) -> list[ExperimentSpec]:
 
 
 #: From how many multiplications on a product goes through oneDNN by itself: none here, and all.
-LARGE = [batched_runs._LARGE, 1]
+LARGE = [batched_runs._ONEDNN_SIZE, 1]
 
 
 @pytest.mark.parametrize("large", LARGE)
@@ -246,7 +246,7 @@ def test_a_member_of_a_pack_has_the_figures_of_its_run_alone_whoever_its_neighbo
     digits: Data, large: int, specs: list[ExperimentSpec], data: st.DataObject
 ) -> None:
     """Whatever their order, and whoever leaves at whatever batch."""
-    with mock.patch.object(batched_runs, "_LARGE", large):
+    with mock.patch.object(batched_runs, "_ONEDNN_SIZE", large):
         compare_with_solo(digits, specs, data)
 
 
@@ -274,7 +274,7 @@ def compare_with_solo(digits: Data, specs: list[ExperimentSpec], data: st.DataOb
 def test_a_member_that_left_goes_on_alone_or_in_another_pack_to_the_same_figures(
     digits: Data, large: int, specs: list[ExperimentSpec], data: st.DataObject
 ) -> None:
-    with mock.patch.object(batched_runs, "_LARGE", large):
+    with mock.patch.object(batched_runs, "_ONEDNN_SIZE", large):
         compare_after_leaving(digits, specs, data)
 
 
@@ -299,7 +299,7 @@ def test_runs_of_one_seed_on_mnist_have_the_figures_of_each_alone(
     real_data_dir: Path, large: float
 ) -> None:
     """At the size at which their first layers are one product, or share what comes in."""
-    with mock.patch.object(batched_runs, "_LARGE", large):
+    with mock.patch.object(batched_runs, "_ONEDNN_SIZE", large):
         compare_runs_of_one_seed(real_data_dir)
 
 
