@@ -1,5 +1,6 @@
-"""What a person does to jobs from the page or by REST: the use-cases of `service.jobs.changes`."""
+"""Actions on jobs from a page or by REST, which all commands have, too."""
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
@@ -10,40 +11,47 @@ from models.spec import ExperimentSpec
 from service import jobs
 from service.jobs import Change, SubmitOptions, Submitted
 from service.queries.selectors import GRAMMAR, parse_selectors
-from service.web.context import Here, new_submit_token
-from service.web.params import split_words
+from service.web.context import Context
+from service.web.params import split_selectors
 
 Action = Literal["cancel", "retry", "hold", "release"]
 
-#: One request changes at most so many jobs' worth of specs.
-MOST_SPECS = 1000
+#: The most jobs that one request submits.
+MAX_SPECS = 1000
 
 
-def act(here: Here, action: Action, selector: str) -> list[Change]:
-    """Do something to the jobs that a selector names; raise UsageError if it names none."""
-    words = split_words(selector)
+def apply(context: Context, action: Action, selector: str) -> list[Change]:
+    """Apply an action to the selected jobs; raise UsageError if the selector is empty."""
+    words = split_selectors(selector)
     if not words:
         raise UsageError(f"Name some jobs: {GRAMMAR}")
-    return _ACTIONS[action](here, parse_selectors(words))
+    return _ACTIONS[action](context, parse_selectors(words))
 
 
 def submit(
-    here: Here, specs: Sequence[ExperimentSpec], order: SubmitOptions, token: str | None = None
+    context: Context,
+    specs: Sequence[ExperimentSpec],
+    options: SubmitOptions,
+    token: str | None = None,
 ) -> Submitted:
-    """Queue specs; raise UsageError for none, or for more than one request may bring."""
+    """Submit specs; raise UsageError if there are none, or too many for one request."""
     if not specs:
         raise UsageError("There is no job to submit: give at least one spec")
-    if len(specs) > MOST_SPECS:
+    if len(specs) > MAX_SPECS:
         raise UsageError(
-            f"{len(specs):,} jobs are too many for one request: submit at most {MOST_SPECS:,}, "
+            f"{len(specs):,} jobs are too many for one request: submit at most {MAX_SPECS:,}, "
             "or type: dq submit"
         )
-    return jobs.submit(here.database, here.broker, specs, order, token or new_submit_token())
+    return jobs.submit(
+        context.database, context.broker, specs, options, token or secrets.token_hex(16)
+    )
 
 
-_ACTIONS: Mapping[Action, Callable[[Here, ColumnElement[bool]], list[Change]]] = {
-    "cancel": lambda here, which: jobs.cancel(here.database, which),
-    "retry": lambda here, which: jobs.retry(here.database, here.broker, which, from_scratch=False),
-    "hold": lambda here, which: jobs.hold(here.database, which),
-    "release": lambda here, which: jobs.release(here.database, here.broker, which),
+_ACTIONS: Mapping[Action, Callable[[Context, ColumnElement[bool]], list[Change]]] = {
+    "cancel": lambda context, which: jobs.cancel(context.database, which),
+    "retry": lambda context, which: jobs.retry(
+        context.database, context.broker, which, from_scratch=False
+    ),
+    "hold": lambda context, which: jobs.hold(context.database, which),
+    "release": lambda context, which: jobs.release(context.database, context.broker, which),
 }

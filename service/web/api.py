@@ -1,9 +1,8 @@
-"""REST under /api/v1: the reads of the command line, and its actions for who bears the token."""
+"""REST under /api/v1: what the commands list, and with the token what they do."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Body, Depends, Path, Query
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Body, Depends, HTTPException, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.database import Database
@@ -21,41 +20,42 @@ from service.queries.queue import Queue, read_queue
 from service.queries.rows import JobDetail, LogRow, WorkerRow
 from service.queries.sweeps import SweepPage, SweepRequest, read_sweeps
 from service.queries.workers import list_workers
-from service.reports.table import jsonable
 from service.specs.grid import deduplicate, repeat
 from service.specs.parsing import LONGEST_SECONDS
 from service.web import actions
 from service.web.actions import Action
-from service.web.context import Ours, bearing_token
-from service.web.errors import ANSWERS, FORBIDDEN, MISSING, NotThere
-from service.web.forms import MOST_CRASHES
-from service.web.params import MOST_ID, SELECTOR, ComparisonAsk, PageAsk, Selection
+from service.web.context import ContextParam
+from service.web.errors import NOT_FOUND, RESPONSES, UNAUTHORIZED, JobNotFound
+from service.web.forms import MAX_CRASHES
+from service.web.params import MAX_ID, SELECTOR, ComparisonParams, JobsParams, SelectionParams
 
 
-class StrictJson(JSONResponse):
-    """JSON without NaN and infinity, which are none; they become null."""
+def require_token(request: Request, context: ContextParam) -> None:
+    """Refuse a request without the token; a browser never sends this header by itself."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not context.access.is_token(token.strip()):
+        raise HTTPException(
+            401,
+            "This needs the server's token: send the header Authorization: Bearer TOKEN",
+            {"WWW-Authenticate": "Bearer"},
+        )
 
-    def render(self, content: Any) -> bytes:
-        """Write a value."""
-        return super().render(jsonable(content))
 
-
-reads = APIRouter(prefix="/api/v1", responses=ANSWERS, default_response_class=StrictJson)
+reads = APIRouter(prefix="/api/v1", responses=RESPONSES)
 writes = APIRouter(
     prefix="/api/v1",
-    dependencies=[Depends(bearing_token)],
-    responses={**ANSWERS, **FORBIDDEN},
-    default_response_class=StrictJson,
+    dependencies=[Depends(require_token)],
+    responses={**RESPONSES, **UNAUTHORIZED},
 )
 
-Id = Annotated[int, Path(ge=1, le=MOST_ID)]
+JobId = Annotated[int, Path(ge=1, le=MAX_ID)]
 Limit = Annotated[int, Query(ge=1, le=500)]
-After = Annotated[int, Query(ge=0, le=MOST_ID)]
-Chosen = Annotated[Selection, Depends()]
+After = Annotated[int, Query(ge=0, le=MAX_ID)]
+SelectionParam = Annotated[SelectionParams, Depends()]
 
 
-class ComparisonAnswer(BaseModel):
-    """A comparison, with the words that `dq results --compare` puts around it."""
+class ComparisonResponse(BaseModel):
+    """A comparison, with the title and the notes of `dq results --compare`."""
 
     title: tuple[str, ...]
     #: The conclusion first.
@@ -67,7 +67,7 @@ Seconds = Annotated[float, Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
 
 
 class Selector(BaseModel):
-    """The jobs that something is to be done to."""
+    """The jobs to which an action is applied."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -77,31 +77,31 @@ class Selector(BaseModel):
 
 
 class SubmitRequest(BaseModel):
-    """The specs of a sweep, and what all its jobs have in common."""
+    """The specs of a sweep, and the options of all its jobs."""
 
     model_config = ConfigDict(extra="forbid")
 
-    specs: Annotated[list[ExperimentSpec], Field(min_length=1, max_length=actions.MOST_SPECS)]
+    specs: Annotated[list[ExperimentSpec], Field(min_length=1, max_length=actions.MAX_SPECS)]
     #: Repeat each configuration with each of these seeds.
-    seeds: Annotated[list[int], Field(max_length=actions.MOST_SPECS)] | None = None
+    seeds: Annotated[list[int], Field(max_length=actions.MAX_SPECS)] | None = None
     name: Annotated[str, Field(max_length=200)] | None = None
     tags: Annotated[list[str], Field(max_length=20)] = []
     priority: Priority | None = None
     timeout_seconds: Seconds | None = None
-    #: Fail a job that makes no progress for so long.
+    #: Fail a job that makes no progress for this long.
     stall_seconds: Seconds | None = None
     #: Fail a job after this many crashes without progress.
-    max_crashes: Annotated[int, Field(ge=1, le=MOST_CRASHES)] | None = None
+    max_crashes: Annotated[int, Field(ge=1, le=MAX_CRASHES)] | None = None
     #: Keep the trained weights.
     keep_checkpoint: bool | None = None
-    #: Run again what is finished or queued already.
+    #: Run again the jobs that have finished or are queued.
     force: bool = False
-    #: Drawn by the client: a request that is sent twice with it submits once.
+    #: Made by the client: a request that is sent twice with it submits once.
     token: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None = None
 
     @property
-    def order(self) -> SubmitOptions:
-        """What the submit asks for besides the specs."""
+    def options(self) -> SubmitOptions:
+        """The options of the submit."""
         return SubmitOptions(
             name=self.name,
             tags=tuple(self.tags),
@@ -115,94 +115,100 @@ class SubmitRequest(BaseModel):
 
 
 @reads.get("/queue")
-def get_queue(here: Ours, limit: Limit = 20) -> Queue:
+def get_queue(context: ContextParam, limit: Limit = 20) -> Queue:
     """Return the running jobs with the time left, the next queued ones, and the workers."""
-    return read_queue(here.database, limit)
+    return read_queue(context.database, limit)
 
 
 @reads.get("/workers")
-def get_workers(here: Ours) -> list[WorkerRow]:
-    """List the workers; one without a heartbeat for 15 seconds is taken for dead."""
-    return list_workers(here.database)
+def get_workers(context: ContextParam) -> list[WorkerRow]:
+    """List the workers; one without a heartbeat for 15 seconds counts as dead."""
+    return list_workers(context.database)
 
 
 @reads.get("/sweeps")
 def get_sweeps(
-    here: Ours,
-    chosen: Chosen,
+    context: ContextParam,
+    selection: SelectionParam,
     limit: Annotated[int, Query(ge=1, le=100)] = 25,
-    after: Annotated[int | None, Query(ge=0, le=MOST_ID)] = None,
+    after: Annotated[int | None, Query(ge=0, le=MAX_ID)] = None,
     oldest_first: bool = False,
 ) -> SweepPage:
     """List the sweeps that made the selected jobs, a page at a time."""
-    request = SweepRequest(limit, not oldest_first, after)
-    return read_sweeps(here.database, None if chosen.is_all else chosen.condition, request)
+    page = SweepRequest(limit, not oldest_first, after)
+    return read_sweeps(context.database, None if selection.is_all else selection.condition, page)
 
 
 @reads.get("/jobs")
-def get_jobs(here: Ours, ask: Annotated[PageAsk, Depends()]) -> Page:
+def get_jobs(context: ContextParam, params: Annotated[JobsParams, Depends()]) -> Page:
     """List jobs with their metrics, a page at a time."""
-    return ask.read(here.database)
+    return params.read(context.database)
 
 
-@reads.get("/jobs/{job_id}", responses=MISSING)
-def get_job(here: Ours, job_id: Id) -> JobDetail:
+@reads.get("/jobs/{job_id}", responses=NOT_FOUND)
+def get_job(context: ContextParam, job_id: JobId) -> JobDetail:
     """Return everything about a job: its spec, epochs, attempts and tags."""
-    return find_job(here.database, job_id)
+    return find_job(context.database, job_id)
 
 
-@reads.get("/jobs/{job_id}/log", responses=MISSING)
-def get_log(here: Ours, job_id: Id, after: After = 0, limit: Limit = 100) -> list[LogRow]:
-    """List a job's log after the line with that id, oldest first."""
-    if not count_jobs(here.database, Job.id == job_id):
-        raise NotThere(f"There is no job {job_id}.")
-    return list_log(here.database, Job.id == job_id, after, limit)
+@reads.get("/jobs/{job_id}/log", responses=NOT_FOUND)
+def get_log(
+    context: ContextParam, job_id: JobId, after: After = 0, limit: Limit = 100
+) -> list[LogRow]:
+    """List a job's log after the line with this id, oldest first."""
+    if not count_jobs(context.database, Job.id == job_id):
+        raise JobNotFound(f"There is no job {job_id}.")
+    return list_log(context.database, Job.id == job_id, after, limit)
 
 
 @reads.get("/comparison")
-def get_comparison(here: Ours, ask: Annotated[ComparisonAsk, Depends()]) -> ComparisonAnswer:
+def get_comparison(
+    context: ContextParam, params: Annotated[ComparisonParams, Depends()]
+) -> ComparisonResponse:
     """Compare configurations, as dq results --compare does."""
-    comparison = ask.read(here.database)
-    table = ask.tabulate(comparison)
-    return ComparisonAnswer(title=table.title, notes=table.footnotes, comparison=comparison)
+    comparison = params.read(context.database)
+    table = params.make_table(comparison)
+    return ComparisonResponse(title=table.title, notes=table.footnotes, comparison=comparison)
 
 
 @reads.get("/curves")
-def get_curves(here: Ours, ask: Annotated[ComparisonAsk, Depends()]) -> CurveSet:
+def get_curves(context: ContextParam, params: Annotated[ComparisonParams, Depends()]) -> CurveSet:
     """Return learning curves averaged over seeds, with the single runs."""
-    return ask.read_curves(here.database)
+    return params.read_curves(context.database)
 
 
 @writes.post("/sweeps", status_code=201)
-def post_sweep(here: Ours, wanted: SubmitRequest) -> Submitted:
-    """Submit a sweep; what is finished or queued already is not run again."""
-    grid = repeat(wanted.specs, wanted.seeds) if wanted.seeds else deduplicate(wanted.specs)
-    return actions.submit(here, grid.specs, wanted.order, wanted.token)
+def post_sweep(context: ContextParam, request: SubmitRequest) -> Submitted:
+    """Submit a sweep; jobs that have finished or are queued are not run again."""
+    grid = repeat(request.specs, request.seeds) if request.seeds else deduplicate(request.specs)
+    return actions.submit(context, grid.specs, request.options, request.token)
 
 
 @writes.post("/jobs/{action}")
-def post_action(here: Ours, action: Action, chosen: Annotated[Selector, Body()]) -> list[Change]:
+def post_action(
+    context: ContextParam, action: Action, selector: Annotated[Selector, Body()]
+) -> list[Change]:
     """Cancel, retry, hold or release jobs; return what happened to each."""
-    return actions.act(here, action, chosen.jobs)
+    return actions.apply(context, action, selector.jobs)
 
 
 @writes.post("/queue/pause")
-def post_pause(here: Ours) -> Queue:
+def post_pause(context: ContextParam) -> Queue:
     """Pause the queue: no worker starts another job."""
-    jobs.pause(here.database)
-    return read_queue(here.database)
+    jobs.pause(context.database)
+    return read_queue(context.database)
 
 
 @writes.post("/queue/resume")
-def post_resume(here: Ours) -> Queue:
+def post_resume(context: ContextParam) -> Queue:
     """Resume the queue: workers start jobs again."""
-    jobs.resume(here.database, here.broker)
-    return read_queue(here.database)
+    jobs.resume(context.database, context.broker)
+    return read_queue(context.database)
 
 
 def find_job(database: Database, job_id: int) -> JobDetail:
-    """Return a job; raise NotThere if there is none of that id."""
+    """Return a job; raise JobNotFound if there is none with this id."""
     try:
         return show_job(database, job_id)
     except UsageError:
-        raise NotThere(f"There is no job {job_id}. Look in the list of jobs.") from None
+        raise JobNotFound(f"There is no job {job_id}. Look in the list of jobs.") from None

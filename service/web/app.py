@@ -1,19 +1,26 @@
-"""The application: routes, the gate before them, and errors in one shape."""
+"""The application: its routes, its middleware, and errors in one shape."""
 
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 
 from models.database import Database
 from models.settings import Settings
-from service.web import api, events, health, pages, static_files
+from service.web import api, events, health, pages
 from service.web.auth import Access
-from service.web.context import Here
-from service.web.errors import answer_errors
-from service.web.heads import HeadAsGet
-from service.web.middleware import Gate
-from service.web.public_url import BasePath, PublicUrl
+from service.web.context import Context
+from service.web.errors import MAX_BODY_BYTES, add_error_handlers
+from service.web.middleware import (
+    BasePathMiddleware,
+    BodyLimitMiddleware,
+    HeadMiddleware,
+    HostCheckMiddleware,
+    SecurityHeadersMiddleware,
+)
+from service.web.public_url import PublicUrl
+from service.web.static_files import make_static_app
 
 
 def make_app(
@@ -25,7 +32,7 @@ def make_app(
     public: PublicUrl | None = None,
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> FastAPI:
-    """Return the application; it answers to `names`, and to its public one, besides its own."""
+    """Return the application; `names` are the host names it answers to besides its own."""
     app = FastAPI(
         title="dq",
         version=version("dq"),
@@ -34,14 +41,18 @@ def make_app(
         docs_url=None,  # these pages load their scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
+        middleware=[  # the outermost first
+            Middleware(BasePathMiddleware, base=public.base if public else ""),
+            Middleware(SecurityHeadersMiddleware),
+            Middleware(HostCheckMiddleware, names=[*names, *([public.host] if public else [])]),
+            Middleware(BodyLimitMiddleware, max_body_size=MAX_BODY_BYTES),
+            Middleware(HeadMiddleware),
+        ],
     )
-    app.state.here = Here(settings, database, access, is_stopping, public)
-    app.state.pulse = events.Pulse()
-    routers = (api.reads, api.writes, health.router, events.router, static_files.router)
-    for router in (*routers, pages.router):
+    app.state.context = Context(settings, database, access, is_stopping, public)
+    app.state.streams = events.Streams()
+    for router in (api.reads, api.writes, health.router, events.router, pages.router):
         app.include_router(router)
-    answer_errors(app)
-    app.add_middleware(HeadAsGet)
-    app.add_middleware(Gate, names=(*names, *([public.name] if public else ())))
-    app.add_middleware(BasePath, base=public.base if public else "")
+    app.mount("/static/{version}", make_static_app())
+    add_error_handlers(app)
     return app

@@ -1,153 +1,130 @@
-"""What every route needs: the database, the queue's end, who may act, and how pages are made."""
+"""What all routes share: the database, the broker, browser sessions, and the rendering of pages."""
 
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote, unquote, urlsplit
 
-from fastapi import Depends, HTTPException, Request
+from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from models.database import Database
 from models.settings import Settings
 from service.web.auth import Access
-from service.web.public_url import PublicUrl, own_path
-from service.web.templating import open_templates, spell_url
+from service.web.public_url import PublicUrl, route_path
+from service.web.templating import make_url, open_templates
 
-if TYPE_CHECKING:  # it brings Celery, which nobody needs who only looks
+if TYPE_CHECKING:  # it imports Celery, which takes 0.2 s and is needed for actions only
     from service.jobs.broker import Broker
 
-_TOLD = "dq-told"
-_LONGEST_TOLD = 1000
+#: The cookie of the flash message: what an action did, for the next page to show once.
+_MESSAGE = "dq-message"
+_MAX_MESSAGE = 1000
 
 
 @dataclass(frozen=True)
-class Here:
-    """One server's parts; `is_stopping` says whether its streams are to end."""
+class Context:
+    """What all routes of one server share."""
 
     settings: Settings
     database: Database
     access: Access
+    #: Whether the event streams are to end.
     is_stopping: Callable[[], bool]
-    #: Where a proxy serves it.
+    #: The address at a reverse proxy.
     public: PublicUrl | None = None
 
     @cached_property
     def broker(self) -> "Broker":
-        """The client's end of the queue."""
+        """The connection to Redis."""
         from service.jobs.broker import Broker
 
         return Broker(self.settings)
 
-    @cached_property
-    def _templates(self) -> Any:
-        return open_templates()
-
-    def render(self, request: Request, template: str, **values: Any) -> HTMLResponse:
-        """Make a page; what the action before it told is shown once."""
+    def render(
+        self, request: Request, template: str, status: int = 200, **values: Any
+    ) -> HTMLResponse:
+        """Return a page, with the message of the action before it."""
         session = self.find_session(request)
-        told = unquote(request.cookies.get(_TOLD, ""))
-        text = self._templates.get_template(template).render(
-            path=own_path(request.scope),
-            here=_spell_path(request),
-            url=self.url,
-            may_act=bool(session),
-            stamp=self.access.stamp(session) if session else "",
-            told=told,
-            **values,
+        path, query = route_path(request.scope), request.url.query
+        message = unquote(request.cookies.get(_MESSAGE, ""))
+        text = (
+            open_templates()
+            .get_template(template)
+            .render(
+                path=path,
+                return_to=f"{path}?{query}" if query else path,
+                url=self.url,
+                is_signed_in=bool(session),
+                csrf_token=self.access.make_csrf_token(session) if session else "",
+                message=message,
+                **values,
+            )
         )
-        page = HTMLResponse(text)
-        if told:
-            page.delete_cookie(_TOLD, self._cookie_path)
+        page = HTMLResponse(text, status)
+        if message:
+            page.delete_cookie(_MESSAGE, self._cookie_path)
         return page
 
-    @property
-    def base(self) -> str:
-        """What all paths begin with."""
-        return self.public.base if self.public else ""
-
     def url(self, path: str, **query: Any) -> str:
-        """Return the address of a page of ours for a browser: under the base path."""
-        return f"{self.base}{spell_url(path, **query)}"
+        """Return a page's address, which begins with the base path."""
+        return f"{self.public.base if self.public else ''}{make_url(path, **query)}"
 
-    @property
-    def _cookie_path(self) -> str:
-        """What else the host of a proxy serves does not get the cookies."""
-        return self.base or "/"
-
-    def is_own_origin(self, request: Request) -> bool:
-        """Whether a page of ours sent a request, by what browsers say of it."""
+    def is_same_origin(self, request: Request) -> bool:
+        """Whether a page of this server sent a request, by what browsers say of it."""
         host = request.headers.get("host")
-        ours = {None, f"http://{host}", f"https://{host}", self.public and self.public.origin}
+        own = {None, f"http://{host}", f"https://{host}", self.public and self.public.origin}
         site = request.headers.get("sec-fetch-site", "same-origin")
-        return request.headers.get("origin") in ours and site == "same-origin"
+        return request.headers.get("origin") in own and site == "same-origin"
 
     def find_session(self, request: Request) -> str:
-        """Return the cookie of the request's session, "" if there is none."""
+        """Return the cookie of the request's session, or ""."""
         cookie = request.cookies.get(self.access.cookie, "")
         return cookie if cookie and self.access.is_open(cookie) else ""
 
-    def open_session(self, request: Request) -> RedirectResponse:
-        """Let a browser act from now on, and show it the first page."""
-        answer = RedirectResponse(self.url("/"), 303)
-        answer.set_cookie(
-            self.access.cookie,
-            self.access.open_session(),
+    def sign_in(self, request: Request) -> RedirectResponse:
+        """Open a session, and go to the first page."""
+        response = RedirectResponse(self.url("/"), 303)
+        is_secure = f"{self.public or request.url}".startswith("https:")
+        self._set_cookie(response, self.access.cookie, self.access.open_session(), is_secure)
+        return response
+
+    def sign_out(self, response: RedirectResponse) -> RedirectResponse:
+        """End the session."""
+        response.delete_cookie(self.access.cookie, self._cookie_path)
+        return response
+
+    def redirect(self, path: str, message: str) -> RedirectResponse:
+        """Go to a page of this server after an action, and show there what it did."""
+        is_local = path.startswith("/") and not path.startswith(("//", "/\\"))
+        is_local = is_local and not urlsplit(path).netloc
+        response = RedirectResponse(self.url(path if is_local else "/"), 303)
+        self._set_cookie(response, _MESSAGE, quote(message[:_MAX_MESSAGE]))
+        return response
+
+    @property
+    def _cookie_path(self) -> str:
+        """The base path: what else the host of a proxy serves does not get the cookies."""
+        return self.url("") or "/"
+
+    def _set_cookie(
+        self, response: RedirectResponse, name: str, value: str, is_secure: bool = False
+    ) -> None:
+        response.set_cookie(
+            name,
+            value,
             path=self._cookie_path,
+            secure=is_secure,
             httponly=True,
             samesite="strict",
-            secure=f"{self.public or request.url}".startswith("https:"),
-        )
-        return answer
-
-    def close_session(self, answer: RedirectResponse) -> RedirectResponse:
-        """Keep a browser from acting from now on."""
-        answer.delete_cookie(self.access.cookie, self._cookie_path)
-        return answer
-
-    def tell(self, path: str, told: str) -> RedirectResponse:
-        """Go to a page of ours after an action, and say there what was done."""
-        parts = urlsplit(path)
-        is_ours = path.startswith("/") and not path.startswith(("//", "/\\")) and not parts.netloc
-        answer = RedirectResponse(self.url(path if is_ours else "/"), 303)
-        answer.set_cookie(
-            _TOLD,
-            quote(told[:_LONGEST_TOLD]),
-            path=self._cookie_path,
-            httponly=True,
-            samesite="strict",
-        )
-        return answer
-
-
-def _spell_path(request: Request) -> str:
-    query = request.url.query
-    path = own_path(request.scope)
-    return f"{path}?{query}" if query else path
-
-
-def find_here(request: Request) -> Here:
-    """Return the parts of the server that got a request."""
-    here: Here = request.app.state.here
-    return here
-
-
-def bearing_token(request: Request, here: Annotated[Here, Depends(find_here)]) -> None:
-    """Refuse a request of REST without the token; a browser sends none by itself."""
-    kind, _, token = request.headers.get("authorization", "").partition(" ")
-    if kind.lower() != "bearer" or not here.access.admits(token.strip()):
-        raise HTTPException(
-            401,
-            "This needs the server's token: send the header Authorization: Bearer TOKEN",
-            {"WWW-Authenticate": "Bearer"},
         )
 
 
-def new_submit_token() -> str:
-    """Draw what makes a submit repeatable."""
-    return secrets.token_hex(16)
+def find_context(request: Request) -> Context:
+    """Return the context of the server that got a request."""
+    context: Context = request.app.state.context
+    return context
 
 
-Ours = Annotated[Here, Depends(find_here)]
+ContextParam = Annotated[Context, Depends(find_context)]

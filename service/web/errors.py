@@ -1,8 +1,7 @@
-"""Errors in one shape: JSON for programs, a page for people, a sentence in both."""
+"""Errors in one shape, the same sentence as JSON for programs and as a page for people."""
 
 import logging
 from http import HTTPStatus
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -11,13 +10,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from models.errors import BrokerUnreachable, DatabaseUnreachable, DqError, SchemaOutdated
-from service.web.context import find_here
-from service.web.forms import name_field
-from service.web.public_url import own_path
+from service.web.context import find_context
+from service.web.forms import use_label
+from service.web.public_url import route_path
 
 log = logging.getLogger(__name__)
 
-_UNAVAILABLE = (DatabaseUnreachable, BrokerUnreachable, SchemaOutdated)
+#: Five times a submit of a thousand specs.
+MAX_BODY_BYTES = 1_000_000
 
 
 class Problem(BaseModel):
@@ -28,8 +28,8 @@ class Problem(BaseModel):
     detail: str
 
 
-class NotThere(DqError):
-    """What was asked for by its number is not there."""
+class JobNotFound(DqError):
+    """There is no job with this number."""
 
 
 _HEADINGS = {
@@ -40,8 +40,8 @@ _HEADINGS = {
     500: "Something went wrong",
     503: "dq cannot answer now",
 }
-#: What pydantic calls a fault, in the words of our other errors.
-_FAULTS = {
+#: What to say for pydantic's types of errors.
+_VALIDATION_ERRORS = {
     **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "give a whole number"),
     **dict.fromkeys(("float_parsing", "float_type"), "give a number"),
     "bool_parsing": "give true or false",
@@ -54,105 +54,102 @@ _FAULTS = {
     "string_too_long": "give at most {max_length} characters",
     "extra_forbidden": "there is no such field",
 }
-#: A value of more characters is not repeated.
-_MOST_SHOWN = 60
-#: What a bare status means.
-_SENTENCES = {
-    404: "There is nothing at this address. Check it for a typing error.",
-    405: "This address does not take this method. The document at /api/v1/openapi.json lists both.",
+#: A longer value is not repeated.
+_MAX_SHOWN = 60
+BODY_TOO_LARGE = f"A request has at most {MAX_BODY_BYTES:,} bytes: send it in parts"
+#: What to say instead of the framework's few words.
+_DETAILS = {
+    "Not Found": "There is nothing at this address. Check it for a typing error.",
+    "Method Not Allowed": (
+        "This address does not take this method. The document at /api/v1/openapi.json lists both."
+    ),
+    "Content Too Large": BODY_TOO_LARGE,
 }
 #: What any route may answer besides what it is for.
-ANSWERS: dict[int | str, dict[str, object]] = {
+RESPONSES: dict[int | str, dict[str, object]] = {
     400: {"model": Problem, "description": "The values do not make sense together"},
     413: {"model": Problem, "description": "The body is too large"},
     422: {"model": Problem, "description": "A value has the wrong type or is out of range"},
     503: {"model": Problem, "description": "The database or Redis does not answer"},
 }
-MISSING: dict[int | str, dict[str, object]] = {
+NOT_FOUND: dict[int | str, dict[str, object]] = {
     404: {"model": Problem, "description": "There is no job with this number"}
 }
-FORBIDDEN: dict[int | str, dict[str, object]] = {
+UNAUTHORIZED: dict[int | str, dict[str, object]] = {
     401: {"model": Problem, "description": "The token is missing or wrong"}
 }
 
 
-def answer_errors(app: FastAPI) -> None:
-    """Have the application answer every error as a problem."""
-    app.add_exception_handler(DqError, _answer)
-    app.add_exception_handler(HTTPException, _answer)
-    app.add_exception_handler(RequestValidationError, _answer)
-    app.add_exception_handler(Exception, _answer)
+def add_error_handlers(app: FastAPI) -> None:
+    """Answer every error of the application with a Problem."""
+    for kind in (DqError, HTTPException, RequestValidationError, Exception):
+        app.add_exception_handler(kind, _handle)
 
 
-def _answer(request: Request, error: Exception) -> Response:
-    """Describe an error, as JSON or as a page."""
-    problem = describe(error)
-    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-    if _is_program(request):
-        return JSONResponse(problem.model_dump(), problem.status, headers)
-    problem = problem.model_copy(update={"detail": name_field(problem.detail)})
-    asked = _list_asked(request)
-    heading = _HEADINGS.get(problem.status, "That did not work")
-    page = find_here(request).render(
-        request, "error.html", problem=problem, heading=heading, asked=asked
+def _handle(request: Request, error: Exception) -> Response:
+    status, detail = _describe(error)
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else None
+    if _wants_json(request):
+        return problem_response(status, detail, headers)
+    return find_context(request).render(
+        request,
+        "error.html",
+        status,
+        problem=_make_problem(status, use_label(detail)),
+        heading=_HEADINGS.get(status, "That did not work"),
+        fields=_list_fields(request),
     )
-    page.status_code = problem.status
-    return page
 
 
-def _list_asked(request: Request) -> dict[str, str]:
-    """Return what a list was asked for, to be put right there."""
-    if own_path(request.scope) not in {"/jobs", "/sweeps", "/compare"}:
-        return {}
-    asked = {"jobs": "", "where": "", **request.query_params}
-    return {name: value for name, value in asked.items() if name != "after"}
+def problem_response(
+    status: int, detail: str, headers: dict[str, str] | None = None
+) -> JSONResponse:
+    """Return an error as JSON."""
+    return JSONResponse(_make_problem(status, detail).model_dump(), status, headers)
 
 
-def _is_program(request: Request) -> bool:
-    path = own_path(request.scope)
-    return path.startswith("/api/") or path.endswith("z") or "html" not in _accepted(request)
-
-
-def _accepted(request: Request) -> str:
-    return request.headers.get("accept", "")
-
-
-def describe(error: Exception) -> Problem:
-    """Say what went wrong; of what nobody foresaw, only that it did."""
-    status, detail = _read(error)
+def _make_problem(status: int, detail: str) -> Problem:
     return Problem(status=status, title=HTTPStatus(status).phrase, detail=detail)
 
 
-def _read(error: Exception) -> tuple[int, str]:
-    if isinstance(error, RequestValidationError):
-        return _read_validation(error)
-    if isinstance(error, HTTPException):
-        is_bare = error.detail == HTTPStatus(error.status_code).phrase
-        bare = _SENTENCES.get(error.status_code, error.detail)
-        return error.status_code, bare if is_bare else error.detail
-    if isinstance(error, NotThere):
-        return 404, str(error)
-    if isinstance(error, DqError):
-        return (503 if isinstance(error, _UNAVAILABLE) else 400), str(error)
+def _list_fields(request: Request) -> dict[str, str]:
+    """Return the query of a page with a filter, to be corrected there."""
+    if route_path(request.scope) not in {"/jobs", "/sweeps", "/compare"}:
+        return {}
+    fields = {"jobs": "", "where": "", **request.query_params}
+    return {name: value for name, value in fields.items() if name != "after"}
+
+
+def _wants_json(request: Request) -> bool:
+    is_for_programs = route_path(request.scope).startswith(("/api/", "/healthz", "/readyz"))
+    return is_for_programs or "html" not in request.headers.get("accept", "")
+
+
+def _describe(error: Exception) -> tuple[int, str]:
+    """Return the status and the detail; of an unexpected error only that it happened."""
+    match error:
+        case RequestValidationError():
+            return _describe_validation(error)
+        case HTTPException():
+            return error.status_code, _DETAILS.get(error.detail, error.detail)
+        case JobNotFound():
+            return 404, str(error)
+        case DatabaseUnreachable() | BrokerUnreachable() | SchemaOutdated():
+            return 503, str(error)
+        case DqError():
+            return 400, str(error)
     log.error("A request failed", exc_info=error)
     return 500, "Something went wrong inside dq. The server's log has the details."
 
 
-def _read_validation(error: RequestValidationError) -> tuple[int, str]:
-    """Tell a value that is not of its kind (422) from some that do not go together (400)."""
-    found = error.errors()
-    first = found[0]
-    where = ".".join(str(part) for part in first["loc"] if part not in {"query", "path", "body"})
-    shown = repr(first.get("input"))
-    given = f" {shown}" if len(shown) <= _MOST_SHOWN and first["type"] in _FAULTS else ""
-    is_sense = all(each["type"] == "value_error" for each in found)
-    what = _say_fault(first)
-    return (400 if is_sense else 422), f"{where}{given}: {what}" if where else what
-
-
-def _say_fault(error: Any) -> str:
-    """Say what to give instead of a value of the wrong kind."""
-    if fault := _FAULTS.get(error["type"]):
-        return fault.format(**error.get("ctx", {}))
-    words: str = error["msg"]
-    return words.removeprefix("Value error, ")
+def _describe_validation(error: RequestValidationError) -> tuple[int, str]:
+    """Describe a value of the wrong type (422), or values that make no sense together (400)."""
+    errors = error.errors()
+    first = errors[0]
+    status = 400 if all(each["type"] == "value_error" for each in errors) else 422
+    name = ".".join(str(part) for part in first["loc"] if part not in {"query", "path", "body"})
+    if fix := _VALIDATION_ERRORS.get(first["type"]):
+        what, value = fix.format(**first.get("ctx", {})), f" {first.get('input')!r}"
+    else:
+        what, value = first["msg"].removeprefix("Value error, "), ""
+    return status, f"{name}{value if len(value) <= _MAX_SHOWN else ''}: {what}" if name else what

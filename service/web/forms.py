@@ -1,4 +1,4 @@
-"""The forms of the pages: what they send, and that it is ours and not another site's."""
+"""The forms of the pages: what they send, and whether this server's own page sent it."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -11,14 +11,14 @@ from models.errors import UsageError
 from models.message import Priority
 from service.jobs import SubmitOptions
 from service.specs.grid import Grid
-from service.specs.options import parse_grid, warn_about_low_keep
+from service.specs.options import parse_grid
 from service.specs.parsing import parse_duration, parse_seed_range
-from service.web.context import Here, Ours
+from service.web.context import Context, ContextParam
 
 _Value = TypeVar("_Value")
 #: As `dq submit --max-crashes` takes it.
-MOST_CRASHES = 1000
-#: What the form calls the options that errors name.
+MAX_CRASHES = 1000
+#: The labels of the fields whose errors name an option of another name.
 LABELS = {
     "dropout": "Keep probabilities",
     "hidden": "Hidden layers",
@@ -34,8 +34,8 @@ LABELS = {
     "stall_timeout": "Stall limit",
     "max_crashes": "Crash limit",
 }
-#: The axes of the grid as the form of a submit names them, with what their values are read as.
-NUMBERS: Mapping[str, type[int] | type[float]] = {
+#: The fields that take one value for each configuration, with the type of their values.
+_AXES: Mapping[str, type[int] | type[float] | type[str]] = {
     "lr": float,
     "batch_size": int,
     "epochs": int,
@@ -44,43 +44,46 @@ NUMBERS: Mapping[str, type[int] | type[float]] = {
     "momentum": float,
     "max_norm": float,
     "lr_decay": float,
+    "dataset": str,
+    "mask": str,
+    "evaluation": str,
+    "precision": str,
 }
-WORDS = ("dataset", "mask", "evaluation", "precision")
-#: What the form shows once asked for more settings.
-MORE = (
+#: The fields under "More settings".
+MORE_FIELDS = (
     *("momentum", "max_norm", "lr_decay", "input_keep", "mask", "evaluation", "precision"),
     *("timeout", "stall_timeout", "max_crashes", "keep_checkpoint"),
 )
 
 
 class Form(dict[str, str]):
-    """What a form sent: one value a name, "" for what it did not send."""
+    """What a form sent: one value for each name, "" for a name that it did not send."""
 
     def __missing__(self, name: str) -> str:
         return ""
 
 
 async def read_form(request: Request) -> Form:
-    """Read what a form sent."""
+    """Read the body of a form. Starlette would want the package python-multipart for it."""
     body = (await request.body()).decode("utf-8", "replace")
     return Form({name: values[-1] for name, values in parse_qs(body).items()})
 
 
-async def read_own_form(request: Request, here: Ours) -> Form:
-    """Read a form of a session of ours; refuse any that another site could have sent."""
+async def read_session_form(request: Request, context: ContextParam) -> Form:
+    """Read a form of a session; refuse one that another site could have sent."""
     form = await read_form(request)
-    check_origin(request, here)
-    session = here.find_session(request)
+    check_origin(request, context)
+    session = context.find_session(request)
     if not session:
         raise HTTPException(401, "You are not signed in, or no longer: sign in and try again")
-    if not here.access.bears_stamp(session, form["stamp"]):
+    if not context.access.is_csrf_token(session, form["csrf_token"]):
         raise HTTPException(403, "This form is of an earlier session: reload it and try again")
     return form
 
 
-def check_origin(request: Request, here: Here) -> None:
-    """Refuse a request that a page of another site made."""
-    if not here.is_own_origin(request):
+def check_origin(request: Request, context: Context) -> None:
+    """Refuse a request from a page of another site."""
+    if not context.is_same_origin(request):
         raise HTTPException(
             403,
             "This form was sent from another address than this server's: behind a proxy start it "
@@ -88,90 +91,80 @@ def check_origin(request: Request, here: Here) -> None:
         )
 
 
-OwnForm = Annotated[Form, Depends(read_own_form)]
+SessionForm = Annotated[Form, Depends(read_session_form)]
 
 
-def read_specs(form: Mapping[str, str]) -> Grid:
-    """Read the grid of a submit: values of an axis stand apart by spaces, as repeated options.
+def read_specs(form: Form) -> Grid:
+    """Read the grid of a submit, where spaces separate the values of a field.
 
-    Raises UsageError, naming the option, for what is none.
+    Raises UsageError, naming the option, for a value that is wrong.
     """
-    typed = {name: form.get(name, "").split() for name in (*NUMBERS, *WORDS)}
-    axes: dict[str, list[Any]] = {
-        name: [_read_number(name, word) for word in words] if name in NUMBERS else words
-        for name, words in typed.items()
+    seeds = form["seeds"].strip()
+    axes: dict[str, Any] = {
+        name: [_read_value(name, word) for word in form[name].split()] for name in _AXES
     }
-    seeds = form.get("seeds", "").strip()
-    options: dict[str, Any] = {
-        "dropout": form.get("dropout", "").split(),
-        "drop": (),
-        "hidden": form.get("hidden", "").split(),
-        "seed": (),
-        "seeds": _read_option(parse_seed_range, "seeds", seeds) if seeds else None,
+    return parse_grid(
+        dropout=form["dropout"].split(),
+        drop=(),
+        hidden=form["hidden"].split(),
+        seed=(),
+        seeds=_read_option(parse_seed_range, "seeds", seeds) if seeds else None,
         **axes,
-    }
-    return parse_grid(**options)
+    )
 
 
-def read_order(form: Mapping[str, str]) -> SubmitOptions:
-    """Read what a submit asks for besides the specs."""
-    name = form.get("name", "").strip()
-    tags = [tag.strip() for tag in form.get("tags", "").split(",")]
-    priority = form.get("priority", "").upper()
+def _read_value(name: str, word: str) -> Any:
+    try:
+        return _AXES[name](word)
+    except ValueError:
+        kind = "a whole number" if _AXES[name] is int else "a number"
+        raise UsageError(f"--{name.replace('_', '-')} {word}: write {kind}") from None
+
+
+def read_options(form: Form) -> SubmitOptions:
+    """Read the options of a submit."""
+    tags = [tag.strip() for tag in form["tags"].split(",")]
+    priority = form["priority"].upper()
     if priority and priority not in Priority.__members__:
         known = ", ".join(each.name.lower() for each in Priority)
         raise UsageError(f"--priority {priority.lower()}: give one of {known}")
     return SubmitOptions(
-        name=name or None,
+        name=form["name"].strip() or None,
         tags=tuple(tag for tag in tags if tag),
         # "normal" is what the form shows before anybody chooses.
         priority=Priority[priority] if priority not in {"", "NORMAL"} else None,
         **_read_limits(form),
-        keep_checkpoint=bool(form.get("keep_checkpoint")) or None,
-        reuse=not form.get("force"),
+        keep_checkpoint=bool(form["keep_checkpoint"]) or None,
+        reuse=not form["force"],
     )
 
 
-def _read_limits(form: Mapping[str, str]) -> dict[str, Any]:
-    """Read what ends an attempt; what is not given is as by default."""
+def _read_limits(form: Form) -> dict[str, Any]:
+    """Read the limits of an attempt; those that are not given keep their defaults."""
     limits: dict[str, Any] = {}
     for name, option in (("timeout_seconds", "timeout"), ("stall_seconds", "stall_timeout")):
-        if typed := form.get(option, "").strip():
+        if typed := form[option].strip():
             limits[name] = _read_option(parse_duration, option, typed)
-    if typed := form.get("max_crashes", "").strip():
-        if not typed.isdecimal() or not 1 <= int(typed) <= MOST_CRASHES:
-            raise UsageError(f"--max-crashes {typed}: write a number from 1 to {MOST_CRASHES:,}")
+    if typed := form["max_crashes"].strip():
+        if not typed.isdecimal() or not 1 <= int(typed) <= MAX_CRASHES:
+            raise UsageError(f"--max-crashes {typed}: write a number from 1 to {MAX_CRASHES:,}")
         limits["max_crashes"] = int(typed)
     return limits
 
 
 def _read_option(read: Callable[[str], _Value], option: str, typed: str) -> _Value:
-    """Read what was typed; an error names the option."""
+    """Read a value, and name its option in the error."""
     try:
         return read(typed)
     except UsageError as error:
         raise UsageError(f"--{option.replace('_', '-')} {error}") from None
 
 
-def name_field(message: str) -> str:
-    """Put an error that names an option in the words of the form: "Learning rate x: ..."."""
+def use_label(message: str) -> str:
+    """Put a field's label in the place of the option that begins an error: "Learning rate x"."""
     found = re.match(r"--([a-z-]+)", message)
     if not found:
         return message
     name = found[1].replace("-", "_")
     label = LABELS.get(name, name.replace("_", " ").capitalize())
     return f"{label}{message[found.end() :]}"
-
-
-def warn(form: Mapping[str, str]) -> str | None:
-    """Say how else the keep probabilities could be meant, if all are low."""
-    return warn_about_low_keep(form.get("dropout", "").split())
-
-
-def _read_number(name: str, word: str) -> float:
-    option = f"--{name.replace('_', '-')}"
-    try:
-        return NUMBERS[name](word)
-    except ValueError:
-        kind = "a whole number" if NUMBERS[name] is int else "a number"
-        raise UsageError(f"{option} {word}: write {kind}") from None

@@ -1,58 +1,96 @@
-"""What every request passes: names that other sites cannot borrow, sizes, and safe headers."""
+"""Middleware: base path, security headers, host check, body limit, and HEAD."""
 
 import ipaddress
-import json
 import socket
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from starlette.exceptions import HTTPException
+from anyio import CancelScope
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.web.public_url import own_path
+from service.web.errors import BODY_TOO_LARGE, problem_response
 
-#: A submit of a thousand specs is a fifth of it.
-MOST_BODY_BYTES = 1_000_000
-
-#: Scripts come from here alone. Plotly sets styles in elements, which cannot bear a nonce.
+#: Scripts come from this server only. Plotly sets styles in elements, which cannot carry a nonce.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
-_HEADERS = [
-    (b"content-security-policy", _POLICY.encode()),
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"same-origin"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
-]
+_HEADERS = {
+    "content-security-policy": _POLICY,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+}
 
 
-class Gate:
-    """Wraps the application: refuses what may not come in, and adds headers to what goes out."""
+class BasePathMiddleware:
+    """Let every path begin with the base path, whether the proxy kept it or removed it.
+
+    FastAPI's own `root_path` takes both, too, but then a mount does not find its files.
+    """
+
+    def __init__(self, app: ASGIApp, base: str) -> None:
+        self._app = app
+        self._base = base
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on with the whole path."""
+        if scope["type"] == "http" and self._base:
+            path = scope["path"]
+            is_whole = f"{path}/".startswith(f"{self._base}/")
+            rest = path.removeprefix(self._base) or "/" if is_whole else path
+            scope = {**scope, "root_path": self._base, "path": f"{self._base}{rest}"}
+        await self._app(scope, receive, send)
+
+
+class SecurityHeadersMiddleware:
+    """Add security headers, and forbid caches to keep a response that does not allow it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and add headers to the response."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(_HEADERS)
+                headers.setdefault("cache-control", "no-store")
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+class HostCheckMiddleware:
+    """Refuse unknown host names, which could be another site's, rebound to this host by DNS.
+
+    Starlette's TrustedHostMiddleware cannot allow all IP addresses, and answers in plain text.
+    """
 
     def __init__(self, app: ASGIApp, names: Iterable[str] = ()) -> None:
         self._app = app
         self._names = {"localhost", socket.gethostname().lower(), *(n.lower() for n in names)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or answer it here."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        if not self._is_named(headers.get(b"host", "")):
-            await _refuse(send, 421, _UNKNOWN_NAME)
-        elif _is_too_large(headers.get(b"content-length", "0")):
-            await _refuse(send, 413, _TOO_LARGE)
+        """Pass a request on, or answer 421."""
+        if scope["type"] == "http" and not self._is_known(Headers(scope=scope).get("host", "")):
+            refusal = problem_response(
+                421,
+                "This server does not know the name in the address: start it with "
+                "dq web --allow-host NAME, or behind a proxy with --public-url https://NAME",
+            )
+            await refusal(scope, receive, send)
         else:
-            await self._app(scope, _Measured(receive), _dressing(scope, send))
+            await self._app(scope, receive, send)
 
-    def _is_named(self, host: str) -> bool:
-        """Whether a Host header is one of ours: a rebound DNS name of another site is not."""
+    def _is_known(self, host: str) -> bool:
         try:
             name = urlsplit(f"//{host}").hostname or ""
         except ValueError:
@@ -61,7 +99,6 @@ class Gate:
 
 
 def _is_address(name: str) -> bool:
-    """Whether this is no name at all, and so none that DNS could bind to another host."""
     try:
         ipaddress.ip_address(name)
     except ValueError:
@@ -69,57 +106,39 @@ def _is_address(name: str) -> bool:
     return True
 
 
-_UNKNOWN_NAME = (
-    "This server does not know the name in the address: start it with dq web --allow-host NAME, "
-    "or behind a proxy with --public-url https://NAME"
-)
-_TOO_LARGE = f"A request has at most {MOST_BODY_BYTES:,} bytes: send it in parts"
+class BodyLimitMiddleware(RequestBodyLimitMiddleware):
+    """Limit the size of request bodies; a declared length is refused before the body is read.
+
+    Starlette's own refusal of a declared length is in plain text.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer 413."""
+        length = Headers(raw=list(scope.get("headers", ()))).get("content-length", "0")
+        if length.isdecimal() and int(length) <= self.max_body_size:
+            await super().__call__(scope, receive, send)
+        else:
+            await problem_response(413, BODY_TOO_LARGE)(scope, receive, send)
 
 
-def _is_too_large(length: str) -> bool:
-    return not length.isdecimal() or int(length) > MOST_BODY_BYTES
+class HeadMiddleware:
+    """Answer HEAD as GET without a body: FastAPI's routes answer GET only."""
 
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
 
-class BodyTooLarge(HTTPException):
-    """A body without a length turned out to be too long."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the status and the headers of GET; leave an endless stream after its headers."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        with CancelScope() as response:
 
-    def __init__(self) -> None:
-        super().__init__(413, _TOO_LARGE)
+            async def send_head(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    await send(message)
+                    await send({"type": "http.response.body", "body": b""})
+                elif message.get("more_body"):
+                    response.cancel()
 
-
-class _Measured:
-    """Receives a body, and stops where it gets too long."""
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._bytes = 0
-
-    async def __call__(self) -> Message:
-        message = await self._receive()
-        self._bytes += len(message.get("body", b""))
-        if self._bytes > MOST_BODY_BYTES:
-            raise BodyTooLarge
-        return message
-
-
-def _dressing(scope: Scope, send: Send) -> Send:
-    """Add the headers; nothing but the fixed files may be kept by a cache."""
-    fixed = own_path(scope).startswith("/static/")
-
-    async def dress(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], *_HEADERS]
-            if not fixed:
-                message["headers"].append((b"cache-control", b"no-store"))
-        await send(message)
-
-    return dress
-
-
-async def _refuse(send: Send, status: int, detail: str) -> None:
-    from http import HTTPStatus
-
-    problem = {"status": status, "title": HTTPStatus(status).phrase, "detail": detail}
-    headers = [(b"content-type", b"application/json"), *_HEADERS]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": json.dumps(problem).encode()})
+            await self._app({**scope, "method": "GET"}, receive, send_head)

@@ -1,4 +1,4 @@
-"""What a query string asks for, in the words that the command line takes."""
+"""The query parameters of REST and the pages, in the grammars of the command line."""
 
 import re
 from dataclasses import dataclass
@@ -18,20 +18,20 @@ from service.queries.selectors import GRAMMAR, parse_selectors
 from service.reports.comparison_table import comparison_table
 from service.reports.table import Table
 
-#: More runs than this make no picture, and keep everybody waiting.
-MOST_RUNS = 2000
-#: What SQL can hold of a whole number.
-MOST_ID = 2**31 - 1
+#: More runs take long to compare, and nobody could read their plot.
+MAX_RUNS = 2000
+#: The largest integer of an SQL column.
+MAX_ID = 2**31 - 1
 
 Metric = Literal["valid_accuracy", "valid_loss", "train_accuracy", "train_loss", "seconds"]
-_TEXT = r"^[^\x00]*$"
+_NO_NUL = r"^[^\x00]*$"
 
 _STATES = "state:(queued|running|succeeded|failed|cancelled)"
 _SELECTOR = rf"(\d{{1,9}}(\.\.\d{{1,9}})?|s\d{{1,9}}|tag:[^,\x00]+|@last|{_STATES})"
 #: The grammar of `service.queries.selectors`, for clients that read the OpenAPI document.
 SELECTOR = rf"^( *{_SELECTOR} *( |,|$))*$"
-#: Commas stand between selectors, or spaces; a tag may have spaces within, if no selector follows.
-_BETWEEN = re.compile(r",|\s+(?=(\d|s\d|tag:|state:|@last))")
+#: Commas or spaces separate selectors; a space within a tag does not if no selector follows it.
+_SEPARATOR = re.compile(r",|\s+(?=(\d|s\d|tag:|state:|@last))")
 
 Jobs = Annotated[
     str,
@@ -45,42 +45,43 @@ Where = Annotated[
     str,
     Query(
         max_length=10_000,
-        pattern=_TEXT,
+        pattern=_NO_NUL,
         description="Only jobs like this, as in dq results --where: lr < 0.05 and keep[0] == 0.9",
     ),
 ]
 At = Annotated[str, Query(max_length=100, description="Metrics at final, best:METRIC or epoch:N")]
 
 
-def split_words(jobs: str) -> list[str]:
-    """Return the words that name jobs; raise UsageError for what no database holds."""
+def split_selectors(jobs: str) -> list[str]:
+    """Return the single selectors; raise UsageError for a character that no database stores."""
     if "\0" in jobs:
         raise UsageError("A selector has no NUL character: leave it out")
-    return [part for part in map(str.strip, _BETWEEN.sub(",", jobs).split(",")) if part]
+    return [part for part in map(str.strip, _SEPARATOR.sub(",", jobs).split(",")) if part]
 
 
 @dataclass(frozen=True)
-class Selection:
-    """Which jobs are asked for; all, if nothing is said."""
+class SelectionParams:
+    """Which jobs; all by default."""
 
     jobs: Jobs = ""
     where: Where = ""
 
     @property
     def is_all(self) -> bool:
-        """Whether nothing is said."""
+        """Whether all jobs are selected."""
         return not (self.jobs.strip() or self.where.strip())
 
     @property
     def condition(self) -> ColumnElement[bool]:
-        """The SQL condition; raises UsageError for what is of neither grammar."""
-        words = split_words(self.jobs)
-        return parse_selectors(words, self.where if self.where.strip() else None)
+        """The SQL condition; raises UsageError for a wrong selector or condition."""
+        return parse_selectors(
+            split_selectors(self.jobs), self.where if self.where.strip() else None
+        )
 
 
 @dataclass(frozen=True)
-class PageAsk(Selection):
-    """Which page of jobs."""
+class JobsParams(SelectionParams):
+    """Which page of jobs, and in which order."""
 
     sort: Annotated[
         str, Query(max_length=50, description="METRIC, id, lr, ...; add :asc or :desc")
@@ -88,7 +89,7 @@ class PageAsk(Selection):
     at: At = "final"
     limit: Annotated[int, Query(ge=1, le=250)] = 50
     after: Annotated[
-        str, Query(max_length=100, pattern=_TEXT, description="`next` of the page before")
+        str, Query(max_length=100, pattern=_NO_NUL, description="`next` of the page before")
     ] = ""
 
     @property
@@ -105,8 +106,8 @@ class PageAsk(Selection):
 
 
 @dataclass(frozen=True)
-class ComparisonAsk(Selection):
-    """Which jobs to compare by what."""
+class ComparisonParams(SelectionParams):
+    """Which jobs to compare, and how."""
 
     metric: Metric = "valid_accuracy"
     baseline: Annotated[
@@ -117,33 +118,34 @@ class ComparisonAsk(Selection):
     mix: Annotated[bool, Query(description="Compare across data sets and trainer versions")] = False
 
     def read(self, database: Database) -> Comparison:
-        """Return the comparison; raise UsageError if it is of too many runs."""
-        which = self._measured_condition(database)
-        runs = list_compared_jobs(database, which, parse_epoch_choice(self.at))
+        """Return the comparison; raise UsageError if it has too many runs."""
+        condition = self._check_size(database)
+        runs = list_compared_jobs(database, condition, parse_epoch_choice(self.at))
         return compare(runs, self.metric, self.baseline or None, mix=self.mix)
 
-    def tabulate(self, comparison: Comparison) -> Table:
+    def make_table(self, comparison: Comparison) -> Table:
         """Return the comparison's table."""
         return comparison_table(comparison, str(parse_epoch_choice(self.at)))
 
     def read_curves(self, database: Database) -> CurveSet:
         """Return the curves of the same jobs."""
-        return average(list_curves(database, self._measured_condition(database)), self.metric)
+        return average(list_curves(database, self._check_size(database)), self.metric)
 
-    def _measured_condition(self, database: Database) -> ColumnElement[bool]:
-        which = self.condition
-        jobs = count_jobs(database, which)
-        if jobs > MOST_RUNS:
+    def _check_size(self, database: Database) -> ColumnElement[bool]:
+        """Return the condition; raise UsageError if too many jobs meet it."""
+        condition = self.condition
+        jobs = count_jobs(database, condition)
+        if jobs > MAX_RUNS:
             raise UsageError(
-                f"{jobs:,} jobs are too many to compare: select up to {MOST_RUNS:,}, "
+                f"{jobs:,} jobs are too many to compare: select up to {MAX_RUNS:,}, "
                 "for instance those of a sweep: s7"
             )
-        return which
+        return condition
 
 
 @dataclass(frozen=True)
-class ComparisonView(ComparisonAsk):
-    """The comparison as a page shows it: what its address says, and nothing else."""
+class ComparisonPageParams(ComparisonParams):
+    """A comparison, and how its page draws the curves."""
 
     runs: Annotated[bool, Query(description="Draw single runs")] = False
     log: Annotated[bool, Query(description="A logarithmic axis")] = False

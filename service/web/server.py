@@ -1,4 +1,4 @@
-"""Serves the pages from a thread, and stops within two seconds of being told to."""
+"""Serves the application from a thread, and stops within two seconds."""
 
 import socket
 import threading
@@ -16,12 +16,12 @@ from service.web.auth import is_loopback, open_access
 from service.web.public_url import read_public_url
 
 DEFAULT_PORT = 8765
-#: What is not answered by then is cut off: a stream would never end by itself.
+#: Requests that take longer are cut off when the server stops.
 _GRACE_SECONDS = 1
 
 
 class WebServer:
-    """The pages at an address, for the time of a `with`."""
+    """Serves the application at an address during a `with` block."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class WebServer:
         names: Sequence[str] = (),
         public_url: str | None = None,
     ) -> None:
-        """Bind the address; raise DqError if that cannot be, or would not be safe."""
+        """Bind the address; raise DqError if it cannot be bound, or without a token is not safe."""
         self._host = host
         self._public = public = None if public_url is None else read_public_url(public_url)
         self._access = open_access(settings, host, public)
@@ -48,7 +48,7 @@ class WebServer:
         )
         config = uvicorn.Config(
             app,
-            access_log=False,  # it would hold the token of the first address
+            access_log=False,  # it would contain the token of the login address
             log_level="warning",
             server_header=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
@@ -59,19 +59,19 @@ class WebServer:
 
     @property
     def url(self) -> str:
-        """The address to look at."""
+        """The address for browsers."""
         return str(self._public) if self._public else self.own_url
 
     @property
     def own_url(self) -> str:
-        """The address that is served, where a proxy finds it."""
+        """The address that is bound, for a proxy."""
         host = "127.0.0.1" if self._host in {"0.0.0.0", "::"} else self._host
         shown = f"[{host}]" if ":" in host else host
         return f"http://{shown}:{self._socket.getsockname()[1]}"
 
     @property
     def login_url(self) -> str:
-        """The address that lets whoever opens it act; a token that was configured is not told."""
+        """The address to sign in at; it contains the token unless that is configured."""
         if self._is_configured or not is_loopback(self._host):
             return f"{self.url}/login"
         return f"{self.url}/login?token={self._access.token}"

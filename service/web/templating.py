@@ -1,4 +1,4 @@
-"""How pages write values: escaped, without control characters, in the words of the tables."""
+"""Templates: values are escaped, without control characters, and written as in the tables."""
 
 import json
 from datetime import UTC, datetime
@@ -15,7 +15,6 @@ from service.formatting import (
     describe_field,
     format_duration,
     format_field,
-    format_ids,
     plural,
     printable,
 )
@@ -24,14 +23,14 @@ from service.reports.table import format_cell, jsonable
 from service.web.static_files import PLOTLY_PATH, fingerprint
 
 FOLDER = Path(__file__).parent
-#: How columns of the tables are coloured, by the names that terminals have for it.
-_TONES = {"green": "good", "red": "bad", "yellow": "warn", "cyan": "live"}
+#: The CSS classes for the colours of the tables in a terminal.
+_CSS_CLASSES = {"green": "good", "red": "bad", "yellow": "warn", "cyan": "live"}
 _MINUTE = 60
 
 
 @cache
 def open_templates() -> Environment:
-    """Return the templates; every value is escaped, and one that is not given is an error."""
+    """Return the templates, which escape every value; an undefined value is an error."""
     environment = Environment(
         loader=FileSystemLoader(FOLDER / "templates"),
         autoescape=True,
@@ -43,41 +42,40 @@ def open_templates() -> Environment:
     environment.filters |= {
         "ago": ago,
         "as_json": as_json,
+        "css_class": lambda style: _CSS_CLASSES.get(style, ""),
         "duration": format_duration,
-        "ids": format_ids,
-        "tone": lambda style: _TONES.get(style, ""),
         "utc": lambda time: f"{time:%Y-%m-%d %H:%M:%S} UTC",
     }
     environment.globals |= {
         "JobState": JobState,
         "assets": fingerprint(),
-        "cell": format_cell,
-        "count": plural,
-        "phrase": describe_field,
+        "plural": plural,
+        "describe_field": describe_field,
+        "format_cell": format_cell,
+        "format_field": format_field,
         "plotly_path": PLOTLY_PATH,
         "repeat_command": repeat_command,
-        "spell": format_field,
         "state_names": frozenset(JobState),
     }
     return environment
 
 
-def spell_url(path: str, **query: Any) -> str:
-    """Return a path with the parts of a query that say anything; "x if y" may be undefined."""
-    defined = {name: each for name, each in query.items() if not isinstance(each, Undefined)}
-    said = {name: value for name, value in defined.items() if value not in (None, "", False)}
-    said = {name: "1" if value is True else value for name, value in said.items()}
-    return f"{path}?{urlencode(said)}" if said else path
+def make_url(path: str, **query: Any) -> str:
+    """Return a path with its query, without empty values; "x if y" may be undefined."""
+    defined = {name: value for name, value in query.items() if not isinstance(value, Undefined)}
+    given = {name: value for name, value in defined.items() if value not in (None, "", False)}
+    given = {name: "1" if value is True else value for name, value in given.items()}
+    return f"{path}?{urlencode(given)}" if given else path
 
 
 def ago(time: datetime) -> str:
-    """Write how long ago something was."""
+    """Write how long ago a time is."""
     seconds = max(0.0, (datetime.now(UTC) - time).total_seconds())
     return "just now" if seconds < _MINUTE / 2 else f"{format_duration(seconds)} ago"
 
 
 def as_json(value: Any) -> Markup:
-    """Write a value as JSON that may stand within a script element; NaN as null."""
+    """Write a value as JSON that is safe within a script element; NaN becomes null."""
     text = json.dumps(jsonable(value), allow_nan=False)
     escapes = {ord(char): f"\\u{ord(char):04x}" for char in "<>&'\u2028\u2029"}
     return Markup(text.translate(escapes))

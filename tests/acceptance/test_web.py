@@ -152,17 +152,17 @@ def test_behind_nginx_a_session_is_opened_acts_and_hears_of_changes(terminal, br
 
     assert b"Sign out" in browse("/dq/login", token="a-token-of-the-tests").read()
     page = browse("/dq/submit").read().decode()
-    stamp = re.search(r'name="stamp" value="(\w+)"', page)[1]
+    token = re.search(r'name="csrf_token" value="(\w+)"', page)[1]
     with browse("/dq/stream") as stream:
         assert b"event: hello\n" in lines(stream, 2)
-        form = {"stamp": stamp, "jobs": str(job), "back": f"/jobs/{job}"}
+        form = {"csrf_token": token, "jobs": str(job), "return_to": f"/jobs/{job}"}
         answer = browse("/dq/act/cancel", **form)
         wait_until(lambda: b"event: change\n" in lines(stream, 1), "an event", seconds=30)
 
     assert answer.url.endswith(f"/dq/jobs/{job}")
     assert f"Job {job}: cancelled." in answer.read().decode()
     with pytest.raises(urllib.error.HTTPError, match="403"):
-        browse("/dq/act/cancel", stamp="another", jobs="1")
+        browse("/dq/act/cancel", csrf_token="another", jobs="1")
 
 
 def test_up_serves_the_page_too_and_takes_it_down(terminal):

@@ -91,13 +91,13 @@ def test_someone_submits_watches_the_curve_grow_and_cancels(page):
     wait_until(lambda: points(page) > 0, "the first epoch is drawn")
     before = points(page)
     wait_until(lambda: points(page) > before + 5, "the curve grows")
-    expect(page.locator("#liveness")).to_have_text("Live")
+    expect(page.locator("#update-status")).to_have_text("Live")
     keep(page, "growing")
 
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("h1 .state")).to_have_text("cancelled")
-    expect(page.locator("#liveness")).to_have_text("This page does not update by itself.")
+    expect(page.locator("#update-status")).to_have_text("This page does not update by itself.")
     assert page.get_by_role("button", name="Retry").is_visible()
     keep(page, "cancelled")
 
@@ -150,7 +150,7 @@ def test_a_page_without_streams_asks_by_itself(browser, served):
     with open_page(browser, login) as page, terminal.paused():
         page.route("**/stream*", lambda route: route.abort())
         page.goto("/")
-        expect(page.locator("#liveness")).to_have_text("Updating every 5 seconds")
+        expect(page.locator("#update-status")).to_have_text("Updating every 5 seconds")
 
         (job,) = terminal.submit()
 

@@ -152,9 +152,9 @@ def test_rest_pauses_the_queue_and_lets_it_go_on(client):
 
 def test_a_page_acts_in_a_session_and_tells_what_it_did_once(client, database):
     submit(database, SPEC)
-    stamp = sign_in(client)
+    token = sign_in(client)
 
-    form = {"stamp": stamp, "jobs": "1", "back": "/jobs/1"}
+    form = {"csrf_token": token, "jobs": "1", "return_to": "/jobs/1"}
     answer = client.post("/act/cancel", data=form)
 
     assert answer.url.path == "/jobs/1"
@@ -164,7 +164,7 @@ def test_a_page_acts_in_a_session_and_tells_what_it_did_once(client, database):
 
 
 def test_a_page_submits_what_it_previews(client, database):
-    stamp = sign_in(client)
+    token = sign_in(client)
     form = {
         "dataset": "digits",
         "hidden": "16",
@@ -174,7 +174,7 @@ def test_a_page_submits_what_it_previews(client, database):
     }
 
     preview = client.get("/submit", params=form).text
-    answer = client.post("/submit", data={**form, "stamp": stamp})
+    answer = client.post("/submit", data={**form, "csrf_token": token})
 
     assert "1 configuration x 2 seeds = 2 jobs" in preview
     assert "Sweep s1: 2 new jobs." in answer.text
@@ -200,7 +200,7 @@ def test_a_page_submits_what_it_previews(client, database):
 def test_a_wrong_submit_is_answered_by_the_form_as_it_was_typed(client, database, wrong, told):
     form = {"hidden": "16", "momentum": "0.5", "name": "mine", **wrong}
 
-    answer = client.post("/submit", data={**form, "stamp": sign_in(client)})
+    answer = client.post("/submit", data={**form, "csrf_token": sign_in(client)})
 
     assert answer.status_code == 400
     assert told in answer.text
@@ -213,7 +213,7 @@ def test_a_wrong_submit_is_answered_by_the_form_as_it_was_typed(client, database
 
 def test_a_page_submits_with_limits_as_the_command_line_does(client, database):
     form = {"dataset": "digits", "hidden": "16", "timeout": "30m", "stall_timeout": "90"}
-    form |= {"max_crashes": "5", "keep_checkpoint": "1", "stamp": sign_in(client)}
+    form |= {"max_crashes": "5", "keep_checkpoint": "1", "csrf_token": sign_in(client)}
 
     answer = client.post("/submit", data=form)
 
@@ -226,8 +226,8 @@ def test_a_page_submits_with_limits_as_the_command_line_does(client, database):
 @pytest.mark.parametrize(
     ("change", "status"),
     [
-        ({"stamp": ""}, 403),
-        ({"stamp": "0" * 64}, 403),
+        ({"csrf_token": ""}, 403),
+        ({"csrf_token": "0" * 64}, 403),
         ({"origin": "http://evil.example"}, 403),
         ({"origin": "null"}, 403),
         ({"sec-fetch-site": "cross-site"}, 403),
@@ -237,13 +237,13 @@ def test_a_page_submits_with_limits_as_the_command_line_does(client, database):
 )
 def test_a_form_that_another_site_could_have_sent_changes_nothing(client, database, change, status):
     submit(database, SPEC)
-    stamp = change.get("stamp", sign_in(client))
+    token = change.get("csrf_token", sign_in(client))
     before = rows.everything(database)
 
-    headers = {name: value for name, value in change.items() if name != "stamp"}
+    headers = {name: value for name, value in change.items() if name != "csrf_token"}
     if "cookie" in headers:
         client.cookies.clear()
-    answer = client.post("/act/cancel", data={"stamp": stamp, "jobs": "1"}, headers=headers)
+    answer = client.post("/act/cancel", data={"csrf_token": token, "jobs": "1"}, headers=headers)
 
     assert answer.status_code == status
     assert rows.everything(database) == before
@@ -251,12 +251,12 @@ def test_a_form_that_another_site_could_have_sent_changes_nothing(client, databa
 
 def test_a_session_ends_with_signing_out(client, database):
     submit(database, SPEC)
-    stamp = sign_in(client)
+    token = sign_in(client)
 
-    client.post("/logout", data={"stamp": stamp})
+    client.post("/logout", data={"csrf_token": token})
 
     assert "Read-only" in client.get("/").text
-    assert client.post("/act/cancel", data={"stamp": stamp, "jobs": "1"}).status_code == 401
+    assert client.post("/act/cancel", data={"csrf_token": token, "jobs": "1"}).status_code == 401
 
 
 def test_the_session_s_cookie_is_out_of_reach_of_scripts_and_other_sites(client):
@@ -277,10 +277,12 @@ def test_a_wrong_token_opens_no_session(client):
     assert not client.cookies
 
 
-@pytest.mark.parametrize("back", ["//evil.example", "https://evil.example", "/\\evil.example", "x"])
-def test_an_action_goes_back_to_a_page_of_ours_alone(client, database, back):
+@pytest.mark.parametrize(
+    "return_to", ["//evil.example", "https://evil.example", "/\\evil.example", "x"]
+)
+def test_an_action_goes_back_to_a_page_of_ours_alone(client, database, return_to):
     submit(database, SPEC)
-    form = {"stamp": sign_in(client), "jobs": "1", "back": back}
+    form = {"csrf_token": sign_in(client), "jobs": "1", "return_to": return_to}
 
     answer = client.post("/act/hold", data=form, follow_redirects=False)
 
@@ -290,7 +292,7 @@ def test_an_action_goes_back_to_a_page_of_ours_alone(client, database, back):
 def test_an_empty_word_names_no_jobs_rather_than_all(client, database):
     submit(database, SPEC)
 
-    answer = client.post("/act/cancel", data={"stamp": sign_in(client), "jobs": " , "})
+    answer = client.post("/act/cancel", data={"csrf_token": sign_in(client), "jobs": " , "})
 
     assert answer.status_code == 400
     assert rows.states(database, [1]) == ["queued"]

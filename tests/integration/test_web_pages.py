@@ -138,7 +138,7 @@ def figure(page: str, name: str = "curves") -> dict | None:
 
 
 def test_too_many_runs_are_not_compared(client, finished, monkeypatch):
-    monkeypatch.setattr("service.web.params.MOST_RUNS", 3)
+    monkeypatch.setattr("service.web.params.MAX_RUNS", 3)
 
     answer = client.get("/compare?jobs=s1")
 
@@ -162,7 +162,14 @@ def test_what_is_not_there_is_a_404(client, path):
 
 
 READS = (
-    *("/healthz", "/readyz", "/metrics", "/stream", "/static/1/page.css", "/static/1/plotly.js"),
+    *(
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/stream",
+        "/static/1/page.css",
+        "/static/1/plotly.min.js",
+    ),
     *("/api/v1/openapi.json", "/api/v1/queue", "/api/v1/jobs", "/api/v1/jobs/1", "/api/v1/sweeps"),
     *("/api/v1/comparison?jobs=s1", "/compare?jobs=s1", "/compare.csv?jobs=s1", "/jobs/1"),
     *("/jobs?where=lr+<", "/jobs/77", "/api/v1/nowhere"),
@@ -383,7 +390,7 @@ def test_the_mark_of_a_page_changes_when_what_it_shows_does(database, recorder):
 
 def test_plotly_comes_out_of_its_package_packed_and_may_be_kept(client):
     page = client.get("/jobs/1").text or ""
-    answer = client.get("/static/1/plotly.js", headers={"accept-encoding": "gzip"})
+    answer = client.get("/static/1/plotly.min.js", headers={"accept-encoding": "gzip"})
 
     assert "cdn" not in page
     assert answer.headers["content-encoding"] == "gzip"

@@ -65,8 +65,8 @@ def test_a_browser_signs_in_and_acts_however_the_proxy_names_the_server(
     assert "Path=/dq;" in cookie
     assert "Secure" in cookie
     client.headers["cookie"] = cookie.partition(";")[0]
-    stamp = re.search(r'name="stamp" value="(\w+)"', client.get("/jobs/1").text)[1]
-    form = {"stamp": stamp, "jobs": str(job_id), "back": "/jobs/1"}
+    token = re.search(r'name="csrf_token" value="(\w+)"', client.get("/jobs/1").text)[1]
+    form = {"csrf_token": token, "jobs": str(job_id), "return_to": "/jobs/1"}
     answer = client.post("/act/cancel", data=form, follow_redirects=False)
 
     assert answer.headers["location"] == "/dq/jobs/1"

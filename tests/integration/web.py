@@ -30,4 +30,4 @@ def sign_in(client: TestClient) -> str:
     """Open a session; return what its forms must carry."""
     assert client.get(f"/login?token={TOKEN}").status_code == 200
     page = client.get("/submit").text
-    return page.partition('name="stamp" value="')[2].partition('"')[0]
+    return page.partition('name="csrf_token" value="')[2].partition('"')[0]

@@ -1,47 +1,47 @@
-// What a page does beyond showing: it draws its figures, and updates itself.
+// Draws the figures of a page, keeps the page up to date, and handles clicks and forms.
 "use strict";
 
 const POLL_MS = 5000;
-const LEAST_MS = 1000;
+const MIN_REFRESH_MS = 1000;
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const narrow = matchMedia("(max-width: 640px)");
 
-// ---- Figures: the server draws them (service/plot.py), the page only fits them to itself. ----
+// ---- Figures: the server makes them (service/reports/plot.py), and the page styles them. ----
 
 const drawn = new Map();
 
-function drawFigures() {
-  for (const place of document.querySelectorAll("[data-figure]")) draw(place);
+function drawFigures({ force = false } = {}) {
+  for (const chart of document.querySelectorAll("[data-figure]")) draw(chart, force);
 }
 
-function draw(place, anew = false) {
-  const text = document.getElementById(place.dataset.figure)?.textContent ?? "";
-  place.hidden = !text || text === "null";
-  if (!window.Plotly || place.hidden || (!anew && drawn.get(place.id) === text)) return;
-  drawn.set(place.id, text);
+function draw(chart, force) {
+  const text = document.getElementById(chart.dataset.figure)?.textContent ?? "";
+  chart.hidden = !text || text === "null";
+  if (!window.Plotly || chart.hidden || (!force && drawn.get(chart.id) === text)) return;
+  drawn.set(chart.id, text);
   const { data, layout } = JSON.parse(text);
-  place.querySelector(".loading")?.remove();
+  chart.querySelector(".loading")?.remove();
   const config = { displaylogo: false, responsive: true, showSendToCloud: false, displayModeBar: false };
-  Plotly.react(place, data.map(dress), fit(place, layout, data), config);
+  Plotly.react(chart, data.map(styleTrace), styleLayout(layout, data), config);
 }
 
-/** Make a trace readable on a narrow page, by short lines of its name, and on a dark one: black is the ink. */
-function dress(trace) {
+/** Break the long name of a trace on a narrow page, and lighten its dark colours on a dark one. */
+function styleTrace(trace) {
   if (narrow.matches && trace.name) trace = { ...trace, name: trace.name.replace(/(.{28,34}) /g, "$1<br>") };
   if (!dark.matches) return trace;
-  const ink = (color) => color?.replace(/#000000/g, "#e6e9ee").replace(/rgba\(0,0,0,/g, "rgba(230,233,238,").replace(/#0072B2/g, "#3ea6e8");
-  return { ...trace, fillcolor: ink(trace.fillcolor), line: { ...trace.line, color: ink(trace.line?.color) } };
+  const lighten = (color) => color?.replace(/#000000/g, "#e6e9ee").replace(/rgba\(0,0,0,/g, "rgba(230,233,238,").replace(/#0072B2/g, "#3ea6e8");
+  return { ...trace, fillcolor: lighten(trace.fillcolor), line: { ...trace.line, color: lighten(trace.line?.color) } };
 }
 
-/** Fit a layout to the page: its colours, its width; its title stands above the figure. */
-function fit(place, layout, data) {
+/** Adapt a layout to the colours and the width of the page, which has the title above the figure. */
+function styleLayout(layout, data) {
   const style = getComputedStyle(document.documentElement);
   const color = (name) => style.getPropertyValue(name).trim();
-  const axis = (own) => ({
-    ...own,
-    title: { ...own.title, font: { size: 13, color: color("--faint") }, standoff: 10 },
-    gridcolor: color("--line"),
-    linecolor: color("--edge"),
+  const styleAxis = (axis) => ({
+    ...axis,
+    title: { ...axis.title, font: { size: 13, color: color("--muted") }, standoff: 10 },
+    gridcolor: color("--border"),
+    linecolor: color("--border-strong"),
     automargin: true,
   });
   const isShort = data.filter((trace) => trace.showlegend !== false).length <= 4;
@@ -52,18 +52,18 @@ function fit(place, layout, data) {
     title: undefined,
     uirevision: layout.yaxis.type ?? "linear",
     margin: { t: 20, r: 20, b: 50, l: 60 },
-    font: { color: color("--ink"), family: getComputedStyle(document.body).fontFamily, size: 13 },
+    font: { color: color("--text"), family: getComputedStyle(document.body).fontFamily, size: 13 },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
-    hoverlabel: { bgcolor: color("--sheet"), bordercolor: color("--line"), font: { color: color("--ink") } },
-    xaxis: { ...axis(layout.xaxis), tickformat: "d", rangemode: "normal" },
-    yaxis: axis(layout.yaxis),
+    hoverlabel: { bgcolor: color("--surface"), bordercolor: color("--border"), font: { color: color("--text") } },
+    xaxis: { ...styleAxis(layout.xaxis), tickformat: "d", rangemode: "normal" },
+    yaxis: styleAxis(layout.yaxis),
     legend: narrow.matches || isShort ? above : beside,
     showlegend: !narrow.matches || isShort,
   };
 }
 
-/** Save a figure as the server drew it, title and all, on white. */
+/** Download a figure as the server made it, with its title and on white. */
 async function savePng(name) {
   const { data, layout } = JSON.parse(document.getElementById(`${name}-figure`).textContent);
   const hidden = document.createElement("div");
@@ -72,72 +72,72 @@ async function savePng(name) {
   Plotly.purge(hidden);
 }
 
-// ---- Renewing: the page asks for itself anew, and takes over the regions that changed. ----
+// ---- Refresh: the page fetches itself again, and replaces the regions that changed. ----
 
-let renewing = Promise.resolve();
+let refreshing = Promise.resolve();
 
-/** One after the other: an answer to an older question must not come last. */
-function renew(address = location.href) {
-  const renewed = renewing.catch(() => {}).then(() => takeOver(address));
-  renewing = renewed;
-  return renewed;
+/** Refresh after the refresh that is under way: an older response must not come last. */
+function refresh(address = location.href) {
+  refreshing = refreshing.catch(() => {}).then(() => fetchRegions(address));
+  return refreshing;
 }
 
-async function takeOver(address) {
-  const answer = await fetch(address, { headers: { accept: "text/html" } });
-  if (!answer.ok) throw new Error(answer.statusText);
-  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+async function fetchRegions(address) {
+  const response = await fetch(address, { headers: { accept: "text/html" } });
+  if (!response.ok) throw new Error(response.statusText);
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
   for (const old of document.querySelectorAll("[data-region]")) {
     const fresh = page.getElementById(old.id);
-    if (fresh && fresh.innerHTML !== old.innerHTML) replace(old, fresh);
+    if (fresh && fresh.innerHTML !== old.innerHTML) replaceRegion(old, fresh);
   }
   drawFigures();
-  if (!page.body.dataset.stream) settle();
+  if (!page.body.dataset.stream) stopUpdates();
 }
 
-/** Put new content into a region; what was open stays open, and the focus stays where it was. */
-function replace(old, fresh) {
-  if (old.contains(document.activeElement) && document.activeElement.matches("input, select, textarea")) return;
+/** Replace the content of a region, but keep what is open, the scroll position and the focus. */
+function replaceRegion(old, fresh) {
+  const hasFocus = old.contains(document.activeElement);
+  if (hasFocus && document.activeElement.matches("input, select, textarea")) return;
   const open = [...old.querySelectorAll("details[open]")].map((each) => each.id);
-  const focused = old.contains(document.activeElement) ? focusables(old).indexOf(document.activeElement) : -1;
+  const focused = hasFocus ? listFocusable(old).indexOf(document.activeElement) : -1;
   const scrolled = [...old.querySelectorAll(".scroll")].map((each) => each.scrollLeft);
   old.replaceChildren(...fresh.childNodes);
   for (const id of open) document.getElementById(id)?.setAttribute("open", "");
-  old.querySelectorAll(".scroll").forEach((each, place) => { each.scrollLeft = scrolled[place] ?? 0; });
-  if (focused >= 0) focusables(old)[focused]?.focus({ preventScroll: true });
+  old.querySelectorAll(".scroll").forEach((each, index) => { each.scrollLeft = scrolled[index] ?? 0; });
+  if (focused >= 0) listFocusable(old)[focused]?.focus({ preventScroll: true });
 }
 
-const focusables = (region) => [...region.querySelectorAll("a, button, summary, [tabindex]")];
+const listFocusable = (region) => [...region.querySelectorAll("a, button, summary, [tabindex]")];
 
-// ---- Living: one stream a page; where there is none, the page asks every few seconds. ----
+// ---- Updates: the server's events say when to refresh; without them the page polls. ----
 
 let source = null;
 let polling = null;
-let renewedAt = 0;
-let due = null;
+let refreshedAt = 0;
+let timer = null;
 
-function live() {
+function connect() {
   if (!document.body.dataset.stream) return;
   source = new EventSource(document.body.dataset.stream);
-  source.addEventListener("hello", () => { stopPolling(); say("live", "Live"); });
-  source.addEventListener("change", soon);
-  source.addEventListener("error", poll);
+  source.addEventListener("hello", () => { stopPolling(); showStatus("live", "Live"); });
+  source.addEventListener("change", refreshSoon);
+  source.addEventListener("error", startPolling);
 }
 
-function soon() {
-  due ??= setTimeout(async () => {
-    due = null;
-    renewedAt = Date.now();
-    await renew().catch(() => say("lost", "The server does not answer. Trying again …"));
-  }, Math.max(0, renewedAt + LEAST_MS - Date.now()));
+function refreshSoon() {
+  timer ??= setTimeout(() => {
+    timer = null;
+    refreshedAt = Date.now();
+    refresh().catch(showLost);
+  }, Math.max(0, refreshedAt + MIN_REFRESH_MS - Date.now()));
 }
 
-function poll() {
+function startPolling() {
   if (polling) return;
-  say("asking", "Updating every 5 seconds");
+  showPolling();
   polling = setInterval(() => {
-    renew().then(() => say("asking", "Updating every 5 seconds")).catch(() => say("lost", "The server does not answer. Trying again …"));
-    if (source?.readyState === EventSource.CLOSED) { source.close(); live(); }
+    refresh().then(showPolling).catch(showLost);
+    if (source?.readyState === EventSource.CLOSED) connect();
   }, POLL_MS);
 }
 
@@ -146,46 +146,49 @@ function stopPolling() {
   polling = null;
 }
 
-/** The page shows what can change no more. */
-function settle() {
+/** Stop when the page shows nothing that can still change. */
+function stopUpdates() {
   source?.close();
   stopPolling();
-  say("still", "This page does not update by itself.");
+  showStatus("off", "This page does not update by itself.");
 }
 
-function say(state, text) {
-  const place = document.getElementById("liveness");
-  if (place.dataset.state !== state) { place.dataset.state = state; place.textContent = text; }
+const showPolling = () => showStatus("polling", "Updating every 5 seconds");
+const showLost = () => showStatus("lost", "The server does not answer. Trying again …");
+
+function showStatus(state, text) {
+  const status = document.getElementById("update-status");
+  if (status.dataset.state !== state) { status.dataset.state = state; status.textContent = text; }
 }
 
-// ---- Hands: what people click and choose. ----
+// ---- Clicks and forms. ----
 
 function listen() {
   document.addEventListener("submit", (event) => {
-    const asked = event.target.dataset.confirm;
-    if (asked && !confirm(asked)) event.preventDefault();
+    const question = event.target.dataset.confirm;
+    if (question && !confirm(question)) event.preventDefault();
   });
   document.addEventListener("click", (event) => {
-    const copier = event.target.closest("[data-copy]");
-    if (copier) copy(copier);
-    const saver = event.target.closest("[data-png]");
-    if (saver) savePng(saver.dataset.png);
+    const copyButton = event.target.closest("[data-copy]");
+    if (copyButton) copy(copyButton);
+    const pngButton = event.target.closest("[data-png]");
+    if (pngButton) savePng(pngButton.dataset.png);
   });
   for (const form of document.querySelectorAll("form[data-auto]")) {
     form.addEventListener("change", (event) => {
-      if (event.target.matches("select, [type=checkbox]")) choose(form);
+      if (event.target.matches("select, [type=checkbox]")) applyForm(form);
     });
   }
-  dark.addEventListener("change", redraw);
-  narrow.addEventListener("change", redraw);
+  dark.addEventListener("change", () => drawFigures({ force: true }));
+  narrow.addEventListener("change", () => drawFigures({ force: true }));
 }
 
-/** Show what a form asks for, and keep it in the address, which can be passed on. */
-async function choose(form) {
-  const said = [...new FormData(form)].filter(([, value]) => value !== "");
-  const address = `${form.getAttribute("action")}?${new URLSearchParams(said)}`;
+/** Show what a form asks for, and put it into the address, which people share. */
+async function applyForm(form) {
+  const query = [...new FormData(form)].filter(([, value]) => value !== "");
+  const address = `${form.getAttribute("action")}?${new URLSearchParams(query)}`;
   history.replaceState(null, "", address);
-  await renew(address).catch(() => location.assign(address));
+  await refresh(address).catch(() => location.assign(address));
 }
 
 async function copy(button) {
@@ -194,10 +197,6 @@ async function copy(button) {
   setTimeout(() => { button.textContent = "Copy"; }, 1500);
 }
 
-function redraw() {
-  for (const place of document.querySelectorAll("[data-figure]")) draw(place, true);
-}
-
 drawFigures();
 listen();
-live();
+connect();

@@ -2,34 +2,30 @@ import pytest
 
 from models.errors import UsageError
 from models.message import Priority
-from service.web.forms import read_order, read_specs, warn
+from service.web.forms import Form, read_options, read_specs
 
 
-def test_values_apart_by_spaces_make_the_grid_that_repeated_options_make():
-    grid = read_specs(
-        {
-            "dropout": "0.9,0.8 none",
-            "hidden": "32x2",
-            "lr": "0.1  0.05",
-            "seeds": "3",
-            "dataset": "",
-        }
+def test_values_separated_by_spaces_make_the_grid_of_repeated_options():
+    form = Form(
+        dropout="0.9,0.8 none", hidden="32x2", lr="0.1  0.05", seeds="3", dataset="", epochs="2"
     )
+
+    grid = read_specs(form)
 
     assert str(grid) == "4 configurations x 3 seeds = 12 jobs"
     assert {spec.lr for spec in grid.specs} == {0.1, 0.05}
     assert {spec.keep for spec in grid.specs} == {(0.9, 0.8), (1.0, 1.0)}
 
 
-def test_an_empty_form_is_the_notebook_s_experiment():
-    (spec,) = read_specs({}).specs
+def test_an_empty_form_is_the_experiment_of_the_notebook():
+    (spec,) = read_specs(Form()).specs
 
     assert spec.hidden == (8192, 8192, 8192)
     assert spec.seed == 0
 
 
 @pytest.mark.parametrize(
-    ("form", "told"),
+    ("form", "message"),
     [
         ({"lr": "fast"}, "--lr fast: write a number"),
         ({"epochs": "1.5"}, "--epochs 1.5: write a whole number"),
@@ -39,25 +35,21 @@ def test_an_empty_form_is_the_notebook_s_experiment():
         ({"batch_size": "0"}, "--batch-size 0"),
     ],
 )
-def test_what_is_no_experiment_is_refused_in_the_words_of_the_command_line(form, told):
-    with pytest.raises(UsageError, match=told):
-        read_specs(form)
+def test_a_wrong_value_gets_the_error_of_the_command_line(form, message):
+    with pytest.raises(UsageError, match=message):
+        read_specs(Form(form))
 
 
-def test_the_sweep_s_own_fields_are_read():
-    order = read_order({"name": " first ", "tags": "paper, final ,", "priority": "high"})
+def test_the_options_of_a_submit_are_read():
+    options = read_options(Form(name=" first ", tags="paper, final ,", priority="high"))
 
-    assert order.name == "first"
-    assert order.tags == ("paper", "final")
-    assert order.priority == Priority.HIGH
-    assert order.reuse
-    assert not read_order({"force": "1"}).reuse
+    assert options.name == "first"
+    assert options.tags == ("paper", "final")
+    assert options.priority == Priority.HIGH
+    assert options.reuse
+    assert not read_options(Form(force="1")).reuse
 
 
-def test_a_priority_that_is_none_is_refused():
+def test_an_unknown_priority_is_refused():
     with pytest.raises(UsageError, match="priority"):
-        read_order({"priority": "urgent"})
-
-
-def test_low_keep_probabilities_get_the_warning_of_the_command_line():
-    assert "--drop 0.1,0.1" in (warn({"dropout": "0.1,0.1"}) or "")
+        read_options(Form(priority="urgent"))
