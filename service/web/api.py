@@ -13,7 +13,7 @@ from models.tables import Job
 from service import jobs
 from service.analysis.comparison import Comparison
 from service.analysis.curves import CurveSet
-from service.jobs import Change, SubmitOptions, Submitted
+from service.jobs import Change, SubmitOptions
 from service.queries.jobs import count_jobs, list_log, show_job
 from service.queries.pages import Page
 from service.queries.queue import Queue, read_queue
@@ -114,6 +114,21 @@ class SubmitRequest(BaseModel):
         )
 
 
+class SubmitResponse(BaseModel):
+    """The jobs of a sweep."""
+
+    sweep_id: int
+    created: tuple[int, ...]
+    #: Finished before, with the same version of the trainer.
+    reused: tuple[int, ...]
+    #: Queued or running before.
+    joined: tuple[int, ...]
+    #: Why no message was sent to Redis yet, or null.
+    unsent: str | None
+    #: The options that do not apply to jobs that existed before, in sentences.
+    remarks: tuple[str, ...]
+
+
 @reads.get("/queue")
 def get_queue(context: ContextParam, limit: Limit = 20) -> Queue:
     """Return the running jobs with the time left, the next queued ones, and the workers."""
@@ -178,10 +193,18 @@ def get_curves(context: ContextParam, params: Annotated[ComparisonParams, Depend
 
 
 @writes.post("/sweeps", status_code=201)
-def post_sweep(context: ContextParam, request: SubmitRequest) -> Submitted:
+def post_sweep(context: ContextParam, request: SubmitRequest) -> SubmitResponse:
     """Submit a sweep; jobs that have finished or are queued are not run again."""
     grid = repeat(request.specs, request.seeds) if request.seeds else deduplicate(request.specs)
-    return actions.submit(context, grid.specs, request.options, request.token)
+    submitted = actions.submit(context, grid.specs, request.options, request.token)
+    return SubmitResponse(
+        sweep_id=submitted.sweep_id,
+        created=submitted.created,
+        reused=submitted.finished_before,
+        joined=submitted.open_before,
+        unsent=submitted.publish_error,
+        remarks=submitted.notes,
+    )
 
 
 @writes.post("/jobs/{action}")
