@@ -74,13 +74,5 @@ class Diverged(DqError):
     """A loss became NaN or infinite."""
 
 
-class OutOfTime(DqError):
-    """An attempt took longer than its job allows."""
-
-
-class Stalled(DqError):
-    """A training made no progress."""
-
-
 class PrecisionUnavailable(DqError):
     """The device has no numbers of the precision asked for."""

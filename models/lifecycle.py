@@ -67,6 +67,7 @@ _SUCCEED = _CHANGE.values(
     cancel_requested=False,
     finished_at=now(),
     epochs_done=_jobs.c.spec["epochs"].as_integer(),
+    batches_done=0,
     checkpoint=case((_jobs.c.keep_checkpoint, _jobs.c.checkpoint), else_=None),
 )
 _FORGET_EPOCHS = delete(_epochs).where(
@@ -113,20 +114,11 @@ def renew(session: Session, job_ids: Collection[int], lease_seconds: float) -> N
     session.execute(_RENEW, {"job_ids": job_ids, "lease_seconds": lease_seconds})
 
 
-def enqueue(job: Job) -> None:
-    """Make the job wait for a worker; whoever rings next rings for it at once."""
-    job.state, job.worker, job.lease_until = JobState.QUEUED, None, None
-    job.publish_due, job.publish_count, job.batches_done = now(), 0, 0
-
-
-def give_back(session: Session, job: Job, detail: str) -> None:
-    """Queue a running job again, unless it was to be cancelled; nothing is held against it."""
+def give_back(session: Session, job: Job, detail: str, back_off_seconds: float = 0.0) -> None:
+    """Queue a running job again, unless it was to be cancelled; it counts as no crash."""
     _end_attempt(session, job, Outcome.RELEASED, detail)
-    was_cancelled = job.cancel_requested
-    enqueue(job)
-    log(session, job, f"given back: {detail}")
-    if was_cancelled:
-        close(session, job, JobState.CANCELLED, f"cancelled; {detail}")
+    _requeue(session, job, "given back", detail)
+    job.publish_due = from_now(back_off_seconds)
 
 
 def close(
@@ -157,19 +149,9 @@ def lose(session: Session, job: Job, detail: str) -> None:
     """
     _blame(job)
     _end_attempt(session, job, Outcome.LOST, detail)
-    was_cancelled = job.cancel_requested
-    enqueue(job)
-    log(session, job, f"lost: {detail}")
-    if was_cancelled:
-        close(session, job, JobState.CANCELLED, f"cancelled; {detail}")
-    elif job.crashes >= job.max_crashes:
+    _requeue(session, job, "lost", detail)
+    if job.state == JobState.QUEUED and job.crashes >= job.max_crashes:
         close(session, job, JobState.FAILED, f"crashed {job.crashes} times: {detail}")
-
-
-def suspect(session: Session, job: Job, detail: str) -> None:
-    """Queue a running job again that failed together with others: it runs alone from then on."""
-    job.suspect = True
-    give_back(session, job, detail)
 
 
 def forget_progress(session: Session, job_ids: Collection[int], after_epoch: int = 0) -> None:
@@ -186,6 +168,16 @@ def log(session: Session, job: Job, text: str) -> None:
 def log_all(session: Session, job_ids: Collection[int], text: str) -> None:
     """Write the same line into the logs of several jobs."""
     session.execute(_LOG, {"job_ids": job_ids, "line": text})
+
+
+def _requeue(session: Session, job: Job, how: str, detail: str) -> None:
+    """Queue a job whose attempt ended; close it instead if it was to be cancelled."""
+    was_cancelled = job.cancel_requested
+    job.state, job.worker, job.lease_until = JobState.QUEUED, None, None
+    job.publish_due, job.publish_count, job.batches_done = now(), 0, 0
+    log(session, job, f"{how}: {detail}")
+    if was_cancelled:
+        close(session, job, JobState.CANCELLED, f"cancelled; {detail}")
 
 
 def _blame(job: Job) -> None:

@@ -48,7 +48,7 @@ class JobMessage:
         }
 
 
-def read(kwargs: Mapping[str, Any]) -> JobMessage | None:
+def parse(kwargs: Mapping[str, Any]) -> JobMessage | None:
     """Return the message that a message's arguments are, or None if they are not those of one."""
     job_id, spec = kwargs.get("job_id"), kwargs.get("spec")
     if type(job_id) is not int or not 0 < job_id <= _LARGEST_ID or not isinstance(spec, dict):
@@ -56,7 +56,7 @@ def read(kwargs: Mapping[str, Any]) -> JobMessage | None:
     return JobMessage(job_id, spec)
 
 
-def send(app: Any, messages: Iterable[JobMessage]) -> None:
+def publish(app: Any, messages: Iterable[JobMessage]) -> None:
     """Ring many messages in few round trips, by the Celery application `app` of either side."""
     with app.producer_pool.acquire(block=True) as producer, producer.batch(_AT_ONCE):
         for number, message in enumerate(messages):

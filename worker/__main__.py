@@ -75,9 +75,9 @@ def _end_with(parent: int) -> bool:
 
 def _supervise(arguments: argparse.Namespace) -> int:
     from worker.queue.app import make_publisher
-    from worker.supervisor.devices import places
+    from worker.supervisor.devices import choose_devices
     from worker.supervisor.reconciler import Reconciler
-    from worker.supervisor.registry import Roster
+    from worker.supervisor.registry import WorkerRegistry
     from worker.supervisor.supervisor import Supervisor
 
     if arguments.with_parent and not _end_with(arguments.with_parent):
@@ -86,11 +86,11 @@ def _supervise(arguments: argparse.Namespace) -> int:
     settings = Settings.load()
     database = Database(settings.sql_url)
     database.check_schema()
-    here = places(arguments.device, arguments.workers, arguments.gpus)
+    here = choose_devices(arguments.device, arguments.workers, arguments.gpus)
     reconciler = Reconciler(database, make_publisher(settings), settings.lease_seconds)
     if arguments.pack:
-        here = [place.with_setting("DQ_PACK", arguments.pack) for place in here]
-    Supervisor(settings, here, Roster(database, here), reconciler).run()
+        here = [device.with_setting("DQ_PACK", arguments.pack) for device in here]
+    Supervisor(settings, here, WorkerRegistry(database, here), reconciler).run()
     return 0
 
 

@@ -7,7 +7,7 @@ from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
 from models.embedded_redis import EmbeddedRedis
-from models.message import JobMessage, celery_settings, send
+from models.message import JobMessage, celery_settings, publish
 from models.redis_errors import explain_redis_error
 from models.settings import Settings
 from models.urls import hide_secrets
@@ -30,7 +30,7 @@ class Broker:
         app = Celery("dq", set_as_current=False)
         app.conf.update(celery_settings(self.url, socket_timeout=_SOCKET_SECONDS))
         try:
-            send(app, messages)
+            publish(app, messages)
         except (KombuError, RedisError, OSError) as error:
             raise explain_redis_error(error, f"Redis at {self.name}") from error
 

@@ -34,7 +34,7 @@ def broker(settings: Settings) -> Broker:
 def publisher(settings: Settings) -> Publisher:
     """The queue in a Redis that has already been republished in."""
     publisher = make_publisher(settings)
-    publisher.remember()
+    publisher.mark_complete()
     return publisher
 
 

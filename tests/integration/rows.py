@@ -12,9 +12,11 @@ from models.message import JobMessage
 from models.metrics import EpochMetrics
 from models.provenance import Provenance
 from models.spec import ExperimentSpec
+from models.state import Outcome
 from models.tables import Attempt, Base, Epoch, Job, LogLine, Result, Tag, Worker
 from service import jobs
-from worker.execution.recorder import Cancelled, Claim, LeaseLost, Origin, Progress, Recorder
+from worker.execution.ending import CANCELLED, LEASE_LOST, RELEASED, Ending
+from worker.execution.recorder import AttemptStart, AttemptUpdate, Claim, Recorder
 
 #: 12 batches an epoch, 3 epochs: a few hundredths of a second.
 SPEC = ExperimentSpec(dataset="digits", hidden=(16,), batch_size=100, epochs=3)
@@ -75,23 +77,54 @@ def try_claim(recorder: Recorder, job_id: int, spec: dict[str, Any]) -> Claim | 
     return next(iter(recorder.claim_pack(job_id, spec, lambda _: 1)), None)
 
 
+class LeaseLost(Exception):
+    """Raised here for a write that is refused because the attempt lost its lease."""
+
+
+def record(recorder: Recorder, claim: Claim, update: AttemptUpdate) -> None:
+    """Record what happened in an attempt; raise LeaseLost."""
+    if recorder.renew({claim: update}):
+        raise LeaseLost
+
+
 def begin(recorder: Recorder, claim: Claim, provenance: Provenance, epochs_done: int) -> None:
-    """Record where an attempt begins; raise LeaseLost if it lost its lease."""
-    recorder.insist(claim, Progress(origin=Origin(provenance, epochs_done)))
+    """Record where an attempt starts; raise LeaseLost."""
+    record(recorder, claim, AttemptUpdate(start=AttemptStart(provenance, epochs_done)))
 
 
-def succeed(recorder: Recorder, claim: Claim, progress: Progress) -> None:
-    """Record a result; raise LeaseLost if the attempt lost its lease."""
-    if recorder.succeed({claim: progress}):
+def succeed(recorder: Recorder, claim: Claim, update: AttemptUpdate) -> None:
+    """Record a result; raise LeaseLost."""
+    if recorder.succeed({claim: update}):
+        raise LeaseLost
+
+
+def fail(recorder: Recorder, claim: Claim, reason: str, detail: str = "") -> None:
+    """Record a failure; raise LeaseLost."""
+    end(recorder, claim, Ending(Outcome.FAILED, reason, detail))
+
+
+def cancel(recorder: Recorder, claim: Claim) -> None:
+    """Record a cancellation; raise LeaseLost."""
+    end(recorder, claim, CANCELLED)
+
+
+def release(recorder: Recorder, claim: Claim) -> None:
+    """Give a job back; raise LeaseLost."""
+    end(recorder, claim, RELEASED)
+
+
+def end(recorder: Recorder, claim: Claim, ending: Ending) -> None:
+    """Record how an attempt ended; raise LeaseLost."""
+    if not recorder.end(claim, ending):
         raise LeaseLost
 
 
 def is_cancelled(recorder: Recorder, claim: Claim) -> bool:
-    """Return whether an attempt is asked to cancel; raise LeaseLost if it lost its lease."""
-    verdict = recorder.judge([claim]).get(claim)
-    if isinstance(verdict, LeaseLost):
-        raise verdict
-    return isinstance(verdict, Cancelled)
+    """Return whether an attempt is to be cancelled; raise LeaseLost."""
+    ending = recorder.find_endings([claim]).get(claim)
+    if ending == LEASE_LOST:
+        raise LeaseLost
+    return ending == CANCELLED
 
 
 def job(database: Database, job_id: int) -> Job:

@@ -41,7 +41,7 @@ def test_a_job_that_another_worker_has_is_left_to_it(
 def test_a_job_that_had_ended_before_its_child_died_is_left_as_it_is(
     database: Database, recorder: Recorder, job_id: int
 ):
-    recorder.cancel(rows.claim(recorder, job_id))
+    rows.cancel(recorder, rows.claim(recorder, job_id))
     before = rows.everything(database)
 
     app._lose(database, job_id, recorder.worker, "signal 9 (SIGKILL)")

@@ -45,7 +45,8 @@ def test_of_processes_that_want_the_same_jobs_each_job_goes_to_one(database: Dat
 CLAIM_IN_TURNS = """
 import time
 from models.database import Database
-from worker.execution.recorder import Progress, Recorder
+from worker.execution.ending import RELEASED
+from worker.execution.recorder import Recorder
 
 url, worker, job_id, spec = sys.argv[1:]
 recorder = Recorder(Database(url), worker, lease_seconds=60)
@@ -57,7 +58,7 @@ deadline = time.monotonic() + 20
 while len(numbers) < 10 and time.monotonic() < deadline:
     if claim := next(iter(recorder.claim_pack(int(job_id), spec, lambda _: 1)), None):
         numbers.append(claim.attempt)
-        recorder.release(claim)
+        recorder.end(claim, RELEASED)
 print(json.dumps(numbers))
 """
 

@@ -17,7 +17,7 @@ from models.state import Outcome
 from servers import PostgresServer, wait_until
 from worker.execution.context import WorkerContext
 from worker.execution.heartbeat import Heartbeat
-from worker.execution.recorder import Claim, Progress, Recorder
+from worker.execution.recorder import AttemptUpdate, Claim, Recorder
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -124,11 +124,11 @@ class FallibleRecorder(Recorder):
 
     beats = 0
 
-    def beat_all(self, progress: Mapping[Claim, Progress]) -> set[Claim]:
+    def renew(self, progress: Mapping[Claim, AttemptUpdate]) -> set[Claim]:
         self.beats += 1
         if self.beats < 3:
             raise ZeroDivisionError("nobody foresaw this")
-        return super().beat_all(progress)
+        return super().renew(progress)
 
 
 def test_a_heartbeat_goes_on_after_an_error_that_nobody_foresaw_and_says_so(

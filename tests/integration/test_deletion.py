@@ -13,13 +13,13 @@ from service.jobs.annotations import add_tags
 from service.jobs.deletion import Deleted, delete_jobs
 from service.queries.jobs import list_ids
 from service.queries.selectors import ids_condition, parse_selectors
-from worker.execution.recorder import Progress, Recorder
+from worker.execution.recorder import AttemptUpdate, Recorder
 
 OTHER = SPEC.model_copy(update={"seed": 1})
 
 
 def finish(recorder: Recorder, job_id: int) -> None:
-    progress = Progress(rows.measured_all(), f"{job_id}/1-2-0", 2)
+    progress = AttemptUpdate(rows.measured_all(), f"{job_id}/1-2-0", 2)
     rows.succeed(recorder, rows.claim(recorder, job_id), progress)
 
 
@@ -129,5 +129,5 @@ def test_an_attempt_that_comes_to_itself_after_its_job_was_deleted_writes_nothin
     delete(database, tmp_path, "1")
     before = rows.everything(database)
 
-    assert recorder.beat_all({claim: Progress((rows.measured(1),))}) == {claim}
+    assert recorder.renew({claim: AttemptUpdate((rows.measured(1),))}) == {claim}
     assert rows.everything(database) == before

@@ -28,7 +28,7 @@ from service.cli import main
 from service.jobs import annotations
 from service.queries.selectors import ids_condition
 from service.reports.export.mlflow import Server
-from worker.execution.recorder import Progress, Recorder
+from worker.execution.recorder import AttemptUpdate, Recorder
 
 DROPOUT = SPEC.model_copy(update={"keep": (0.9,), "seed": 1})
 #: More metrics than MLflow takes in one call: 250 epochs have 1,250.
@@ -72,14 +72,14 @@ def jobs(database: Database, recorder: Recorder) -> list[int]:
 def succeed(recorder: Recorder, job_id: int, spec: ExperimentSpec = SPEC) -> None:
     claim = rows.claim(recorder, job_id)
     rows.begin(recorder, claim, PROVENANCE, 0)
-    rows.succeed(recorder, claim, Progress(measured_all(spec)))
+    rows.succeed(recorder, claim, AttemptUpdate(measured_all(spec)))
 
 
 def advance(recorder: Recorder, job_id: int) -> None:
     """Let a job run and record its first epoch."""
     claim = rows.claim(recorder, job_id)
     rows.begin(recorder, claim, PROVENANCE, 0)
-    recorder.beat(claim, Progress(rows.measured_all()[:1]))
+    rows.record(recorder, claim, AttemptUpdate(rows.measured_all()[:1]))
 
 
 def measured_all(spec: ExperimentSpec) -> tuple:

@@ -23,7 +23,7 @@ from service.reports.job_tables import describe_progress
 from worker.execution import runner
 from worker.execution.checkpoints import Checkpoints
 from worker.execution.heartbeat import Heartbeat
-from worker.execution.recorder import Claim, Origin, Progress, Recorder
+from worker.execution.recorder import AttemptStart, AttemptUpdate, Claim, Recorder
 from worker.training import engine
 from worker.training.data import tensors as data
 
@@ -117,7 +117,7 @@ def test_epochs_are_written_while_the_training_goes_on(database: Database, claim
         with heartbeat.leaving([claim]) as unwritten:
             pass
 
-    assert unwritten == {claim: Progress()}
+    assert unwritten == {claim: AttemptUpdate()}
     assert rows.job(database, claim.job_id).epochs_done == 1
 
 
@@ -127,16 +127,16 @@ def test_where_an_attempt_begins_is_written_before_its_first_epoch_is_over(
     recorder = Recorder(database, "w", lease_seconds=3600)  # which need not be renewed
 
     with Heartbeat(recorder, [claim], threading.Event()) as heartbeat:
-        heartbeat.begin({claim: Origin(rows.PROVENANCE, 0)})
+        heartbeat.begin({claim: AttemptStart(rows.PROVENANCE, 0)})
         wait_until(lambda: rows.attempts(database, claim.job_id)[0].provenance, "it is written")
         with heartbeat.leaving([claim]) as unwritten:
             pass
 
-    assert unwritten == {claim: Progress()}
+    assert unwritten == {claim: AttemptUpdate()}
 
 
 def test_what_is_not_written_yet_is_handed_back_at_the_end(recorder: Recorder, claim: Claim):
-    origin = Origin(rows.PROVENANCE, 0)
+    origin = AttemptStart(rows.PROVENANCE, 0)
 
     with Heartbeat(recorder, [claim], threading.Event()) as heartbeat:
         heartbeat.begin({claim: origin})
@@ -146,7 +146,7 @@ def test_what_is_not_written_yet_is_handed_back_at_the_end(recorder: Recorder, c
         with heartbeat.leaving([claim]) as unwritten:
             pass
 
-    assert unwritten == {claim: Progress((rows.measured(1),), "1/1-1-0", 1, origin)}
+    assert unwritten == {claim: AttemptUpdate((rows.measured(1),), "1/1-1-0", 1, origin)}
 
 
 def test_a_lease_is_renewed_while_the_training_goes_on(database: Database, claim: Claim):
@@ -166,9 +166,9 @@ class WatchedRecorder(Recorder):
         super().__init__(database, "w", 30)
         self.began = threading.Event()
 
-    def beat_all(self, progress: Mapping[Claim, Progress]) -> set[Claim]:
+    def renew(self, progress: Mapping[Claim, AttemptUpdate]) -> set[Claim]:
         self.began.set()
-        return super().beat_all(progress)
+        return super().renew(progress)
 
 
 def test_the_checkpoint_that_sql_points_to_is_always_there(
@@ -177,7 +177,7 @@ def test_the_checkpoint_that_sql_points_to_is_always_there(
     """Also if the next one is saved while the database takes its time to note the one before."""
     digits = data.load("digits", tmp_path, "cpu")
     training = engine.start(SPEC, digits, "cpu")
-    member = runner._Member(claim, Checkpoints(tmp_path, claim), training)
+    member = runner._Training(claim, Checkpoints(tmp_path, claim), training)
     recorder = WatchedRecorder(database)
 
     with Heartbeat(recorder, [claim], threading.Event()) as heartbeat:
@@ -228,10 +228,10 @@ def test_an_epoch_that_takes_long_shows_how_far_it_is_until_it_is_done(
 def test_a_job_that_is_given_back_within_an_epoch_has_no_batches_done(
     database: Database, recorder: Recorder, claim: Claim
 ):
-    recorder.beat(claim, Progress(batches_done=5))
+    rows.record(recorder, claim, AttemptUpdate(batches_done=5))
     while_running = rows.job(database, claim.job_id).batches_done
 
-    recorder.release(claim)
+    rows.release(recorder, claim)
 
     assert while_running == 5
     assert rows.job(database, claim.job_id).batches_done == 0

@@ -14,7 +14,7 @@ from service import jobs
 from service.jobs import Change
 from service.jobs.broker import Broker
 from service.queries.selectors import ids_condition
-from worker.execution.recorder import Progress, Recorder
+from worker.execution.recorder import AttemptUpdate, Recorder
 
 
 def cancel(database: Database, *job_ids: int) -> list[str]:
@@ -39,12 +39,14 @@ def release(database: Database, job_id: int) -> list[str]:
 def run_half(recorder: Recorder, job_id: int) -> None:
     """Run a job up to a checkpoint after its second epoch, and have it fail."""
     claim = rows.claim(recorder, job_id)
-    recorder.beat(claim, Progress((rows.measured(1), rows.measured(2)), f"{job_id}/1-2-0", 2))
-    recorder.fail(claim, "no more")
+    rows.record(
+        recorder, claim, AttemptUpdate((rows.measured(1), rows.measured(2)), f"{job_id}/1-2-0", 2)
+    )
+    rows.fail(recorder, claim, "no more")
 
 
 def finish(recorder: Recorder, job_id: int) -> None:
-    rows.succeed(recorder, rows.claim(recorder, job_id), Progress(rows.measured_all()))
+    rows.succeed(recorder, rows.claim(recorder, job_id), AttemptUpdate(rows.measured_all()))
 
 
 def test_a_queued_job_is_cancelled_at_once(database: Database):
@@ -117,7 +119,7 @@ def test_a_job_asked_to_stop_is_cancelled_also_if_its_worker_is_told_to_stop_fir
     claim = rows.claim(recorder, job_id)
     cancel(database, job_id)
 
-    recorder.release(claim)
+    rows.release(recorder, claim)
 
     assert rows.job(database, job_id).state == "cancelled"
 
@@ -166,7 +168,7 @@ def test_a_job_that_was_cancelled_while_it_ran_is_not_cancelled_again_after_its_
     job_id = rows.submit_one(database)
     claim = rows.claim(recorder, job_id)
     cancel(database, job_id)
-    recorder.cancel(claim)
+    rows.cancel(recorder, claim)
 
     retry(database, job_id)
     claim = rows.claim(recorder, job_id)
@@ -310,7 +312,7 @@ def test_a_pause_lets_running_jobs_go_on(database: Database, recorder: Recorder)
     claim = rows.claim(recorder, job_id)
 
     jobs.pause(database)
-    rows.succeed(recorder, claim, Progress(rows.measured_all()))
+    rows.succeed(recorder, claim, AttemptUpdate(rows.measured_all()))
 
     assert rows.job(database, job_id).state == "succeeded"
 
@@ -396,7 +398,7 @@ def test_each_move_of_a_job_is_in_its_log(database: Database, recorder: Recorder
     release(database, job_id)
     claim = rows.claim(recorder, job_id)
     cancel(database, job_id)
-    recorder.cancel(claim)
+    rows.cancel(recorder, claim)
     retry(database, job_id)
     retry_line = rows.log(database, job_id)[-1]
     finish(recorder, job_id)

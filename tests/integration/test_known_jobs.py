@@ -15,7 +15,7 @@ from service.jobs import SubmitOptions, Submitted
 from service.jobs.known_jobs import KnownJob, KnownJobs, find_known, key
 from service.queries.jobs import list_ids
 from service.queries.selectors import parse_selectors
-from worker.execution.recorder import Progress, Recorder
+from worker.execution.recorder import AttemptUpdate, Recorder
 
 OTHER = SPEC.model_copy(update={"seed": 1})
 REUSE = SubmitOptions(reuse=True)
@@ -38,7 +38,7 @@ def find_one(database: Database, spec: ExperimentSpec = SPEC) -> KnownJob | None
 
 
 def succeed(recorder: Recorder, job_id: int, version: int = TRAINER_VERSION) -> None:
-    rows.succeed(recorder, rows.claim(recorder, job_id), Progress(rows.measured_all()))
+    rows.succeed(recorder, rows.claim(recorder, job_id), AttemptUpdate(rows.measured_all()))
     with recorder.database.writing() as session:
         found = update(Result).where(Result.job_id == job_id)
         session.execute(found.values(trainer_version=version))

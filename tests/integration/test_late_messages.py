@@ -7,7 +7,7 @@ from models.database import Database
 from servers import Outage
 from service import jobs
 from service.queries.selectors import ids_condition
-from worker.execution.recorder import Claim, Progress, Recorder
+from worker.execution.recorder import AttemptUpdate, Claim, Recorder
 from worker.queue.late_messages import LateMessages
 
 
@@ -22,7 +22,7 @@ def take(recorder: Recorder, job_ids: list[int]) -> list[Claim]:
 
 
 def finish(recorder: Recorder, claims: list[Claim]) -> None:
-    assert not recorder.succeed({each: Progress(rows.measured_all()) for each in claims})
+    assert not recorder.succeed({each: AttemptUpdate(rows.measured_all()) for each in claims})
 
 
 def submit(database: Database, count: int) -> list[int]:
@@ -48,11 +48,11 @@ def test_a_job_that_waits_again_is_heard_at_once(
 ):
     job_ids = submit(database, 3)
     _, second, third = take(recorder, job_ids)
-    recorder.fail(second, "no more")
+    rows.fail(recorder, second, "no more")
     assert late.find(job_ids) == set(job_ids)
 
     jobs.retry(database, rows.FakeBroker(), ids_condition([second.job_id]), from_scratch=False)
-    recorder.release(third)
+    rows.release(recorder, third)
 
     assert late.find(job_ids) == {job_ids[0]}
 

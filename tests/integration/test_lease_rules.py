@@ -24,14 +24,14 @@ from hypothesis.stateful import (
 from sqlalchemy import delete, select
 
 from integration import rows
-from integration.rows import PROVENANCE, SPEC, FakeBroker
+from integration.rows import PROVENANCE, SPEC, FakeBroker, LeaseLost
 from models.database import Database
 from models.message import JobMessage
 from models.state import FINAL_STATES, JobState, Outcome
 from models.tables import Attempt, Base, Job, Result
 from service import jobs
 from service.queries.selectors import ids_condition
-from worker.execution.recorder import Claim, LeaseLost, Progress, Recorder
+from worker.execution.recorder import AttemptUpdate, Claim, Recorder
 from worker.supervisor.reconciler import Reconciler
 
 #: No lease ends by itself while a test runs.
@@ -78,21 +78,25 @@ class Claimant:
 class SilentPublisher:
     """A publisher that nobody need ring."""
 
-    def forgets(self) -> bool:
+    def may_have_lost_messages(self) -> bool:
         return False
 
-    def count(self) -> int:
+    def count_waiting(self) -> int:
         return 1
 
     def publish(self, messages: Sequence[JobMessage]) -> None:
         """Do nothing."""
 
 
-#: What a recorder does for several attempts, or says of them, asked of one.
-_SINGLY: Mapping[str, Callable[..., Any]] = {
+#: What a claimant does with its recorder.
+_ACTIONS: Mapping[str, Callable[..., Any]] = {
     "claim": rows.try_claim,
     "begin": rows.begin,
+    "beat": rows.record,
     "succeed": rows.succeed,
+    "fail": rows.fail,
+    "cancel": rows.cancel,
+    "release": rows.release,
     "is_cancelled": rows.is_cancelled,
 }
 
@@ -104,12 +108,11 @@ def _serve(url: str, name: str, pipe: Connection) -> None:
     reconciler = Reconciler(database, SilentPublisher(), LEASE_SECONDS)
     while True:
         deed, arguments = pipe.recv()
-        owner = reconciler if deed == "reconcile" else recorder
         try:
-            if deed in _SINGLY:
-                pipe.send(_SINGLY[deed](recorder, *arguments))
+            if deed == "reconcile":
+                pipe.send(reconciler.reconcile())
             else:
-                pipe.send(getattr(owner, deed)(*arguments))
+                pipe.send(_ACTIONS[deed](recorder, *arguments))
         except LeaseLost as refusal:
             pipe.send(refusal)
 
@@ -147,7 +150,7 @@ class Model:
         self.state, self.has_expired = JobState.RUNNING, False
         self.outcomes.append(None)
 
-    def beat(self, progress: Progress) -> None:
+    def beat(self, progress: AttemptUpdate) -> None:
         self.has_expired = False
         if progress.epochs:
             self.epochs_done = progress.epochs[-1].epoch
@@ -202,7 +205,7 @@ AGE = st.integers(0, 5)
 NUMBER = st.integers(0, CLAIMANTS - 1)
 PROGRESS = st.tuples(st.integers(0, SPEC.epochs), st.booleans())
 END = st.sampled_from(sorted(ENDS))
-LATE_DEED = st.sampled_from([*sorted(ENDS), "begin", "beat", "insist", "is_cancelled"])
+LATE_DEED = st.sampled_from([*sorted(ENDS), "begin", "beat", "is_cancelled"])
 
 
 class LeaseRules(RuleBasedStateMachine):
@@ -441,17 +444,17 @@ def _pick(things: Sequence[Any], age: int) -> Any:
     return things[-1 - age % len(things)] if things else None
 
 
-def _progress(claim: Claim, epochs: int, is_saved: bool) -> Progress:
+def _progress(claim: Claim, epochs: int, is_saved: bool) -> AttemptUpdate:
     measured = rows.measured_all()[:epochs]
     if not (epochs and is_saved):
-        return Progress(measured)
-    return Progress(measured, f"{claim.job_id}/{claim.attempt}-{epochs}-0", epochs)
+        return AttemptUpdate(measured)
+    return AttemptUpdate(measured, f"{claim.job_id}/{claim.attempt}-{epochs}-0", epochs)
 
 
 def _arguments(deed: str) -> tuple[Any, ...]:
     """Return what a write takes besides the claim."""
-    everything = Progress(rows.measured_all(), "late-1-3-0", SPEC.epochs)
-    given = {"succeed": (everything,), "beat": (everything,), "insist": (everything,)}
+    everything = AttemptUpdate(rows.measured_all(), "late-1-3-0", SPEC.epochs)
+    given = {"succeed": (everything,), "beat": (everything,)}
     return {**given, "fail": ("it diverged",), "begin": (PROVENANCE, 0)}.get(deed, ())
 
 

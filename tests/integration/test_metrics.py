@@ -7,7 +7,7 @@ from integration import rows
 from models.clock import from_now
 from models.tables import Result, Worker
 from service.operations.metrics import render
-from worker.execution.recorder import Progress
+from worker.execution.recorder import AttemptUpdate
 
 
 def read(database):
@@ -20,7 +20,7 @@ def read(database):
 def finish(database, recorder, seconds):
     claim = rows.claim(recorder, rows.submit_one(database))
     rows.begin(recorder, claim, rows.PROVENANCE, 0)
-    rows.succeed(recorder, claim, Progress(rows.measured_all()))
+    rows.succeed(recorder, claim, AttemptUpdate(rows.measured_all()))
     with database.writing() as session:
         done = update(Result).where(Result.job_id == claim.job_id)
         session.execute(done.values(seconds=seconds))

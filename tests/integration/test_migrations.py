@@ -17,7 +17,7 @@ from models.settings import Settings
 from models.tables import REVISION, VERSION_TABLE, Base
 from servers import PostgresServer
 from service.operations import schema
-from worker.execution.recorder import Progress, Recorder
+from worker.execution.recorder import AttemptUpdate, Recorder
 
 UPGRADE = """
 from models.database import Database
@@ -129,7 +129,7 @@ def test_a_worker_goes_on_over_the_tables_of_the_next_release(empty: Database):
     recorder = Recorder(empty, "cpu0-1@here", 30)
     claim = rows.claim(recorder, job_id)
     rows.begin(recorder, claim, rows.PROVENANCE, 0)
-    rows.succeed(recorder, claim, Progress(rows.measured_all()))
+    rows.succeed(recorder, claim, AttemptUpdate(rows.measured_all()))
 
     assert rows.states(empty, [job_id]) == ["succeeded"]
 

@@ -26,9 +26,9 @@ from service import jobs
 from service.queries.selectors import ids_condition
 from worker.execution.context import WorkerContext
 from worker.execution.heartbeat import Heartbeat
-from worker.execution.recorder import Claim, Origin, Progress, Recorder
+from worker.execution.recorder import AttemptStart, AttemptUpdate, Claim, Recorder
 from worker.queue import app
-from worker.supervisor.registry import Roster
+from worker.supervisor.registry import WorkerRegistry
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 #: A shape that a CPU packs; 12 batches an epoch, 3 epochs.
@@ -317,11 +317,11 @@ def test_an_error_that_hits_a_pack_is_none_of_its_jobs_until_one_has_it_alone(
 
 # What is recorded together
 
-ORIGIN = Origin(rows.PROVENANCE, 0)
+ORIGIN = AttemptStart(rows.PROVENANCE, 0)
 
 
 def succeed(recorder: Recorder, claims: list[Claim]) -> set[Claim]:
-    return recorder.succeed({each: Progress(rows.measured_all()) for each in claims})
+    return recorder.succeed({each: AttemptUpdate(rows.measured_all()) for each in claims})
 
 
 def test_a_pack_is_claimed_and_ended_in_one_transaction_each_with_where_it_began(
@@ -331,7 +331,7 @@ def test_a_pack_is_claimed_and_ended_in_one_transaction_each_with_where_it_began
     commits.clear()
 
     claims = claim(recorder, job_ids[0])
-    recorder.succeed({each: Progress(rows.measured_all(), origin=ORIGIN) for each in claims})
+    recorder.succeed({each: AttemptUpdate(rows.measured_all(), start=ORIGIN) for each in claims})
 
     assert len(commits) == 2
     assert rows.states(database, job_ids) == ["succeeded"] * 5
@@ -346,11 +346,11 @@ def test_a_success_that_tells_where_it_began_forgets_what_it_measured_again(
     job_ids = submit(database, 2)
     worse = tuple(replace(each, valid_loss=9.0) for each in rows.measured_all())
     for each in claim(recorder, job_ids[0]):
-        recorder.beat(each, Progress(worse[:2]))
-        recorder.release(each)
+        rows.record(recorder, each, AttemptUpdate(worse[:2]))
+        rows.release(recorder, each)
     claims = claim(recorder, job_ids[0])
 
-    recorder.succeed({each: Progress(rows.measured_all(), origin=ORIGIN) for each in claims})
+    recorder.succeed({each: AttemptUpdate(rows.measured_all(), start=ORIGIN) for each in claims})
 
     for job_id in job_ids:
         measured = [(each.attempt, each.valid_loss) for each in rows.epochs(database, job_id)]
@@ -383,7 +383,7 @@ def test_of_jobs_that_begin_together_one_that_lost_its_lease_is_left_out(
     claims = claim(recorder, job_ids[0])
     rows.change(database, job_ids[2], attempt=7)
 
-    lost = recorder.beat_all({each: Progress(origin=ORIGIN) for each in claims})
+    lost = recorder.renew({each: AttemptUpdate(start=ORIGIN) for each in claims})
 
     assert lost == {claims[2]}
     begun = [bool(rows.attempts(database, job_id)[0].provenance) for job_id in job_ids]
@@ -393,12 +393,14 @@ def test_of_jobs_that_begin_together_one_that_lost_its_lease_is_left_out(
 def test_each_of_a_pack_begins_where_its_own_checkpoint_is(database: Database, recorder: Recorder):
     job_ids = submit(database, 3)
     for done, each in enumerate(claim(recorder, job_ids[0])):
-        recorder.beat(each, Progress(rows.measured_all(), f"{each.job_id}/1-{done}-0", done))
-        recorder.release(each)
+        rows.record(
+            recorder, each, AttemptUpdate(rows.measured_all(), f"{each.job_id}/1-{done}-0", done)
+        )
+        rows.release(recorder, each)
     claims = claim(recorder, job_ids[0])
 
-    origins = [Origin(rows.PROVENANCE, done) for done in range(len(claims))]
-    recorder.beat_all({each: Progress(origin=origins[done]) for done, each in enumerate(claims)})
+    origins = [AttemptStart(rows.PROVENANCE, done) for done in range(len(claims))]
+    recorder.renew({each: AttemptUpdate(start=origins[done]) for done, each in enumerate(claims)})
 
     assert [len(rows.epochs(database, job_id)) for job_id in job_ids] == [0, 1, 2]
     assert [rows.job(database, job_id).epochs_done for job_id in job_ids] == [0, 1, 2]
@@ -434,7 +436,7 @@ def test_of_jobs_that_succeed_together_each_has_the_figures_of_its_own_last_epoc
     first, second = claim(recorder, job_ids[0])
     worse = tuple(replace(each, valid_loss=9.0, seconds=2.0) for each in rows.measured_all())
 
-    recorder.succeed({first: Progress(rows.measured_all()), second: Progress(worse)})
+    recorder.succeed({first: AttemptUpdate(rows.measured_all()), second: AttemptUpdate(worse)})
 
     results = [rows.result(database, job_id) for job_id in job_ids]
     assert [each and each.valid_loss for each in results] == [rows.measured(3).valid_loss, 9.0]
@@ -505,8 +507,8 @@ def test_a_job_that_crashes_alone_after_it_crashed_in_company_is_blamed(
 
 def test_a_process_that_lost_one_of_its_jobs_is_no_stray(database: Database, recorder: Recorder):
     job_ids = submit(database, 2)
-    roster = Roster(database, [])
-    roster._places = {recorder.worker: None}  # type: ignore[dict-item]
+    registry = WorkerRegistry(database, [])
+    registry._places = {recorder.worker: None}  # type: ignore[dict-item]
     claims = claim(recorder, job_ids[0])
     app._lose(database, job_ids[0], recorder.worker, "it fell silent")
     one_left = rows.attempts(database, claims[1].job_id)[-1]
@@ -514,4 +516,4 @@ def test_a_process_that_lost_one_of_its_jobs_is_no_stray(database: Database, rec
         attempt = session.merge(one_left)
         attempt.outcome = None
 
-    assert roster.strays(grace_seconds=-1) == []
+    assert registry.find_stuck_children(grace_seconds=-1) == []

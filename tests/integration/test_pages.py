@@ -21,7 +21,7 @@ from service.queries.epoch_choice import FINAL, EpochChoice, parse_epoch_choice
 from service.queries.pages import Page, PageRequest, Sort, parse_sort, read_page
 from service.queries.rows import JobRow
 from service.queries.selectors import parse_selectors
-from worker.execution.recorder import Progress, Recorder
+from worker.execution.recorder import AttemptUpdate, Recorder
 
 ALL = true()
 SPEC_FIELDS = ("dataset", "train_size", "lr", "batch_size", "epochs", "seed")
@@ -406,7 +406,7 @@ def test_jobs_without_the_metric_are_in_no_order_of_it(database: Database):
 def finish(database: Database, recorder: Recorder, *epochs: EpochMetrics) -> int:
     """Run a job of so many epochs to its end."""
     (job_id,) = rows.submit(database, rows.spec(epochs=len(epochs)))
-    rows.succeed(recorder, rows.claim(recorder, job_id), Progress(epochs))
+    rows.succeed(recorder, rows.claim(recorder, job_id), AttemptUpdate(epochs))
     return job_id
 
 
@@ -469,7 +469,7 @@ def test_a_running_job_has_its_newest_its_best_and_its_numbered_epochs(
     database: Database, recorder: Recorder
 ):
     (job_id,) = rows.submit(database, rows.spec(epochs=9))
-    recorder.beat(rows.claim(recorder, job_id), Progress(THREE_EPOCHS))
+    rows.record(recorder, rows.claim(recorder, job_id), AttemptUpdate(THREE_EPOCHS))
 
     looks = {
         epoch_choice: look(database, job_id, epoch_choice).metrics["valid_loss"]

@@ -14,7 +14,7 @@ from models.database import Database
 from models.errors import DatabaseRefused
 from models.settings import Settings
 from servers import PostgresServer, Server, short_folder
-from worker.execution.recorder import Progress, Recorder
+from worker.execution.recorder import AttemptUpdate, Recorder
 
 LIMITS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 #: Debian puts it where only root looks.
@@ -87,7 +87,7 @@ def test_jobs_are_done_through_a_pooler_that_keeps_no_session(
             for _ in range(8):
                 claim = rows.claim(recorder, rows.submit_one(database))
                 rows.begin(recorder, claim, rows.PROVENANCE, 0)
-                rows.succeed(recorder, claim, Progress(rows.measured_all()))
+                rows.succeed(recorder, claim, AttemptUpdate(rows.measured_all()))
 
     with ThreadPoolExecutor() as threads:
         list(threads.map(work, range(6)))

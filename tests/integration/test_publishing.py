@@ -44,64 +44,64 @@ def test_the_first_of_many_messages_are_there_while_the_last_are_made(
 
 
 def test_a_queue_that_nobody_used_yet_is_empty(publisher: Publisher):
-    assert publisher.count() == 0
+    assert publisher.count_waiting() == 0
 
 
 @pytest.mark.parametrize("priority", Priority)
 def test_a_message_of_any_priority_counts(publisher: Publisher, priority: Priority):
     publisher.publish([JobMessage(1, {}, priority)])
 
-    assert publisher.count() == 1
+    assert publisher.count_waiting() == 1
 
 
 def test_a_queue_whose_messages_were_all_taken_is_empty(publisher: Publisher, redis: RedisServer):
     publisher.publish([JobMessage(1, {})])
     redis.client().delete("dq:dq\x06\x163")
 
-    assert publisher.count() == 0
+    assert publisher.count_waiting() == 0
 
 
 def test_a_new_redis_has_forgotten(publisher: Publisher):
-    assert publisher.forgets()
+    assert publisher.may_have_lost_messages()
 
 
 def test_a_redis_that_runs_on_remembers_for_every_worker(publisher: Publisher, settings: Settings):
-    publisher.remember()
+    publisher.mark_complete()
 
-    assert not publisher.forgets()
-    assert not make_publisher(settings).forgets()
+    assert not publisher.may_have_lost_messages()
+    assert not make_publisher(settings).may_have_lost_messages()
 
 
 def test_a_wiped_redis_has_forgotten(publisher: Publisher, redis: RedisServer):
-    publisher.remember()
+    publisher.mark_complete()
 
     redis.client().flushall()
 
-    assert publisher.forgets()
+    assert publisher.may_have_lost_messages()
 
 
 def test_a_restarted_redis_counts_as_one_that_has_forgotten_even_if_it_kept_its_data(
     publisher: Publisher, redis: RedisServer
 ):
     """Its last second of messages may be lost, whatever else its append-only file holds."""
-    publisher.remember()
+    publisher.mark_complete()
     marker = redis.client().get("dq:published-in")
 
     redis.stop()
     redis.start()
     redis.client().set("dq:published-in", marker)
 
-    assert publisher.forgets()
+    assert publisher.may_have_lost_messages()
 
 
 @pytest.mark.parametrize(
     "use",
     [
         lambda publisher: publisher.publish([JobMessage(1, {})]),
-        lambda publisher: publisher.forgets(),
-        lambda publisher: publisher.remember(),
+        lambda publisher: publisher.may_have_lost_messages(),
+        lambda publisher: publisher.mark_complete(),
     ],
-    ids=["ring", "forgets", "remember"],
+    ids=["publish", "may_have_lost_messages", "mark_complete"],
 )
 def test_a_redis_that_does_not_answer_is_an_unreachable_broker(
     publisher: Publisher, redis: RedisServer, use
@@ -116,13 +116,13 @@ def test_a_redis_that_may_not_be_asked_for_its_run_id_remembers_until_it_is_wipe
     redis: RedisServer,
 ):
     publisher = make_publisher(Settings(broker_url=redis.url_without_dangerous()))
-    is_new = publisher.forgets()
-    publisher.remember()
-    is_known = not publisher.forgets()
+    is_new = publisher.may_have_lost_messages()
+    publisher.mark_complete()
+    is_known = not publisher.may_have_lost_messages()
 
     redis.client().flushall()
 
-    assert (is_new, is_known, publisher.forgets()) == (True, True, True)
+    assert (is_new, is_known, publisher.may_have_lost_messages()) == (True, True, True)
 
 
 def test_whoever_may_not_ask_for_the_run_id_and_who_may_agree_on_a_redis_that_runs_on(
@@ -130,12 +130,12 @@ def test_whoever_may_not_ask_for_the_run_id_and_who_may_agree_on_a_redis_that_ru
 ):
     other = make_publisher(Settings(broker_url=redis.url_without_dangerous()))
 
-    publisher.remember()
-    knows_ours = not other.forgets()
-    publisher.remember()
+    publisher.mark_complete()
+    knows_ours = not other.may_have_lost_messages()
+    publisher.mark_complete()
 
     assert knows_ours
-    assert not publisher.forgets()
+    assert not publisher.may_have_lost_messages()
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from service.queries.selectors import ids_condition
 from service.queries.workers import is_paused, list_workers
 from service.reports.job_tables import worker_table
 from service.reports.table import render
-from worker.execution.recorder import Progress, Recorder
+from worker.execution.recorder import AttemptUpdate, Recorder
 
 ALL = true()
 
@@ -37,12 +37,12 @@ ALL = true()
 def succeed(recorder: Recorder, job_id: int) -> None:
     claim = rows.claim(recorder, job_id)
     rows.begin(recorder, claim, PROVENANCE, 0)
-    rows.succeed(recorder, claim, Progress(rows.measured_all()))
+    rows.succeed(recorder, claim, AttemptUpdate(rows.measured_all()))
 
 
 def start(recorder: Recorder, job_id: int, epochs: int = 0) -> None:
     claim = rows.claim(recorder, job_id)
-    recorder.beat(claim, Progress(rows.measured_all()[:epochs]))
+    rows.record(recorder, claim, AttemptUpdate(rows.measured_all()[:epochs]))
 
 
 def test_jobs_are_counted_by_state_with_the_states_that_no_job_is_in(
@@ -154,7 +154,7 @@ def test_the_best_epoch_is_that_of_the_lowest_loss_or_the_highest_accuracy(
     losses = [
         replace(rows.measured(n), valid_loss=loss) for n, loss in ((1, 3.0), (2, 0.5), (3, 1))
     ]
-    rows.succeed(recorder, rows.claim(recorder, job_id), Progress(losses))
+    rows.succeed(recorder, rows.claim(recorder, job_id), AttemptUpdate(losses))
 
     (by_loss,) = list_compared_jobs(database, ALL, EpochChoice(metric="valid_loss"))
     (by_accuracy,) = list_compared_jobs(database, ALL, EpochChoice(metric="valid_accuracy"))
@@ -181,11 +181,11 @@ def test_a_job_is_shown_with_its_tags_epochs_and_attempts(database: Database, re
     job_id = rows.submit_one(database, tags=("paper", "first"))
     claim = rows.claim(recorder, job_id)
     rows.begin(recorder, claim, PROVENANCE, 0)
-    recorder.beat(claim, Progress((rows.measured(1),), f"{job_id}/1-1-0", 1))
-    recorder.release(claim)
+    rows.record(recorder, claim, AttemptUpdate((rows.measured(1),), f"{job_id}/1-1-0", 1))
+    rows.release(recorder, claim)
     second = rows.claim(recorder, job_id)
     rows.begin(recorder, second, PROVENANCE, 1)
-    rows.succeed(recorder, second, Progress((rows.measured(2), rows.measured(3))))
+    rows.succeed(recorder, second, AttemptUpdate((rows.measured(2), rows.measured(3))))
 
     detail = show_job(database, job_id)
 

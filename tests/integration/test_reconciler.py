@@ -22,7 +22,7 @@ from servers import Outage, RedisServer
 from service import jobs
 from service.jobs.broker import Broker
 from service.queries.selectors import ids_condition
-from worker.execution.recorder import Progress, Recorder
+from worker.execution.recorder import AttemptUpdate, Recorder
 from worker.queue.app import make_publisher
 from worker.queue.publishing import Publisher
 from worker.supervisor.reconciler import Reconciler, Repairs
@@ -36,7 +36,7 @@ def crash(recorder: Recorder, job_id: int, checkpoint_epoch: int | None = None) 
     claim = rows.claim(recorder, job_id)
     if checkpoint_epoch is not None:
         name = f"{job_id}/{claim.attempt}-{checkpoint_epoch}-0"
-        recorder.beat(claim, Progress((), name, checkpoint_epoch))
+        rows.record(recorder, claim, AttemptUpdate((), name, checkpoint_epoch))
     rows.expire(recorder.database, job_id)
 
 
@@ -164,7 +164,7 @@ def test_a_job_that_was_given_back_has_not_crashed(
 ):
     job_id = rows.submit_one(database, max_crashes=1)
 
-    recorder.release(rows.claim(recorder, job_id))
+    rows.release(recorder, rows.claim(recorder, job_id))
     reconciler.reconcile()
 
     job = rows.job(database, job_id)
@@ -235,7 +235,7 @@ def test_after_an_outage_of_the_database_the_living_get_time_to_renew_their_leas
         reconciler.reconcile()
 
     right_after = reconciler.reconcile()
-    recorder.beat(claim, Progress())
+    rows.record(recorder, claim, AttemptUpdate())
     renewed = reconciler.reconcile()
 
     assert (right_after.lost, renewed.lost) == (0, 0)
@@ -511,13 +511,13 @@ class CountingPublisher(Publisher):
         self.published += [message.job_id for message in messages]
         assert len(self.published) <= 200, "it rings for ever"
 
-    def count(self) -> int:
+    def count_waiting(self) -> int:
         return 0
 
-    def forgets(self) -> bool:
+    def may_have_lost_messages(self) -> bool:
         return True
 
-    def remember(self) -> None:
+    def mark_complete(self) -> None:
         pass
 
 
@@ -595,15 +595,10 @@ def test_a_reconciler_and_a_beat_at_once_agree_on_who_has_the_job(
         rows.expire(database, job_id)
     (reconciler,) = reconcilers(settings, 1)
 
-    def beat_all() -> set[int]:
-        renewed = set()
-        for claim in claims:
-            with recorder.closing(claim):
-                recorder.beat(claim, Progress())
-                renewed.add(claim.job_id)
-        return renewed
-
-    at_once(reconciler.reconcile, beat_all)
+    at_once(
+        reconciler.reconcile,
+        lambda: [recorder.renew({claim: AttemptUpdate()}) for claim in claims],
+    )
 
     for job_id in job_ids:
         job, (attempt,) = rows.job(database, job_id), rows.attempts(database, job_id)

@@ -1,5 +1,6 @@
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,21 +9,22 @@ from sqlalchemy.exc import IntegrityError
 
 from integration import rows
 from integration.conftest import LEASE_SECONDS, LostAnswer
-from integration.rows import PROVENANCE, SPEC, FakeBroker
+from integration.rows import PROVENANCE, SPEC, FakeBroker, LeaseLost
 from models import lifecycle
 from models.clock import from_now, now
 from models.database import Database
-from models.errors import Diverged
+from models.errors import DatabaseUnreachable, DatasetCorrupt
 from models.provenance import Provenance
 from models.spec import TRAINER_VERSION
 from models.state import Outcome
 from models.tables import Job, Result
 from service import jobs
 from service.queries.selectors import ids_condition
-from worker.execution.recorder import Cancelled, Claim, LeaseLost, Progress, Recorder, Released
+from worker.execution.ending import CANCELLED, LEASE_LOST, RELEASED, Ending, ending_of, fail
+from worker.execution.recorder import AttemptStart, AttemptUpdate, Claim, Recorder
 
 SPEC_AS_JSON = SPEC.model_dump(mode="json")
-ALL_EPOCHS = Progress(rows.measured_all())
+ALL_EPOCHS = AttemptUpdate(rows.measured_all())
 
 
 @pytest.fixture
@@ -110,6 +112,7 @@ def test_a_job_that_may_not_start_is_left_alone_with_a_line_in_the_log(
     reason: str,
     caplog: pytest.LogCaptureFixture,
 ):
+    caplog.set_level("INFO")
     hinder(database, job_id)
     before = rows.everything(database)
 
@@ -169,9 +172,9 @@ def test_each_attempt_has_a_number_of_its_own(
     database: Database, recorder: Recorder, other_recorder: Recorder, job_id: int
 ):
     first = rows.claim(recorder, job_id)
-    recorder.release(first)
+    rows.release(recorder, first)
     second = rows.claim(other_recorder, job_id)
-    other_recorder.fail(second, "no more")
+    rows.fail(other_recorder, second, "no more")
     jobs.retry(database, FakeBroker(), ids_condition([job_id]), from_scratch=True)
     third = rows.claim(recorder, job_id)
 
@@ -187,7 +190,7 @@ def test_a_job_has_started_when_its_first_attempt_did(
     database: Database, recorder: Recorder, claim: Claim
 ):
     started_at = rows.job(database, claim.job_id).started_at
-    recorder.release(claim)
+    rows.release(recorder, claim)
 
     rows.claim(recorder, claim.job_id)
 
@@ -197,8 +200,8 @@ def test_a_job_has_started_when_its_first_attempt_did(
 def test_a_claim_carries_the_checkpoint_to_go_on_from(
     database: Database, recorder: Recorder, claim: Claim
 ):
-    recorder.beat(claim, Progress((rows.measured(1),), f"{claim.job_id}/1-1-0", 1))
-    recorder.release(claim)
+    rows.record(recorder, claim, AttemptUpdate((rows.measured(1),), f"{claim.job_id}/1-1-0", 1))
+    rows.release(recorder, claim)
 
     second = rows.claim(recorder, claim.job_id)
 
@@ -221,8 +224,8 @@ def test_an_attempt_records_what_it_runs_on_and_where_it_begins(
 def test_an_attempt_that_goes_on_forgets_the_epochs_it_will_measure_again(
     database: Database, recorder: Recorder, claim: Claim
 ):
-    recorder.beat(claim, Progress(rows.measured_all(), f"{claim.job_id}/1-1-0", 1))
-    recorder.release(claim)
+    rows.record(recorder, claim, AttemptUpdate(rows.measured_all(), f"{claim.job_id}/1-1-0", 1))
+    rows.release(recorder, claim)
     second = rows.claim(recorder, claim.job_id)
 
     rows.begin(recorder, second, PROVENANCE, epochs_done=1)
@@ -235,8 +238,8 @@ def test_an_attempt_that_goes_on_forgets_the_epochs_it_will_measure_again(
 def test_an_attempt_that_found_no_usable_checkpoint_says_so_and_forgets_all_epochs(
     database: Database, recorder: Recorder, claim: Claim
 ):
-    recorder.beat(claim, Progress(rows.measured_all(), f"{claim.job_id}/1-3-0", 3))
-    recorder.release(claim)
+    rows.record(recorder, claim, AttemptUpdate(rows.measured_all(), f"{claim.job_id}/1-3-0", 3))
+    rows.release(recorder, claim)
     second = rows.claim(recorder, claim.job_id)
 
     rows.begin(recorder, second, PROVENANCE, epochs_done=0)
@@ -251,7 +254,11 @@ def test_a_beat_writes_progress_and_renews_the_lease(
 ):
     rows.change(database, claim.job_id, lease_until=from_now(1))
 
-    recorder.beat(claim, Progress((rows.measured(1), rows.measured(2)), f"{claim.job_id}/1-2-0", 2))
+    rows.record(
+        recorder,
+        claim,
+        AttemptUpdate((rows.measured(1), rows.measured(2)), f"{claim.job_id}/1-2-0", 2),
+    )
 
     job = rows.job(database, claim.job_id)
     first, second = rows.epochs(database, claim.job_id)
@@ -266,11 +273,11 @@ def test_a_beat_writes_progress_and_renews_the_lease(
 
 
 def test_progress_written_twice_is_there_once(database: Database, recorder: Recorder, claim: Claim):
-    progress = Progress((rows.measured(1),), f"{claim.job_id}/1-1-0", 1)
-    recorder.beat(claim, progress)
+    progress = AttemptUpdate((rows.measured(1),), f"{claim.job_id}/1-1-0", 1)
+    rows.record(recorder, claim, progress)
     before = [(row.epoch, row.train_loss) for row in rows.epochs(database, claim.job_id)]
 
-    recorder.beat(claim, progress)
+    rows.record(recorder, claim, progress)
 
     assert [(row.epoch, row.train_loss) for row in rows.epochs(database, claim.job_id)] == before
 
@@ -278,9 +285,9 @@ def test_progress_written_twice_is_there_once(database: Database, recorder: Reco
 def test_a_beat_without_progress_leaves_the_checkpoint_where_it_is(
     database: Database, recorder: Recorder, claim: Claim
 ):
-    recorder.beat(claim, Progress((rows.measured(1),), f"{claim.job_id}/1-1-0", 1))
+    rows.record(recorder, claim, AttemptUpdate((rows.measured(1),), f"{claim.job_id}/1-1-0", 1))
 
-    recorder.beat(claim, Progress())
+    rows.record(recorder, claim, AttemptUpdate())
 
     job = rows.job(database, claim.job_id)
     assert (job.epochs_done, job.checkpoint) == (1, f"{claim.job_id}/1-1-0")
@@ -291,7 +298,7 @@ def test_a_lease_that_ran_out_may_be_renewed_as_long_as_nobody_took_the_job(
 ):
     rows.expire(database, claim.job_id)
 
-    recorder.beat(claim, Progress())
+    rows.record(recorder, claim, AttemptUpdate())
     rows.succeed(recorder, claim, ALL_EPOCHS)
 
     assert rows.job(database, claim.job_id).state == "succeeded"
@@ -337,12 +344,12 @@ def test_a_success_is_the_last_epochs_figures_and_the_state_together(
 def test_a_success_takes_up_the_epochs_that_earlier_attempts_wrote(
     database: Database, recorder: Recorder, other_recorder: Recorder, claim: Claim
 ):
-    recorder.beat(claim, Progress((rows.measured(1),), f"{claim.job_id}/1-1-0", 1))
-    recorder.release(claim)
+    rows.record(recorder, claim, AttemptUpdate((rows.measured(1),), f"{claim.job_id}/1-1-0", 1))
+    rows.release(recorder, claim)
     second = rows.claim(other_recorder, claim.job_id)
     rows.begin(other_recorder, second, PROVENANCE, epochs_done=1)
 
-    rows.succeed(other_recorder, second, Progress((rows.measured(2), rows.measured(3))))
+    rows.succeed(other_recorder, second, AttemptUpdate((rows.measured(2), rows.measured(3))))
 
     result = rows.result(database, claim.job_id)
     assert [row.attempt for row in rows.epochs(database, claim.job_id)] == [1, 2, 2]
@@ -356,7 +363,7 @@ def test_a_success_without_its_last_epoch_is_none(
     before = rows.everything(database)
 
     with pytest.raises(Exception, match="are not measured"):
-        rows.succeed(recorder, claim, Progress((rows.measured(1), rows.measured(2))))
+        rows.succeed(recorder, claim, AttemptUpdate((rows.measured(1), rows.measured(2))))
 
     assert rows.everything(database) == before
 
@@ -364,7 +371,7 @@ def test_a_success_without_its_last_epoch_is_none(
 def test_a_success_drops_the_pointer_to_the_checkpoint(
     database: Database, recorder: Recorder, claim: Claim
 ):
-    rows.succeed(recorder, claim, Progress(rows.measured_all(), f"{claim.job_id}/1-2-0", 2))
+    rows.succeed(recorder, claim, AttemptUpdate(rows.measured_all(), f"{claim.job_id}/1-2-0", 2))
 
     assert rows.job(database, claim.job_id).checkpoint is None
 
@@ -375,7 +382,7 @@ def test_a_success_keeps_the_checkpoint_it_was_asked_to_keep(
     job_id = rows.submit_one(database, keep_checkpoint=True)
     claim = rows.claim(recorder, job_id)
 
-    rows.succeed(recorder, claim, Progress(rows.measured_all(), f"{job_id}/1-3-0", 3))
+    rows.succeed(recorder, claim, AttemptUpdate(rows.measured_all(), f"{job_id}/1-3-0", 3))
 
     assert rows.job(database, job_id).checkpoint == f"{job_id}/1-3-0"
 
@@ -402,23 +409,18 @@ def test_a_success_told_twice_is_one(database: Database, recorder: Recorder, cla
     assert rows.everything(database) == before
 
 
-def test_a_beat_whose_answer_was_lost_is_repeated_without_harm(
+def test_an_update_whose_answer_was_lost_is_repeated_without_harm(
     database: Database, recorder: Recorder, claim: Claim, losing_an_answer: LostAnswer
 ):
-    with losing_an_answer():
-        recorder.insist(claim, ALL_EPOCHS)
+    update = AttemptUpdate(rows.measured_all(), start=AttemptStart(PROVENANCE, 0))
+    with losing_an_answer(), pytest.raises(DatabaseUnreachable):
+        rows.record(recorder, claim, update)
 
-    assert [row.epoch for row in rows.epochs(database, claim.job_id)] == [1, 2, 3]
-
-
-def test_a_beginning_whose_answer_was_lost_is_recorded_once(
-    database: Database, recorder: Recorder, claim: Claim, losing_an_answer: LostAnswer
-):
-    with losing_an_answer():
-        rows.begin(recorder, claim, PROVENANCE, epochs_done=0)
+    rows.record(recorder, claim, update)
 
     (attempt,) = rows.attempts(database, claim.job_id)
     assert Provenance(**attempt.provenance) == PROVENANCE
+    assert [row.epoch for row in rows.epochs(database, claim.job_id)] == [1, 2, 3]
 
 
 def test_a_job_has_one_result_whoever_writes_it(
@@ -439,7 +441,7 @@ def test_a_job_has_one_result_whoever_writes_it(
 def test_a_failure_is_recorded_with_its_reason_and_its_traceback(
     database: Database, recorder: Recorder, claim: Claim
 ):
-    recorder.fail(claim, "ValueError: no", "Traceback ...")
+    rows.fail(recorder, claim, "ValueError: no", "Traceback ...")
 
     job = rows.job(database, claim.job_id)
     (attempt,) = rows.attempts(database, claim.job_id)
@@ -452,7 +454,7 @@ def test_a_failure_is_recorded_with_its_reason_and_its_traceback(
 def test_a_cancellation_is_recorded(database: Database, recorder: Recorder, claim: Claim):
     jobs.cancel(database, ids_condition([claim.job_id]))
 
-    recorder.cancel(claim)
+    rows.cancel(recorder, claim)
 
     job = rows.job(database, claim.job_id)
     (attempt,) = rows.attempts(database, claim.job_id)
@@ -464,9 +466,9 @@ def test_a_cancellation_is_recorded(database: Database, recorder: Recorder, clai
 def test_a_job_given_back_waits_with_what_it_reached_and_without_a_crash(
     database: Database, recorder: Recorder, claim: Claim
 ):
-    recorder.beat(claim, Progress((rows.measured(1),), f"{claim.job_id}/1-1-0", 1))
+    rows.record(recorder, claim, AttemptUpdate((rows.measured(1),), f"{claim.job_id}/1-1-0", 1))
 
-    recorder.release(claim)
+    rows.release(recorder, claim)
 
     job = rows.job(database, claim.job_id)
     (attempt,) = rows.attempts(database, claim.job_id)
@@ -480,12 +482,11 @@ def test_a_job_given_back_waits_with_what_it_reached_and_without_a_crash(
 WRITES: dict[str, Callable[[Recorder, Claim], object]] = {
     "begin": lambda recorder, claim: rows.begin(recorder, claim, PROVENANCE, 0),
     "is_cancelled": rows.is_cancelled,
-    "beat": lambda recorder, claim: recorder.beat(claim, ALL_EPOCHS),
-    "insist": lambda recorder, claim: recorder.insist(claim, ALL_EPOCHS),
+    "beat": lambda recorder, claim: rows.record(recorder, claim, ALL_EPOCHS),
     "succeed": lambda recorder, claim: rows.succeed(recorder, claim, ALL_EPOCHS),
-    "fail": lambda recorder, claim: recorder.fail(claim, "no"),
-    "cancel": lambda recorder, claim: recorder.cancel(claim),
-    "release": lambda recorder, claim: recorder.release(claim),
+    "fail": lambda recorder, claim: rows.fail(recorder, claim, "no"),
+    "cancel": rows.cancel,
+    "release": rows.release,
 }
 every_write = pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 
@@ -543,50 +544,79 @@ def test_an_attempt_whose_job_another_finished_writes_nothing(
     assert rows.everything(database) == before
 
 
-# The worker's boundary
+# Endings
+
+
+def of(error: Exception) -> Ending:
+    return ending_of(error, is_alone=True)
 
 
 @pytest.mark.parametrize(
-    ("error", "state", "reason"),
+    ("ending", "state", "reason"),
     [
-        (Cancelled(), "cancelled", "cancelled while running"),
-        (Released(), "queued", None),
-        (Diverged("diverged at epoch 2"), "failed", "diverged at epoch 2"),
-        (KeyError("x"), "failed", "KeyError: 'x'"),
-        (MemoryError(), "failed", "MemoryError: "),
+        (CANCELLED, "cancelled", "cancelled while running"),
+        (RELEASED, "queued", None),
+        (fail("diverged at epoch 2"), "failed", "diverged at epoch 2"),
+        (of(DatasetCorrupt("a file is damaged")), "failed", "a file is damaged"),
+        (of(KeyError("x")), "failed", "KeyError: 'x'"),
+        (of(MemoryError()), "failed", "MemoryError: "),
     ],
 )
-def test_an_attempt_ends_as_its_error_says(
+def test_a_job_moves_on_as_its_attempt_ended(
     *,
     database: Database,
     recorder: Recorder,
     claim: Claim,
-    error: Exception,
+    ending: Ending,
     state: str,
     reason: str | None,
 ):
-    with recorder.closing(claim):
-        raise error
+    assert recorder.end(claim, ending)
 
     job = rows.job(database, claim.job_id)
     assert (job.state, job.reason) == (state, reason)
 
 
+def test_an_ending_is_recorded_with_what_was_not_written_before(
+    database: Database, recorder: Recorder, claim: Claim
+):
+    recorder.end(claim, RELEASED, AttemptUpdate(rows.measured_all(), "1/1-3-0", 3))
+
+    job = rows.job(database, claim.job_id)
+    assert (job.state, job.epochs_done, job.checkpoint) == ("queued", 3, "1/1-3-0")
+    assert len(rows.epochs(database, claim.job_id)) == 3
+
+
+def test_an_update_that_the_database_refuses_does_not_keep_the_ending_from_being_recorded(
+    database: Database, recorder: Recorder, claim: Claim
+):
+    """It is the database's fault: the job goes back to the queue for later."""
+    broken = replace(rows.measured(1), train_loss=None)
+
+    recorder.end(claim, fail("no more"), AttemptUpdate((broken,)))
+
+    job, (attempt,) = rows.job(database, claim.job_id), rows.attempts(database, claim.job_id)
+    assert (job.state, attempt.outcome) == ("queued", Outcome.RELEASED)
+    assert attempt.detail.startswith("the database failed: ")
+    with database.reading() as session:
+        assert job.publish_due > session.scalar(select(from_now(20)))
+
+
 @pytest.mark.parametrize(
-    ("error", "state"),
-    [(Cancelled(), "cancelled"), (Released(), "queued"), (ValueError("broken"), "failed")],
+    ("ending", "state"),
+    [(CANCELLED, "cancelled"), (RELEASED, "queued"), (fail("no more"), "failed")],
 )
-def test_an_end_whose_answer_was_lost_is_recorded_once(
+def test_an_ending_whose_answer_was_lost_is_recorded_once(
     *,
     database: Database,
     recorder: Recorder,
     claim: Claim,
     losing_an_answer: LostAnswer,
-    error: Exception,
+    ending: Ending,
     state: str,
 ):
-    with losing_an_answer(), recorder.closing(claim):
-        raise error
+    with losing_an_answer():
+        recorder.end(claim, ending)
 
     claimed_and_ended = rows.log(database, claim.job_id)
     assert rows.job(database, claim.job_id).state == state
@@ -599,8 +629,9 @@ def test_an_error_leaves_its_traceback_on_the_attempt(
     def break_down() -> None:
         raise ValueError("broken")
 
-    with recorder.closing(claim):
+    with pytest.raises(ValueError, match="broken") as raised:
         break_down()
+    recorder.end(claim, of(raised.value))
 
     (attempt,) = rows.attempts(database, claim.job_id)
     assert "in break_down" in attempt.detail
@@ -608,30 +639,28 @@ def test_an_error_leaves_its_traceback_on_the_attempt(
 
 
 @pytest.mark.parametrize("words", ["a zero \x00 byte", "half \udc80 a letter"])
-def test_an_error_whose_words_the_database_cannot_hold_still_fails_the_job(
+def test_an_error_whose_message_the_database_cannot_hold_still_fails_the_job(
     database: Database, recorder: Recorder, claim: Claim, words: str
 ):
-    with recorder.closing(claim):
-        raise ValueError(words)
+    recorder.end(claim, of(ValueError(words)))
 
     job = rows.job(database, claim.job_id)
     assert job.state == "failed"
     assert job.reason.startswith("ValueError: ")
 
 
-@pytest.mark.parametrize("error", [LeaseLost(), Cancelled(), Released(), ValueError("broken")])
-def test_an_attempt_that_was_fenced_off_ends_silently(
+@pytest.mark.parametrize("ending", [LEASE_LOST, CANCELLED, RELEASED, fail("no more")])
+def test_of_an_attempt_that_lost_its_lease_no_ending_is_recorded(
     database: Database,
     recorder: Recorder,
     claim: Claim,
-    error: Exception,
+    ending: Ending,
     caplog: pytest.LogCaptureFixture,
 ):
     lose(database, claim)
     before = rows.everything(database)
 
-    with recorder.closing(claim):
-        raise error
+    assert not recorder.end(claim, ending)
 
     assert rows.everything(database) == before
     assert f"job {claim.job_id} attempt 1: fenced off" in caplog.text

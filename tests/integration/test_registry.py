@@ -15,12 +15,12 @@ from models.state import Outcome
 from models.tables import Attempt, Job, Worker
 from service import jobs
 from service.queries.selectors import ids_condition
-from worker.execution.recorder import Progress, Recorder
-from worker.supervisor.devices import Place
-from worker.supervisor.registry import Roster, worker_name
+from worker.execution.recorder import AttemptUpdate, Recorder
+from worker.supervisor.devices import Device
+from worker.supervisor.registry import WorkerRegistry, worker_name
 
-PLACES = [Place("cpu0", "cpu", {}), Place("cpu1", "cpu", {})]
-NAMES = [worker_name(place) for place in PLACES]
+DEVICES = [Device("cpu0", "cpu", {}), Device("cpu1", "cpu", {})]
+NAMES = [worker_name(device) for device in DEVICES]
 
 
 def workers(database: Database) -> list[Worker]:
@@ -35,7 +35,7 @@ def lose(database: Database, job_id: int, seconds_ago: float) -> None:
 
 
 def test_a_worker_is_named_after_its_place_its_supervisor_and_its_host():
-    name = worker_name(PLACES[0])
+    name = worker_name(DEVICES[0])
 
     assert re.fullmatch(rf"cpu0-[0-9a-f]{{4}}-{os.getpid()}@{socket.gethostname()}", name)
 
@@ -43,10 +43,10 @@ def test_a_worker_is_named_after_its_place_its_supervisor_and_its_host():
 def test_a_container_that_is_restarted_with_the_same_ids_gets_other_names():
     code = """
 import os
-from worker.supervisor.devices import Place
+from worker.supervisor.devices import Device
 from worker.supervisor.registry import worker_name
 os.getpid = lambda: 7
-print(worker_name(Place("cpu0", "cpu", {})))
+print(worker_name(Device("cpu0", "cpu", {})))
 """
 
     names = {subprocess.check_output([sys.executable, "-P", "-c", code]) for _ in range(3)}
@@ -55,11 +55,11 @@ print(worker_name(Place("cpu0", "cpu", {})))
 
 
 def test_the_first_beat_enters_the_workers_and_later_ones_keep_them_fresh(database: Database):
-    roster = Roster(database, PLACES)
+    registry = WorkerRegistry(database, DEVICES)
 
-    roster.beat()
+    registry.beat()
     first = workers(database)
-    roster.beat()
+    registry.beat()
     second = workers(database)
 
     assert [(each.id, each.pid, each.device, each.state) for each in first] == [
@@ -71,23 +71,23 @@ def test_the_first_beat_enters_the_workers_and_later_ones_keep_them_fresh(databa
 
 
 def test_a_beat_does_not_call_back_a_worker_that_was_told_to_end(database: Database):
-    roster = Roster(database, PLACES)
-    roster.beat()
+    registry = WorkerRegistry(database, DEVICES)
+    registry.beat()
     jobs.drain(database, NAMES[1])
 
-    roster.beat()
+    registry.beat()
 
-    assert roster.draining() == {NAMES[1]}
+    assert registry.find_draining() == {NAMES[1]}
 
 
 def test_workers_of_others_are_none_of_a_rosters_business(database: Database):
     rows.add_worker(database, "cpu0-1@elsewhere")
-    roster = Roster(database, PLACES)
-    roster.beat()
+    registry = WorkerRegistry(database, DEVICES)
+    registry.beat()
     jobs.drain(database, "cpu0-1@elsewhere")
 
-    draining = roster.draining()
-    roster.leave()
+    draining = registry.find_draining()
+    registry.sign_off()
 
     assert draining == set()
     assert [each.id for each in workers(database)] == ["cpu0-1@elsewhere"]
@@ -97,7 +97,7 @@ def test_a_worker_that_was_silent_for_a_day_is_forgotten(database: Database):
     rows.add_worker(database, "silent", silent_seconds=25 * 3600)
     rows.add_worker(database, "resting", silent_seconds=23 * 3600)
 
-    Roster(database, []).beat()
+    WorkerRegistry(database, []).beat()
 
     assert [each.id for each in workers(database)] == ["resting"]
 
@@ -106,10 +106,10 @@ def test_workers_that_leave_give_back_what_they_ran_without_a_crash(database: Da
     mine, others = rows.submit(database, SPEC, SPEC)
     rows.claim(Recorder(database, NAMES[0], 30), mine)
     rows.claim(Recorder(database, "cpu0-1@elsewhere", 30), others)
-    roster = Roster(database, PLACES)
-    roster.beat()
+    registry = WorkerRegistry(database, DEVICES)
+    registry.beat()
 
-    roster.leave()
+    registry.sign_off()
 
     job, (attempt,) = rows.job(database, mine), rows.attempts(database, mine)
     assert (job.state, job.crashes) == ("queued", 0)
@@ -123,7 +123,7 @@ def test_a_job_asked_to_stop_is_cancelled_when_its_worker_leaves(database: Datab
     rows.claim(Recorder(database, NAMES[0], 30), job_id)
     jobs.cancel(database, ids_condition([job_id]))
 
-    Roster(database, PLACES).leave()
+    WorkerRegistry(database, DEVICES).sign_off()
 
     assert rows.job(database, job_id).state == "cancelled"
 
@@ -133,7 +133,7 @@ def test_a_child_that_lost_its_job_long_ago_and_took_no_other_is_a_stray(databas
     rows.claim(Recorder(database, NAMES[0], 30), job_id)
     lose(database, job_id, seconds_ago=11)
 
-    assert Roster(database, PLACES).strays(10) == [os.getpid()]
+    assert WorkerRegistry(database, DEVICES).find_stuck_children(10) == [os.getpid()]
 
 
 def test_a_child_that_lost_its_job_just_now_may_still_notice(database: Database):
@@ -141,7 +141,7 @@ def test_a_child_that_lost_its_job_just_now_may_still_notice(database: Database)
     rows.claim(Recorder(database, NAMES[0], 30), job_id)
     lose(database, job_id, seconds_ago=9)
 
-    assert Roster(database, PLACES).strays(10) == []
+    assert WorkerRegistry(database, DEVICES).find_stuck_children(10) == []
 
 
 def test_a_child_that_took_another_job_is_no_stray(database: Database):
@@ -151,12 +151,12 @@ def test_a_child_that_took_another_job_is_no_stray(database: Database):
     lose(database, lost, seconds_ago=11)
     rows.claim(recorder, next_one)
 
-    assert Roster(database, PLACES).strays(10) == []
+    assert WorkerRegistry(database, DEVICES).find_stuck_children(10) == []
 
 
 def test_a_child_whose_job_ended_well_is_no_stray(database: Database):
     job_id = rows.submit_one(database)
     recorder = Recorder(database, NAMES[0], 30)
-    rows.succeed(recorder, rows.claim(recorder, job_id), Progress(rows.measured_all()))
+    rows.succeed(recorder, rows.claim(recorder, job_id), AttemptUpdate(rows.measured_all()))
 
-    assert Roster(database, PLACES).strays(0) == []
+    assert WorkerRegistry(database, DEVICES).find_stuck_children(0) == []

@@ -22,7 +22,7 @@ from service.jobs import SubmitOptions, Submitted
 from service.queries.jobs import list_compared_jobs
 from service.queries.selectors import ids_condition
 from service.specs.grid import repeat
-from worker.execution.recorder import Progress, Recorder
+from worker.execution.recorder import AttemptUpdate, Recorder
 
 #: Of 300 test images; the second row reports the error that the first does the accuracy of.
 TABLE = PublishedTable.model_validate(
@@ -71,7 +71,7 @@ def run(recorder: Recorder, job_ids: tuple[int, ...], accuracies: dict[str, floa
     for job_id in job_ids:
         claim = rows.claim(recorder, job_id)
         cell = "dropout" if claim.spec.has_dropout else "plain"
-        rows.succeed(recorder, claim, Progress(measure(claim.spec, accuracies[cell])))
+        rows.succeed(recorder, claim, AttemptUpdate(measure(claim.spec, accuracies[cell])))
 
 
 def measure(spec: ExperimentSpec, accuracy: float) -> list[EpochMetrics]:
@@ -122,8 +122,8 @@ def test_jobs_that_wait_run_or_failed_leave_a_table_undecided(
 ):
     submitted = submit(database)
     _, running, failing, *_ = submitted.created
-    recorder.beat(rows.claim(recorder, running), Progress(rows.measured_all()[:1]))
-    recorder.fail(rows.claim(recorder, failing), "diverged at epoch 1")
+    rows.record(recorder, rows.claim(recorder, running), AttemptUpdate(rows.measured_all()[:1]))
+    rows.fail(recorder, rows.claim(recorder, failing), "diverged at epoch 1")
 
     report = judge_jobs(database, submitted)
 

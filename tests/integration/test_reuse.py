@@ -9,14 +9,14 @@ from service import jobs
 from service.jobs import SubmitOptions
 from service.queries.jobs import list_ids
 from service.queries.selectors import ids_condition, parse_selectors
-from worker.execution.recorder import Progress, Recorder
+from worker.execution.recorder import AttemptUpdate, Recorder
 
 OTHER = SPEC.model_copy(update={"seed": 1})
 REUSE = SubmitOptions(reuse=True)
 
 
 def succeed(recorder: Recorder, job_id: int) -> None:
-    rows.succeed(recorder, rows.claim(recorder, job_id), Progress(rows.measured_all()))
+    rows.succeed(recorder, rows.claim(recorder, job_id), AttemptUpdate(rows.measured_all()))
 
 
 def test_a_finished_job_of_the_same_spec_is_taken_over(database: Database, recorder: Recorder):

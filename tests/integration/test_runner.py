@@ -292,7 +292,7 @@ def test_a_job_that_failed_keeps_its_checkpoint_for_its_retry(
     job_id = rows.submit_one(database)
     run_until(2 * BATCHES, process, job_id)
     recorder = process.recorder
-    recorder.fail(rows.claim(recorder, job_id), "no more")
+    rows.fail(recorder, rows.claim(recorder, job_id), "no more")
 
     jobs.retry(database, rows.FakeBroker(), ids_condition([job_id]), from_scratch=False)
     run(process, job_id)

@@ -22,7 +22,7 @@ from service.queries.versions import read_job_version, read_queue_version
 from service.reports.comparison_table import comparison_table
 from service.reports.job_tables import repeat_command
 from service.reports.table import format_cell, render
-from worker.execution.recorder import Progress, Recorder
+from worker.execution.recorder import AttemptUpdate, Recorder
 
 NASTY = '<img src=x onerror=alert(1)>&"\x1b[31m'
 PAGES = ["/", "/sweeps", "/jobs", "/compare", "/submit", "/login"]
@@ -35,7 +35,7 @@ def client(settings: Settings, database: Database) -> Iterator[TestClient]:
 
 
 def run(recorder: Recorder, job_id: int) -> None:
-    rows.succeed(recorder, rows.claim(recorder, job_id), Progress(measured_all()))
+    rows.succeed(recorder, rows.claim(recorder, job_id), AttemptUpdate(measured_all()))
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_an_empty_database_makes_pages_that_say_what_to_do(client, page):
 
 def test_the_queue_shows_what_runs_what_waits_and_who_works(client, database, recorder):
     running, waiting, held = submit(database, *(spec(seed=seed) for seed in range(3)))
-    recorder.beat(rows.claim(recorder, running), Progress(measured_all()[:1]))
+    rows.record(recorder, rows.claim(recorder, running), AttemptUpdate(measured_all()[:1]))
     rows.change(database, running, batches_done=6)
     rows.change(database, held, held=True)
     rows.add_worker(database, "cpu0-1@here")
@@ -225,8 +225,8 @@ def test_the_chart_counts_the_seeds_that_the_table_counts_and_says_what_runs(
 ):
     ids = submit(database, *(spec(seed=seed, keep=(keep,)) for seed in (0, 1) for keep in (1, 0.5)))
     run(recorder, ids[0])
-    recorder.beat(rows.claim(recorder, ids[1]), Progress(measured_all()[:1]))
-    recorder.beat(rows.claim(recorder, ids[2]), Progress(measured_all()[:1]))
+    rows.record(recorder, rows.claim(recorder, ids[1]), AttemptUpdate(measured_all()[:1]))
+    rows.record(recorder, rows.claim(recorder, ids[2]), AttemptUpdate(measured_all()[:1]))
 
     page = client.get("/compare?jobs=s1").text
     table = client.get("/api/v1/comparison?jobs=s1").json()["comparison"]["rows"]
@@ -375,7 +375,7 @@ def test_the_mark_of_a_page_changes_when_what_it_shows_does(database, recorder):
             read_job_version(database, other),
         )
     )
-    recorder.beat(claim, Progress(measured_all()[:1]))
+    rows.record(recorder, claim, AttemptUpdate(measured_all()[:1]))
     marks.append(
         (
             read_queue_version(database),

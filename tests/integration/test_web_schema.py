@@ -17,7 +17,7 @@ from models.database import Database
 from models.settings import Settings
 from service.web.app import make_app
 from service.web.auth import Access
-from worker.execution.recorder import Progress, Recorder
+from worker.execution.recorder import AttemptUpdate, Recorder
 
 #: Of each mode for each operation that has a parameter.
 EXAMPLES = 30
@@ -46,7 +46,7 @@ def schema(
     """The document of an application that holds some jobs, one with a result."""
     first, *_ = submit(database, spec(), spec(seed=1), spec(keep=(0.5,)), tags=("paper",))
     claim = rows.claim(recorder, first)
-    rows.succeed(recorder, claim, Progress(measured_all()))
+    rows.succeed(recorder, claim, AttemptUpdate(measured_all()))
     app = make_app(settings, database, Access(TOKEN), names=["testserver"])
     return schemathesis.openapi.from_asgi("/api/v1/openapi.json", app, config=CONFIG)
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import wraps
-from traceback import format_exc
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import (
@@ -30,24 +29,22 @@ from sqlalchemy.sql.dml import ReturningInsert
 from models import lifecycle
 from models.clock import from_now
 from models.database import Database, insert_missing
-from models.errors import DatabaseUnreachable, DqError, ValueRefused
+from models.errors import DatabaseUnreachable, ValueRefused
 from models.metrics import EPOCH_METRICS, EpochMetrics
 from models.provenance import Provenance
 from models.spec import TRAINER_VERSION, ExperimentSpec
-from models.state import JobState, WorkerState
+from models.state import JobState, Outcome, WorkerState
 from models.tables import Epoch, Job, Pause, Result, Worker
-from worker.lasting_trouble import LastingTrouble
+from worker.execution.ending import CANCELLED, LEASE_LOST, Ending, ending_of
+from worker.throttled_log import ThrottledLog
 
 logger = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
-#: A job whose writes the database refused is tried again after that long.
-_BACK_OFF_SECONDS = 30.0
-_LONGEST_CAUSE = 500  # characters
 _Write = TypeVar("_Write", bound=Callable[..., Any])
 
-# What every job needs is made once: making a statement takes longer than running it.
+# The statements of every job are made once: making one takes longer than running it.
 
-#: Locks the job that a message rings for.
+#: Locks the job that a message names.
 _TAKE = (
     select(Job, exists(select(Pause.id)))
     .where(Job.id == bindparam("job_id"))
@@ -77,7 +74,7 @@ _COUNT_WORKERS = (
     .where(Worker.state == WorkerState.ACTIVE, Worker.heartbeat_at > from_now(bindparam("since")))
 )
 _RUNNING = Job.id.in_(bindparam("job_ids", expanding=True)), Job.state == JobState.RUNNING
-_ASK = select(Job.id, Job.attempt, Job.cancel_requested).where(*_RUNNING)
+_FIND_CANCELLED = select(Job.id, Job.attempt, Job.cancel_requested).where(*_RUNNING)
 # In one order everywhere: transactions that lock several rows never wait in a circle.
 _HOLD = select(Job.id, Job.attempt).where(*_RUNNING).order_by(Job.id).with_for_update()
 
@@ -94,22 +91,6 @@ def _make_add_results() -> ReturningInsert[int]:
 
 
 _ADD_RESULTS = _make_add_results()
-
-
-class LeaseLost(Exception):
-    """Another attempt may own the job now: whatever this one wants to write is refused."""
-
-
-class Cancelled(Exception):
-    """Somebody asked for the job to be cancelled."""
-
-
-class Released(Exception):
-    """The worker was asked to stop: the job goes back to the queue."""
-
-
-class FailedTogether(Exception):
-    """An error hit several jobs in one process: each goes back to the queue, to run alone."""
 
 
 @dataclass(frozen=True)
@@ -130,13 +111,13 @@ class Claim:
 
     @property
     def ids(self) -> dict[str, int]:
-        """What a log line about this attempt carries besides its words."""
+        """The fields of a log record about this attempt."""
         return {"job_id": self.job_id, "attempt": self.attempt}
 
 
 @dataclass(frozen=True)
-class Origin:
-    """What an attempt runs on, and where in its training it begins."""
+class AttemptStart:
+    """What an attempt runs on, and where in its training it starts."""
 
     provenance: Provenance
     epochs_done: int
@@ -150,41 +131,43 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """What an attempt has to tell since it last could: origin, epochs, its newest checkpoint."""
+class AttemptUpdate:
+    """What happened in an attempt since its last update: its start, epochs, newest checkpoint."""
 
     epochs: Sequence[EpochMetrics] = ()
     checkpoint: str | None = None
     checkpoint_epoch: int = 0
-    origin: Origin | None = None
-    #: How many batches of the epoch after those are done.
+    start: AttemptStart | None = None
+    #: How many batches of the next epoch are done.
     batches_done: int = 0
 
 
+_NOTHING = AttemptUpdate()
+
+
 def _until_answered(write: _Write) -> _Write:
-    """Repeat a write until the database answers: hours of training hang on it."""
+    """Repeat a write until the database answers: hours of training depend on it."""
 
     @wraps(write)
-    def insist(*args: Any, **kwargs: Any) -> Any:
-        trouble = LastingTrouble(logger, "the database")
+    def repeat(*args: Any, **kwargs: Any) -> Any:
+        log = ThrottledLog(logger, "the database")
         while True:
             try:
                 written = write(*args, **kwargs)
             except DatabaseUnreachable as error:
-                trouble.report("%s (trying again)", error)
+                log.warn("%s (trying again)", error)
                 time.sleep(_RETRY_SECONDS)
             else:
-                trouble.end()
+                log.recover()
                 return written
 
-    return cast(_Write, insist)
+    return cast(_Write, repeat)
 
 
 class Recorder:
     """Claims jobs for one worker and records what becomes of them.
 
-    A write of one attempt raises LeaseLost if it may not write any more; one of several returns
-    those that may not, and the others' part is written.
+    What an attempt that lost its lease would write is refused; the others' part is written.
     """
 
     def __init__(self, database: Database, worker: str, lease_seconds: float) -> None:
@@ -196,20 +179,16 @@ class Recorder:
     def claim_pack(
         self, job_id: int, spec: dict[str, Any], most: Callable[[ExperimentSpec], int]
     ) -> Sequence[Claim]:
-        """Take a queued job, and other queued ones of its shape and priority, `most` altogether.
+        """Claim a queued job and other queued jobs of its shape and priority, `most` in all.
 
-        They are no more than this worker's share of what is queued of that shape. None, with a
-        line in the log, if this message may not start its job.
+        They are no more than this worker's share of what is queued of that shape. Return none,
+        and log why, if this message may not start its job.
         """
         with self.database.writing() as session:
             found = session.execute(_TAKE, {"job_id": job_id}).one_or_none()
             job, is_paused = found or (None, False)
             if job is None or (refusal := _refuse(job, spec, is_paused=is_paused)):
-                why = refusal if job else "there is no such job"
-                # Of a job that was taken along with another, the message comes late as a rule.
-                level = logging.DEBUG if job and job.packed else logging.WARNING
-                told = "dropped a message for job %s: %s"
-                logger.log(level, told, job_id, why, extra={"job_id": job_id})
+                _log_refusal(job_id, job, (job and refusal) or "there is no such job")
                 return ()
             limit = most(ExperimentSpec.model_validate(job.spec))
             job_ids = [job_id, *_find_peers(session, job, limit, self.lease_seconds)]
@@ -217,145 +196,80 @@ class Recorder:
             jobs = lifecycle.start(session, job_ids, self.worker, os.getpid(), lease)
             return tuple(map(_claim_of, jobs))
 
-    def judge(self, claims: Collection[Claim]) -> dict[Claim, Exception]:
-        """Return which attempts are to stop, by LeaseLost or Cancelled; write nothing."""
+    def find_endings(self, claims: Collection[Claim]) -> dict[Claim, Ending]:
+        """Return which attempts must end: cancelled, or without their lease. Write nothing."""
         with self.database.reading() as session:
-            asked = session.execute(_ASK, {"job_ids": _ids(claims)})
-            cancelled = {(job_id, number): flag for job_id, number, flag in asked}
+            rows = session.execute(_FIND_CANCELLED, {"job_ids": _ids(claims)})
+            cancelled = {(job_id, number): flag for job_id, number, flag in rows}
         flags = {claim: cancelled.get((claim.job_id, claim.attempt)) for claim in claims}
-        verdicts: dict[Claim, Exception] = {
-            claim: LeaseLost() for claim, flag in flags.items() if flag is None
+        return {
+            claim: LEASE_LOST if flag is None else CANCELLED
+            for claim, flag in flags.items()
+            if flag is not False
         }
-        return verdicts | {claim: Cancelled() for claim, flag in flags.items() if flag}
 
-    def beat(self, claim: Claim, progress: Progress) -> None:
-        """Renew the lease and record progress."""
-        if self.beat_all({claim: progress}):
-            raise LeaseLost
-
-    def beat_all(self, progress: Mapping[Claim, Progress]) -> set[Claim]:
-        """Renew leases and record progress; return the attempts that lost theirs."""
-        with self._holding(progress) as (session, held):
+    def renew(self, updates: Mapping[Claim, AttemptUpdate]) -> set[Claim]:
+        """Renew leases and record updates; return the attempts that lost theirs."""
+        with self._holding(updates) as (session, held):
             lifecycle.renew(session, _ids(held), self.lease_seconds)
-            _add_progress(session, {claim: progress[claim] for claim in held})
-        return progress.keys() - held
+            _add_updates(session, {claim: updates[claim] for claim in held})
+        return updates.keys() - held
 
     @_until_answered
-    def insist(self, claim: Claim, progress: Progress) -> None:
-        """Record progress, for as long as the database takes to answer."""
-        self.beat(claim, progress)
-
-    @_until_answered
-    def succeed(self, progress: Mapping[Claim, Progress]) -> set[Claim]:
+    def succeed(self, updates: Mapping[Claim, AttemptUpdate]) -> set[Claim]:
         """Record results, which are the last epochs' metrics, together with the state changes.
 
         Return the attempts that lost their lease.
         """
-        with self._holding(progress) as (session, held):
+        with self._holding(updates) as (session, held):
             if held:
-                made = {claim: progress[claim] for claim in held}
-                _add_origins(session, made)
-                _add_epochs(session, made)
-                _add_checkpoints(session, made)
+                _add_measurements(session, {claim: updates[claim] for claim in held})
                 _add_results(session, _ids(held))
                 lifecycle.succeed(session, _ids(held))
-        lost = progress.keys() - held
+        lost = updates.keys() - held
         lost -= self._succeeded_before(lost)
-        for claim in progress.keys() - lost:
-            logger.info("%s: succeeded", claim, extra=claim.ids)
+        for claim in updates:
+            if claim in lost:
+                _log_ending(claim, LEASE_LOST)
+            else:
+                logger.info("%s: succeeded", claim, extra=claim.ids)
         return lost
 
-    @_until_answered
-    def fail(self, claim: Claim, reason: str, detail: str = "") -> None:
-        """Record that the experiment itself failed."""
-        with self._fenced(claim) as (session, job):
-            lifecycle.close(session, job, JobState.FAILED, reason, detail)
-        logger.error("%s: failed: %s", claim, reason, extra=claim.ids)
+    def end(self, claim: Claim, ending: Ending, update: AttemptUpdate = _NOTHING) -> bool:
+        """Record how an attempt ended without a result, and what it had not yet written.
 
-    @_until_answered
-    def cancel(self, claim: Claim) -> None:
-        """Record that the job was cancelled and that this process is off it."""
-        with self._fenced(claim) as (session, job):
-            lifecycle.close(session, job, JobState.CANCELLED, "cancelled while running")
-        logger.info("%s: cancelled", claim, extra=claim.ids)
-
-    @_until_answered
-    def release(self, claim: Claim) -> None:
-        """Give the job back to the queue, with what it has reached."""
-        with self._fenced(claim) as (session, job):
-            lifecycle.give_back(session, job, "the worker was told to stop")
-        logger.info("%s: given back", claim, extra=claim.ids)
-
-    @_until_answered
-    def give_back(self, claim: Claim, error: SQLAlchemyError) -> None:
-        """Give the job back to the queue, to be tried later: the database failed, not the job."""
-        cause = _storable(" ".join(str(error).split())[:_LONGEST_CAUSE])
-        with self._fenced(claim) as (session, job):
-            lifecycle.give_back(session, job, f"the database failed: {cause}")
-            job.publish_due = from_now(_BACK_OFF_SECONDS)
-        logger.error("%s: given back: the database failed: %s", claim, cause, extra=claim.ids)
-
-    @_until_answered
-    def suspect(self, claim: Claim, detail: str) -> None:
-        """Give the job back to the queue, to run alone."""
-        with self._fenced(claim) as (session, job):
-            lifecycle.suspect(session, job, detail)
-        logger.warning("%s: given back to run alone: %s", claim, detail, extra=claim.ids)
-
-    @contextmanager
-    def closing(self, claim: Claim) -> Iterator[None]:
-        """Record how the attempt ends if it does not succeed. The worker's boundary."""
-        try:
-            with self._recording_errors(claim):
-                yield
-        except LeaseLost:
-            told = "%s: fenced off: the lease was lost, nothing more is written"
-            logger.warning(told, claim, extra=claim.ids)
-
-    @contextmanager
-    def _recording_errors(self, claim: Claim) -> Iterator[None]:
-        try:
-            yield
-        except LeaseLost:
-            raise
-        except Cancelled:
-            self.cancel(claim)
-        except Released:
-            self.release(claim)
-        except FailedTogether as error:
-            self.suspect(claim, _storable(str(error)))
-        except SQLAlchemyError as error:
-            self.give_back(claim, error)
-        except Exception as error:  # noqa: BLE001 - the worker's boundary: recorded on the job
-            reason, detail = _storable(_describe(error)), _storable(format_exc())
-            try:
-                self.fail(claim, reason, detail)
-            except ValueRefused:  # the database keeps text in an encoding that lacks some of it
-                self.fail(claim, ascii(reason), ascii(detail))
-
-    @contextmanager
-    def _fenced(self, claim: Claim) -> Iterator[tuple[Session, Job]]:
-        """Open a transaction that holds the row and renews the lease; LeaseLost if it was lost.
-
-        An expired lease that nobody took may be renewed: an outage of the database throws no
-        training away.
+        Return False, with nothing written, if it had lost its lease.
         """
-        with self.database.writing() as session:
-            job = session.scalars(select(Job).where(*_mine(claim)).with_for_update()).one_or_none()
-            if job is None:
-                raise LeaseLost
-            job.lease_until = from_now(self.lease_seconds)
-            yield session, job
+        try:
+            is_written = ending != LEASE_LOST and self._end(claim, ending, update)
+        except SQLAlchemyError as error:
+            ending = ending_of(error, is_alone=True)
+            is_written = self._end(claim, ending)
+        except ValueRefused:  # the database keeps text in an encoding that lacks some characters
+            is_written = self._end(claim, ending.as_ascii())
+        _log_ending(claim, ending if is_written else LEASE_LOST)
+        return is_written
+
+    @_until_answered
+    def _end(self, claim: Claim, ending: Ending, update: AttemptUpdate = _NOTHING) -> bool:
+        with self._holding([claim]) as (session, held):
+            if held:
+                _add_updates(session, {claim: update})
+                _move(session, session.get_one(Job, claim.job_id), ending)
+            return bool(held)
 
     @contextmanager
     def _holding(self, claims: Collection[Claim]) -> Iterator[tuple[Session, Sequence[Claim]]]:
-        """Open a transaction that holds the rows of those that have their lease."""
+        """Open a transaction that locks the jobs of the attempts that have their lease.
+
+        An expired lease that nobody took counts: an outage of the database costs no training.
+        """
         with self.database.writing() as session:
             owned = set(map(tuple, session.execute(_HOLD, {"job_ids": _ids(claims)})))
             yield session, [claim for claim in claims if (claim.job_id, claim.attempt) in owned]
 
     def _succeeded_before(self, claims: Collection[Claim]) -> set[Claim]:
-        """Return of which an earlier commit, whose answer never came, recorded the results."""
+        """Return the attempts whose results an earlier commit recorded, without an answer."""
         if not claims:
             return set()
         found = select(Result.job_id, Result.attempt)
@@ -365,9 +279,20 @@ class Recorder:
         return {claim for claim in claims if (claim.job_id, claim.attempt) in known}
 
 
-def _mine(claim: Claim) -> tuple[Any, ...]:
-    """Return the fence: the conditions under which the attempt still owns its job."""
-    return Job.id == claim.job_id, Job.attempt == claim.attempt, Job.state == JobState.RUNNING
+def _move(session: Session, job: Job, ending: Ending) -> None:
+    """Move a running job on as its attempt ended."""
+    if ending.outcome == Outcome.RELEASED:
+        job.suspect = job.suspect or ending.is_suspect
+        lifecycle.give_back(session, job, ending.reason, ending.back_off_seconds)
+    else:
+        lifecycle.close(session, job, JobState(ending.outcome), ending.reason, ending.detail)
+
+
+def _log_ending(claim: Claim, ending: Ending) -> None:
+    what, why = ending.outcome.value, ending.reason
+    if ending == LEASE_LOST:
+        what, why = "fenced off", "the lease was lost, nothing more is written"
+    logger.log(ending.log_level, "%s: %s: %s", claim, what, why, extra=claim.ids)
 
 
 def _ids(claims: Iterable[Claim]) -> list[int]:
@@ -377,7 +302,7 @@ def _ids(claims: Iterable[Claim]) -> list[int]:
 def _find_peers(session: Session, job: Job, most: int, silent_seconds: float) -> Sequence[int]:
     """Return, locked, the ids of the queued jobs to be trained together with one that is.
 
-    Jobs that were lost in company run alone. No claim waits for another's rows.
+    Jobs that were lost together run alone. No claim waits for another's rows.
     """
     if job.suspect or most == 1:
         return ()
@@ -396,6 +321,7 @@ def _find_share(session: Session, job: Job, most: int, silent_seconds: float) ->
     return min(most, -(-waiting // workers))
 
 
+_OTHER_SPEC = "the message's spec is not the row's"
 _WHY_NOT = {
     JobState.RUNNING: "it is running",
     JobState.SUCCEEDED: "it succeeded",
@@ -405,16 +331,23 @@ _WHY_NOT = {
 
 
 def _refuse(job: Job, spec: dict[str, Any], *, is_paused: bool) -> str | None:
-    """Say why a message may not start this job; None if it may."""
+    """Return why a message may not start this job; None if it may."""
     if job.state != JobState.QUEUED:
         return _WHY_NOT[JobState(job.state)]
     if job.held:
         return "it is held"
     if job.spec != spec:
-        return "the message's spec is not the row's"
+        return _OTHER_SPEC
     if is_paused:
         return "the queue is paused"
     return None
+
+
+def _log_refusal(job_id: int, job: Job | None, why: str) -> None:
+    level = logging.WARNING if why == _OTHER_SPEC else logging.INFO
+    if job and job.packed:  # its message was due to come after the job was claimed with another
+        level = logging.DEBUG
+    logger.log(level, "dropped a message for job %s: %s", job_id, why, extra={"job_id": job_id})
 
 
 def _claim_of(job: Row[Any]) -> Claim:
@@ -429,58 +362,58 @@ def _claim_of(job: Row[Any]) -> Claim:
     )
 
 
-def _add_progress(session: Session, progress: Mapping[Claim, Progress]) -> None:
-    _add_origins(session, progress)
-    _add_epochs(session, progress)
-    _add_checkpoints(session, progress)
-    reached = [
-        {"id": claim.job_id, "epochs_done": made.epochs[-1].epoch, "batches_done": 0}
-        for claim, made in progress.items()
-        if made.epochs
+def _add_updates(session: Session, updates: Mapping[Claim, AttemptUpdate]) -> None:
+    _add_measurements(session, updates)
+    ends = [
+        {"id": claim.job_id, "epochs_done": each.epochs[-1].epoch, "batches_done": 0}
+        for claim, each in updates.items()
+        if each.epochs
     ]
-    within = [
-        {"id": claim.job_id, "batches_done": made.batches_done}
-        for claim, made in progress.items()
-        if made.batches_done and not made.epochs
+    middles = [
+        {"id": claim.job_id, "batches_done": each.batches_done}
+        for claim, each in updates.items()
+        if each.batches_done and not each.epochs
     ]
-    for rows in (reached, within):
-        if rows:
-            session.execute(update(Job), rows)
+    _change_jobs(session, ends)
+    _change_jobs(session, middles)
 
 
-def _add_origins(session: Session, progress: Mapping[Claim, Progress]) -> None:
-    """Record what attempts run on and from where, and forget what they measure again."""
-    origins = {claim: made.origin for claim, made in progress.items() if made.origin}
-    for origin in set(origins.values()):
-        alike = [claim for claim, each in origins.items() if each == origin]
-        lifecycle.begin(session, _ids(alike), asdict(origin.provenance), origin.epochs_done)
+def _add_measurements(session: Session, updates: Mapping[Claim, AttemptUpdate]) -> None:
+    """Record starts, epochs and checkpoints."""
+    _add_starts(session, updates)
+    _add_epochs(session, updates)
+    checkpoints = [
+        {"id": claim.job_id, "checkpoint": name, "checkpoint_epoch": each.checkpoint_epoch}
+        for claim, each in updates.items()
+        if (name := each.checkpoint)
+    ]
+    _change_jobs(session, checkpoints)
+
+
+def _add_starts(session: Session, updates: Mapping[Claim, AttemptUpdate]) -> None:
+    """Record what attempts run on and from where, and delete what they measure again."""
+    starts = {claim: each.start for claim, each in updates.items() if each.start}
+    for start in set(starts.values()):
+        alike = [claim for claim, each in starts.items() if each == start]
+        lifecycle.begin(session, _ids(alike), asdict(start.provenance), start.epochs_done)
         if resumed := [claim for claim in alike if claim.checkpoint]:
-            lifecycle.log_all(session, _ids(resumed), str(origin))
+            lifecycle.log_all(session, _ids(resumed), str(start))
 
 
-def _add_epochs(session: Session, progress: Mapping[Claim, Progress]) -> None:
-    rows = [_row(claim, each) for claim, made in progress.items() for each in made.epochs]
+def _add_epochs(session: Session, updates: Mapping[Claim, AttemptUpdate]) -> None:
+    rows = [
+        {"job_id": claim.job_id, "attempt": claim.attempt, **asdict(metrics)}
+        for claim, each in updates.items()
+        for metrics in each.epochs
+    ]
     if rows:
-        # An attempt that repeats what it told before, since no answer came, tells the same.
+        # An update that is repeated, since no answer came, has the same rows.
         session.execute(insert_missing(session, Epoch), rows)
 
 
-def _add_checkpoints(session: Session, progress: Mapping[Claim, Progress]) -> None:
-    saved = [_saved(claim.job_id, made) for claim, made in progress.items() if made.checkpoint]
-    if saved:
-        session.execute(update(Job), saved)
-
-
-def _row(claim: Claim, metrics: EpochMetrics) -> dict[str, Any]:
-    return {"job_id": claim.job_id, "attempt": claim.attempt, **asdict(metrics)}
-
-
-def _saved(job_id: int, made: Progress) -> dict[str, Any]:
-    return {
-        "id": job_id,
-        "checkpoint": made.checkpoint,
-        "checkpoint_epoch": made.checkpoint_epoch,
-    }
+def _change_jobs(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
+    if rows:
+        session.execute(update(Job), rows)
 
 
 def _add_results(session: Session, job_ids: Collection[int]) -> None:
@@ -488,13 +421,3 @@ def _add_results(session: Session, job_ids: Collection[int]) -> None:
     added = session.execute(_ADD_RESULTS, {"job_ids": job_ids}).scalars()
     if missing := set(job_ids) - set(added):
         raise ValueError(f"the last epochs of jobs {sorted(missing)} are not measured")
-
-
-def _storable(text: str) -> str:
-    """Escape what a database refuses: NUL, and halves of characters."""
-    return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
-
-
-def _describe(error: Exception) -> str:
-    """Put an error in one line; a DqError's own words need no class name."""
-    return str(error) if isinstance(error, DqError) else f"{type(error).__name__}: {error}"

@@ -13,10 +13,10 @@ from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
 from kombu.message import Message
 
-from models.message import QUEUE, TASK, JobMessage, read
+from models.message import QUEUE, TASK, JobMessage, parse
 from models.redis_errors import explain_redis_error
 from worker.queue.late_messages import LateMessages
-from worker.queue.transport import trouble
+from worker.queue.transport import redis_log
 
 logger = logging.getLogger(__name__)
 #: So many messages are looked at together: those of a CPU's pack.
@@ -40,19 +40,19 @@ class SafeConsumer(Consumer):  # type: ignore[misc] # Celery publishes no types
         """Return the connection once it is made."""
 
         def note(error: Exception, _: float) -> None:
-            trouble.report("%s", explain_redis_error(error))
+            redis_log.warn("%s", explain_redis_error(error))
 
         steps = (_RETRY_SECONDS, _RETRY_SECONDS, _LAST_RETRY_SECONDS)
         return connection.ensure_connection(note, None, *steps, callback=maybe_shutdown)
 
     def on_connection_error_before_connected(self, error: Exception) -> None:
         """Wait before the next try."""
-        trouble.report("%s", explain_redis_error(error))
+        redis_log.warn("%s", explain_redis_error(error))
         time.sleep(_RETRY_SECONDS)
 
     def on_connection_error_after_connected(self, error: Exception) -> None:
         """Clean up, and wait: a Redis that refuses one command may well take a connection."""
-        trouble.report("%s", explain_redis_error(error))
+        redis_log.warn("%s", explain_redis_error(error))
         if self._timer:
             self._timer.cancel()  # what it looks at, goes with the connection
         with warnings.catch_warnings():
@@ -139,7 +139,7 @@ def _strip(message: Message) -> JobMessage:
     if message.content_type != "application/json":
         raise ValueError(f"its content is {message.content_type}, not JSON")
     _args, kwargs, _embedded = json.loads(message.body)
-    if (job_message := read(kwargs)) is None:
+    if (job_message := parse(kwargs)) is None:
         raise ValueError(f"its arguments are those of no job: {kwargs!r:.100}")
     message.headers = {"task": TASK, "id": str(headers.get("id")), "lang": "py"}
     message.body = json.dumps([[], kwargs, {}])

@@ -8,7 +8,7 @@ from kombu.exceptions import KombuError
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from models.message import QUEUE, JobMessage, send
+from models.message import QUEUE, JobMessage, publish
 from models.redis_errors import explain_redis_error
 
 #: The key that marks the Redis to which all queued jobs were published; its value is the run id.
@@ -25,16 +25,16 @@ class Publisher:
     def publish(self, messages: Iterable[JobMessage]) -> None:
         """Send the messages."""
         with _reached():
-            send(self._app, messages)
+            publish(self._app, messages)
 
-    def count(self) -> int:
+    def count_waiting(self) -> int:
         """Return how many messages wait; if none, a queued job's message must have been lost."""
         with _reached(), self._app.connection_for_write() as connection:
             # Not passive: kombu would look for the queue without our key prefix, in vain.
             return int(connection.default_channel.queue_declare(QUEUE).message_count)
 
-    def forgets(self) -> bool:
-        """Whether Redis was wiped or restarted since `remember`, and may have lost messages.
+    def may_have_lost_messages(self) -> bool:
+        """Whether Redis was wiped or restarted since `mark_complete`, and may have lost messages.
 
         A Redis that keeps its run id to itself hides a restart, in which its append-only file may
         lose a second. Such messages are sent again once the queue is empty.
@@ -43,7 +43,7 @@ class Publisher:
             marker, run_id = self._redis.get(_MARKER), self._run_id()
             return marker is None or (run_id is not None and marker != run_id)
 
-    def remember(self) -> None:
+    def mark_complete(self) -> None:
         """Note that every queued job is, or is about to be, republished in this Redis."""
         with _reached():
             self._redis.set(_MARKER, self._run_id() or _UNKNOWN)

@@ -14,11 +14,11 @@ from kombu.message import Message
 from kombu.transport import TRANSPORT_ALIASES, redis, virtual
 from redis.exceptions import RedisError
 
-from worker.lasting_trouble import LastingTrouble
+from worker.throttled_log import ThrottledLog
 
 logger = logging.getLogger(__name__)
 #: What keeps this process from taking messages: it is over once Redis lets it ask for one.
-trouble = LastingTrouble(logger, "Redis")
+redis_log = ThrottledLog(logger, "Redis")
 
 
 class QoS(redis.QoS):
@@ -85,7 +85,7 @@ class Channel(redis.Channel):
         try:
             read = super()._brpop_read(**options)  # type: ignore[no-untyped-call] # kombu
         except Empty:
-            trouble.end()
+            redis_log.recover()
             raise
         except Exception as error:
             # kombu counts a KeyError, which is what a misshaped item makes, among these.
@@ -93,7 +93,7 @@ class Channel(redis.Channel):
                 raise
             logger.warning("dropped an item that is no message: %r", error)
             return True
-        trouble.end()
+        redis_log.recover()
         return read
 
 

@@ -1,4 +1,4 @@
-"""The places where jobs can run on this host: a GPU each, or a core of the CPU."""
+"""The devices where jobs can run on this host: a GPU each, or a core of the CPU."""
 
 import json
 import logging
@@ -28,28 +28,31 @@ class Gpu:
 
 
 @dataclass(frozen=True)
-class Place:
+class Device:
     """One worker process' share of the host."""
 
     name: str
-    device: str
+    #: As its maker calls it; "cpu" for a core.
+    model: str
     environment: dict[str, str]
     #: Of a GPU alone: it is the same whatever CUDA_VISIBLE_DEVICES makes of the numbers.
-    device_uuid: str | None = None
+    uuid: str | None = None
 
-    def with_setting(self, name: str, value: str) -> "Place":
-        """Return the place with one more environment variable."""
+    def with_setting(self, name: str, value: str) -> "Device":
+        """Return the device with one more environment variable."""
         return replace(self, environment={**self.environment, name: value})
 
 
-def places(device: str, processes: int | None, chosen: Sequence[int] = ()) -> Sequence[Place]:
+def choose_devices(
+    kind: str, processes: int | None, chosen: Sequence[int] = ()
+) -> Sequence[Device]:
     """Share the host out: a process per GPU, or on the CPU `processes`, by default one a core.
 
-    `device` is auto, cpu or cuda; `chosen` are the numbers of the GPUs to take, by default all.
+    `kind` is auto, cpu or cuda; `chosen` are the numbers of the GPUs to take, by default all.
     Raise UsageError if there is no such device, and DqError if none has memory left.
     """
-    gpus = [] if device == "cpu" else visible_gpus()
-    if (device == "cuda" or chosen) and not gpus:
+    gpus = [] if kind == "cpu" else visible_gpus()
+    if (kind == "cuda" or chosen) and not gpus:
         raise UsageError("torch sees no GPU here. Type: dq doctor, or dq worker --device cpu")
     if gpus:
         return [_gpu(index, gpus[index]) for index in _usable(gpus, chosen)]
@@ -105,17 +108,17 @@ def visible_gpus() -> list[Gpu]:
     return [Gpu(**found) for found in json.loads(asked.stdout)]
 
 
-def _gpu(index: int, gpu: Gpu) -> Place:
+def _gpu(index: int, gpu: Gpu) -> Device:
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     visible = chosen[index] if index < len(chosen) and chosen[index] else str(index)
     environment = {"CUDA_VISIBLE_DEVICES": visible, **_threads(_cores())}
-    return Place(f"cuda{index}", gpu.name, environment, gpu.uuid)
+    return Device(f"cuda{index}", gpu.name, environment, gpu.uuid)
 
 
-def _core(index: int) -> Place:
+def _core(index: int) -> Device:
     # One thread, always: with two, sums are rounded in another order, and the same spec would give
     # other figures on another worker. Processes of one thread are the faster use of cores, too.
-    return Place(f"cpu{index}", "cpu", {"CUDA_VISIBLE_DEVICES": "", **_threads(1)})
+    return Device(f"cpu{index}", "cpu", {"CUDA_VISIBLE_DEVICES": "", **_threads(1)})
 
 
 def _threads(count: int) -> dict[str, str]:

@@ -45,7 +45,7 @@ class Reconciler:
     def reconcile(self) -> Repairs:
         """Make one pass: idempotent, in short transactions."""
         try:
-            return Repairs(lost=self._lose_expired(), republished=self._ring())
+            return Repairs(lost=self._lose_expired(), republished=self._republish())
         except DatabaseUnreachable:
             # After an outage the living get the time to renew their leases first.
             self._leases_count_from = time.monotonic() + self._lease_seconds
@@ -64,9 +64,10 @@ class Reconciler:
                 session.add(Repair(at=now(), action="lost", jobs=len(jobs)))
             return len(jobs)
 
-    def _ring(self) -> int:
-        forgetful, waiting = self._publisher.forgets(), self._publisher.count()
-        has_lost = forgetful and waiting < self._count_queued()
+    def _republish(self) -> int:
+        may_have_lost = self._publisher.may_have_lost_messages()
+        waiting = self._publisher.count_waiting()
+        has_lost = may_have_lost and waiting < self._count_queued()
         if has_lost:
             self._make_all_due()
         everything, began, republished = has_lost or not waiting, self._read_clock(), 0
@@ -75,8 +76,8 @@ class Reconciler:
             republished += len(messages)
         if republished:
             self._note("republished", republished)
-        if forgetful:
-            self._publisher.remember()
+        if may_have_lost:
+            self._publisher.mark_complete()
         if has_lost and republished and self._knows_redis:  # to a new worker, any Redis is new
             logger.warning("Redis was wiped or restarted: sent %s queued jobs again", republished)
         self._knows_redis = True

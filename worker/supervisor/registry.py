@@ -13,7 +13,7 @@ from models.clock import from_now, now
 from models.database import Database
 from models.state import JobState, Outcome, WorkerState
 from models.tables import Attempt, Job, Worker
-from worker.supervisor.devices import Place
+from worker.supervisor.devices import Device
 from worker.supervisor.gpu_memory import measure
 
 #: A container that is restarted has the same host name, and the same process ids, again.
@@ -21,54 +21,54 @@ _TOKEN = secrets.token_hex(2)
 _FORGOTTEN_AFTER_SECONDS = 24 * 3600
 
 
-def worker_name(place: Place) -> str:
-    """Return a name that no other process has or had: place-token-supervisor@host."""
-    return f"{place.name}-{_TOKEN}-{os.getpid()}@{socket.gethostname()}"
+def worker_name(device: Device) -> str:
+    """Return a name that no other process has or had: device-token-supervisor@host."""
+    return f"{device.name}-{_TOKEN}-{os.getpid()}@{socket.gethostname()}"
 
 
-class Roster:
+class WorkerRegistry:
     """The workers of one supervisor."""
 
-    def __init__(self, database: Database, places: Sequence[Place]) -> None:
+    def __init__(self, database: Database, devices: Sequence[Device]) -> None:
         self._database = database
-        self._places = {worker_name(place): place for place in places}
+        self._devices = {worker_name(device): device for device in devices}
 
     def beat(self) -> None:
         """Say that the workers are alive; forget workers that were silent for a day."""
         with self._database.writing() as session:
-            for name, place in self._places.items():
-                worker = session.get(Worker, name) or _newcomer(name, place)
+            for name, device in self._devices.items():
+                worker = session.get(Worker, name) or _newcomer(name, device)
                 worker.heartbeat_at = now()
-                if memory := place.device_uuid and measure(place.device_uuid):
+                if memory := device.uuid and measure(device.uuid):
                     worker.memory_used, worker.memory_total = memory.used, memory.total
                 session.add(worker)
             silent = Worker.heartbeat_at < from_now(-_FORGOTTEN_AFTER_SECONDS)
             session.execute(delete(Worker).where(silent))
 
-    def draining(self) -> set[str]:
+    def find_draining(self) -> set[str]:
         """Return the names of those told to end after their current job."""
-        told = Worker.id.in_(self._places), Worker.state == WorkerState.DRAINING
+        told = Worker.id.in_(self._devices), Worker.state == WorkerState.DRAINING
         with self._database.reading() as session:
             return set(session.scalars(select(Worker.id).where(*told)))
 
-    def leave(self) -> None:
+    def sign_off(self) -> None:
         """Say that the workers, whose processes have ended, are gone; give back what they ran."""
         with self._database.writing() as session:
-            running = Job.state == JobState.RUNNING, Job.worker.in_(self._places)
+            running = Job.state == JobState.RUNNING, Job.worker.in_(self._devices)
             for job in session.scalars(select(Job).where(*running).with_for_update()):
                 lifecycle.give_back(session, job, "the worker was stopped")
-            session.execute(delete(Worker).where(Worker.id.in_(self._places)))
+            session.execute(delete(Worker).where(Worker.id.in_(self._devices)))
 
-    def strays(self, grace_seconds: float) -> list[int]:
+    def find_stuck_children(self, grace_seconds: float) -> list[int]:
         """Return the pids of children that lost their job so long ago and took no other since.
 
         One that is well notices within a second that it lost its lease; a stopped or stuck one
         would hold its device for ever.
         """
         with self._database.reading() as session:
-            latest = [session.scalar(_latest_attempt(name)) for name in self._places]
+            latest = [session.scalar(_latest_attempt(name)) for name in self._devices]
             long_ago = session.scalar(select(from_now(-grace_seconds)))
-            working = {name: session.scalar(_open_attempt(name)) for name in self._places}
+            working = {name: session.scalar(_open_attempt(name)) for name in self._devices}
         return [
             attempt.pid
             for attempt in latest
@@ -93,13 +93,13 @@ def _ended_before(attempt: Attempt, time: datetime | None) -> bool:
     return bool(attempt.ended_at and time and attempt.ended_at < time)
 
 
-def _newcomer(name: str, place: Place) -> Worker:
+def _newcomer(name: str, device: Device) -> Worker:
     return Worker(
         id=name,
         host=socket.gethostname(),
         pid=os.getpid(),
-        device=place.device,
-        device_uuid=place.device_uuid,
+        device=device.model,
+        device_uuid=device.uuid,
         state=WorkerState.ACTIVE,
         started_at=now(),
     )

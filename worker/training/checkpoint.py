@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models import files
 from models.spec import TRAINER_VERSION, ExperimentSpec
-from worker.training import durable
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
@@ -42,7 +42,9 @@ def save(path: Path, spec: ExperimentSpec, snapshot: Snapshot) -> None:
     """
     body = io.BytesIO()
     torch.save({"belongs_to": _owner(spec), **vars(snapshot)}, body)
-    durable.replace(path, [hashlib.sha256(body.getbuffer()).digest(), body.getbuffer()])
+    with files.replacing(path) as part, part.open("wb") as file:
+        file.write(hashlib.sha256(body.getbuffer()).digest())
+        file.write(body.getbuffer())
 
 
 def load(path: Path, spec: ExperimentSpec) -> Snapshot:

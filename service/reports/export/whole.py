@@ -1,11 +1,10 @@
-"""Writes a file whole or not at all."""
+"""Writes a file that a user named whole or not at all."""
 
-import os
-import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
+from models import files
 from models.errors import DqError
 
 
@@ -21,14 +20,9 @@ def writing_whole(path: Path) -> Iterator[Path]:
         raise DqError(f"{path}: there is no such user. Write the whole path.") from None
     if target.exists() and not target.is_file():
         raise DqError(f"{path} is not a file. Give the path of one.")
-    # Not the target's name: TensorBoard would read the half of an event file.
-    part = target.with_name(f".dq-{secrets.token_hex(8)}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        os.replace(part, target)
+        with files.replacing(target) as part:
+            yield part
     except OSError as error:
         raise DqError(f"{path} cannot be written: {error.strerror or error}.") from error
-    finally:
-        with suppress(OSError):  # a folder that cannot be made holds no part either
-            part.unlink()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.message import QUEUE, TASK, JobMessage, Priority, celery_settings, read
+from models.message import QUEUE, TASK, JobMessage, Priority, celery_settings, parse
 from models.spec import ExperimentSpec
 
 SPEC = ExperimentSpec(keep=(0.9, 0.8, 0.8)).model_dump(mode="json")
@@ -33,7 +33,7 @@ def test_a_bell_rings_for_one_job_by_name_with_its_spec_for_people_to_read():
 def test_a_bell_is_the_same_after_its_way_through_json():
     message = JobMessage(42, SPEC)
 
-    received = read(json.loads(json.dumps(message.as_task()))["kwargs"])
+    received = parse(json.loads(json.dumps(message.as_task()))["kwargs"])
 
     assert received == message
 
@@ -55,13 +55,13 @@ def test_a_bell_is_the_same_after_its_way_through_json():
     ],
 )
 def test_what_is_no_bell_is_read_as_none(kwargs):
-    assert read(kwargs) is None
+    assert parse(kwargs) is None
 
 
 @settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["job_id", "spec", "other"]), JSON))
 def test_reading_never_fails_whatever_other_people_put_into_the_queue(kwargs):
-    received = read(kwargs)
+    received = parse(kwargs)
 
     assert received is None or received.job_id > 0
 

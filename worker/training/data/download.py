@@ -8,8 +8,8 @@ from typing import Literal
 
 import pooch
 
+from models import files
 from models.errors import DatasetCorrupt, DatasetUnavailable, DatasetUnreadable
-from worker.training import durable
 from worker.training.data.files import FILES, DataFile, check, read, unusable
 
 #: Called with a file's name, the bytes received so far, and all its bytes (0 if unknown).
@@ -67,7 +67,8 @@ def fetch(
 def _save(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        durable.replace(path, [content])
+        with files.replacing(path) as part:
+            part.write_bytes(content)
     except OSError as error:
         raise unusable(path, error) from error
 

@@ -2,9 +2,10 @@
 
 from worker.training.engine.capacity import is_packable, pack_size
 from worker.training.engine.run import Run, restore, snapshot, start
-from worker.training.engine.trainer import train
+from worker.training.engine.trainer import Divergence, train
 
 __all__ = [
+    "Divergence",
     "Run",
     "is_packable",
     "pack_size",

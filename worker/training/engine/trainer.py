@@ -3,11 +3,11 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 
-from models.errors import Diverged
 from models.metrics import EpochMetrics
 from worker.training.data.tensors import Data
 from worker.training.engine import capacity
@@ -17,18 +17,30 @@ from worker.training.engine.run import Run
 from worker.training.engine.single_run import SingleRun
 
 Key = TypeVar("Key")
+#: Why the caller has a run leave.
+Reason = TypeVar("Reason")
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """How a run ends whose loss is NaN or infinite."""
+
+    epoch: int
+
+    def __str__(self) -> str:
+        return f"diverged at epoch {self.epoch}"
 
 
 def train(
     runs: Mapping[Key, Run],
     data: Data,
-    before_batch: Callable[[], Mapping[Key, Exception]] = dict,
-) -> Iterator[tuple[Key, EpochMetrics | Exception]]:
+    before_batch: Callable[[], Mapping[Key, Reason]] = dict,
+) -> Iterator[tuple[Key, EpochMetrics | Divergence | Reason]]:
     """Train runs of one shape to their last epochs; yield each run's metrics epoch by epoch.
 
     `before_batch` may name runs that are to leave, and why: the reason is yielded, and the run is
     then between two batches, fit for a snapshot. A run whose loss is NaN or infinite leaves with
-    Diverged. A run that leaves changes nothing in the others. When its metrics are yielded, a run
+    a Divergence. A run that leaves changes nothing in the others. When its metrics are yielded, a run
     is at the end of that epoch.
     """
     present = {key: run for key, run in runs.items() if not run.is_done}
@@ -38,7 +50,7 @@ def train(
         if batch is None or batch.runs != list(group.values()):
             batch = _make_batch(list(group.values()), data)
         for key, outcome in _train_epoch(batch, group, data, before_batch):
-            if isinstance(outcome, Exception) or present[key].is_done:
+            if not isinstance(outcome, EpochMetrics) or present[key].is_done:
                 del present[key]
             yield key, outcome
 
@@ -66,8 +78,8 @@ def _train_epoch(
     batch: BatchedRuns | SingleRun,
     group: dict[Key, Run],
     data: Data,
-    before_batch: Callable[[], Mapping[Key, Exception]],
-) -> Iterator[tuple[Key, EpochMetrics | Exception]]:
+    before_batch: Callable[[], Mapping[Key, Reason]],
+) -> Iterator[tuple[Key, EpochMetrics | Divergence | Reason]]:
     batch.begin_epoch()
     last: Outputs | None = None
     while group and not _is_at_end(group):
@@ -97,7 +109,7 @@ def _count_batch(group: dict[Key, Run], seconds: float) -> None:
 
 def _end_epoch(
     group: dict[Key, Run], last: Outputs, data: Data
-) -> Iterator[tuple[Key, EpochMetrics | Exception]]:
+) -> Iterator[tuple[Key, EpochMetrics | Divergence]]:
     """Evaluate the runs that are left of a group, and yield their epoch's metrics."""
     began = time.perf_counter()
     figures = _evaluate(list(group.values()), last, data)
@@ -106,7 +118,7 @@ def _end_epoch(
         metrics = EpochMetrics(run.epoch + 1, *taken, run.seconds + share)
         run.end_epoch()
         is_finite = all(map(math.isfinite, taken))
-        yield key, metrics if is_finite else Diverged(f"diverged at epoch {metrics.epoch}")
+        yield key, metrics if is_finite else Divergence(metrics.epoch)
 
 
 @torch.inference_mode()

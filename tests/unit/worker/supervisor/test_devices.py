@@ -2,7 +2,7 @@ import pytest
 
 from models.errors import DqError, UsageError
 from worker.supervisor import devices as module
-from worker.supervisor.devices import Gpu, Place, places, visible_gpus
+from worker.supervisor.devices import Device, Gpu, choose_devices, visible_gpus
 
 GIB = 2**30
 
@@ -48,16 +48,16 @@ def gpus(monkeypatch):
 
 
 def variables(found, name):
-    return [place.environment[name] for place in found]
+    return [device.environment[name] for device in found]
 
 
 def test_without_a_gpu_auto_is_the_cpu(cores, gpus):
     cores(2)
 
-    found = places("auto", None)
+    found = choose_devices("auto", None)
 
     one_core = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    assert found == [Place("cpu0", "cpu", one_core), Place("cpu1", "cpu", one_core)]
+    assert found == [Device("cpu0", "cpu", one_core), Device("cpu1", "cpu", one_core)]
 
 
 @pytest.mark.parametrize(
@@ -69,9 +69,9 @@ def test_on_the_cpu_there_is_a_process_a_core_or_as_many_as_asked_for(
 ):
     cores(cores_there)
 
-    found = places("cpu", processes)
+    found = choose_devices("cpu", processes)
 
-    assert [place.name for place in found] == [f"cpu{index}" for index in range(count)]
+    assert [device.name for device in found] == [f"cpu{index}" for index in range(count)]
 
 
 @pytest.mark.parametrize("processes", [None, 1, 2])
@@ -80,7 +80,7 @@ def test_a_cpu_process_has_one_thread_always_so_that_its_figures_are_the_same_ev
 ):
     cores(64)
 
-    found = places("cpu", processes)
+    found = choose_devices("cpu", processes)
 
     assert set(variables(found, "OMP_NUM_THREADS")) == {"1"}
 
@@ -88,9 +88,12 @@ def test_a_cpu_process_has_one_thread_always_so_that_its_figures_are_the_same_ev
 def test_with_gpus_there_is_a_process_for_each_and_it_sees_no_other(cores, gpus):
     gpus("H100", "H100")
 
-    found = places("auto", None)
+    found = choose_devices("auto", None)
 
-    assert [(place.name, place.device) for place in found] == [("cuda0", "H100"), ("cuda1", "H100")]
+    assert [(each.name, each.model) for each in found] == [
+        ("cuda0", "H100"),
+        ("cuda1", "H100"),
+    ]
     assert variables(found, "CUDA_VISIBLE_DEVICES") == ["0", "1"]
 
 
@@ -99,7 +102,7 @@ def test_a_choice_of_gpus_by_the_user_is_kept(cores, gpus, monkeypatch, visible)
     gpus("A100", "H100")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
 
-    found = places("cuda", None)
+    found = choose_devices("cuda", None)
 
     assert variables(found, "CUDA_VISIBLE_DEVICES") == visible.split(",")
 
@@ -109,7 +112,7 @@ def test_gpus_that_torch_does_not_see_get_no_process(cores, gpus, monkeypatch):
     gpus("A100")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,-1,3")
 
-    found = places("auto", None)
+    found = choose_devices("auto", None)
 
     assert variables(found, "CUDA_VISIBLE_DEVICES") == ["2"]
 
@@ -117,26 +120,29 @@ def test_gpus_that_torch_does_not_see_get_no_process(cores, gpus, monkeypatch):
 def test_on_request_the_cpu_is_used_although_there_are_gpus_and_torch_sees_none(cores, gpus):
     gpus("H100")
 
-    found = places("cpu", 1)
+    found = choose_devices("cpu", 1)
 
-    assert [place.device for place in found] == ["cpu"]
+    assert [device.model for device in found] == ["cpu"]
     assert variables(found, "CUDA_VISIBLE_DEVICES") == [""]
 
 
 def test_a_gpu_is_named_by_its_uuid_too_and_a_core_has_none(cores, gpus):
     gpus("H100", "H100")
 
-    assert [place.device_uuid for place in places("auto", None)] == ["GPU-0", "GPU-1"]
-    assert places("cpu", 1)[0].device_uuid is None
+    assert [device.uuid for device in choose_devices("auto", None)] == ["GPU-0", "GPU-1"]
+    assert choose_devices("cpu", 1)[0].uuid is None
 
 
 def test_of_several_gpus_those_are_taken_that_were_chosen(cores, gpus, monkeypatch):
     gpus("A100", "B200", "H100")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6,7")
 
-    found = places("auto", None, (2, 0))
+    found = choose_devices("auto", None, (2, 0))
 
-    assert [(place.name, place.device) for place in found] == [("cuda2", "H100"), ("cuda0", "A100")]
+    assert [(each.name, each.model) for each in found] == [
+        ("cuda2", "H100"),
+        ("cuda0", "A100"),
+    ]
     assert variables(found, "CUDA_VISIBLE_DEVICES") == ["7", "5"]
 
 
@@ -144,20 +150,20 @@ def test_a_chosen_gpu_that_is_not_there_is_a_usage_error(cores, gpus):
     gpus("H100", "H100")
 
     with pytest.raises(UsageError, match="There is no GPU 2: torch sees 0 to 1"):
-        places("auto", None, (0, 2))
+        choose_devices("auto", None, (0, 2))
 
 
 def test_chosen_gpus_where_there_are_none_are_a_usage_error(cores, gpus):
     with pytest.raises(UsageError, match="torch sees no GPU here"):
-        places("auto", None, (0,))
+        choose_devices("auto", None, (0,))
 
 
 def test_a_gpu_that_others_fill_is_left_to_them_with_the_reason(cores, filled, caplog):
     filled(70, 1.9, 2)
 
-    found = places("auto", None)
+    found = choose_devices("auto", None)
 
-    assert [place.name for place in found] == ["cuda0", "cuda2"]
+    assert [device.name for device in found] == ["cuda0", "cuda2"]
     assert caplog.messages == [
         "GPU 1 (H100, GPU-1) is not taken: 1.9 of 80.0 GiB are free, a worker needs 2. "
         "Type: nvidia-smi, to see what fills it"
@@ -168,19 +174,19 @@ def test_a_chosen_gpu_that_others_fill_is_refused_with_the_reason(cores, filled)
     filled(70, 0.5)
 
     with pytest.raises(DqError, match=r"GPU 1 \(H100, GPU-1\) is not taken: 0.5 of 80.0 GiB"):
-        places("auto", None, (0, 1))
+        choose_devices("auto", None, (0, 1))
 
 
 def test_where_all_gpus_are_filled_no_worker_starts_on_the_cpu_instead(cores, filled):
     filled(0.5, 1)
 
     with pytest.raises(DqError, match=r"GPU 0 .*\n.*GPU 1 "):
-        places("auto", None)
+        choose_devices("auto", None)
 
 
 def test_cuda_where_there_is_none_is_a_usage_error_that_says_what_to_type(cores, gpus):
     with pytest.raises(UsageError, match=r"torch sees no GPU here.*dq worker --device cpu"):
-        places("cuda", None)
+        choose_devices("cuda", None)
 
 
 def test_torch_is_asked_for_its_gpus_in_a_process_of_its_own(monkeypatch):

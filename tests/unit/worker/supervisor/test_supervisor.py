@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from worker.supervisor.devices import Place
-from worker.supervisor.supervisor import Post
+from worker.supervisor.devices import Device
+from worker.supervisor.supervisor import WorkerProcess
 
-PLACE = Place("cpu0", "cpu", {})
+DEVICE = Device("cpu0", "cpu", {})
 
 
 class Clock:
@@ -29,26 +29,28 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def doomed(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Post:
-    """A post whose process dies as soon as it is started."""
+def doomed(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> WorkerProcess:
+    """A process whose process dies as soon as it is started."""
     monkeypatch.setattr(
         "worker.supervisor.supervisor.sys", SimpleNamespace(executable="/bin/false")
     )
-    return Post(PLACE)
+    return WorkerProcess(DEVICE)
 
 
-def next_start(post: Post, clock: Clock) -> float:
-    """Look after a post once a second until it starts its process; return when that was."""
-    before = post.started_at
-    while post.started_at == before:
-        post.revive()
+def next_start(process: WorkerProcess, clock: Clock) -> float:
+    """Look after a process once a second until it starts its process; return when that was."""
+    before = process.started_at
+    while process.started_at == before:
+        process.restart_if_dead()
         clock.now += 1
-    assert post.process
-    post.process.wait(60)
-    return post.started_at
+    assert process.popen
+    process.popen.wait(60)
+    return process.started_at
 
 
-def test_a_process_that_dies_young_is_started_again_later_each_time(doomed: Post, clock: Clock):
+def test_a_process_that_dies_young_is_started_again_later_each_time(
+    doomed: WorkerProcess, clock: Clock
+):
     starts = [next_start(doomed, clock) for _ in range(9)]
 
     assert [later - sooner for sooner, later in pairwise(starts)] == [1, 2, 4, 8, 16, 32, 60, 60]
@@ -60,18 +62,18 @@ def test_a_process_that_cannot_be_started_is_tried_again_later_each_time(
     monkeypatch.setattr(
         "worker.supervisor.supervisor.sys", SimpleNamespace(executable="/nowhere/python")
     )
-    post, starts = Post(PLACE), []
+    process, starts = WorkerProcess(DEVICE), []
 
     for _ in range(8):
-        post.revive()
-        starts.append(post.started_at)
+        process.restart_if_dead()
+        starts.append(process.started_at)
         clock.now += 1
 
     assert sorted({start - starts[0] for start in starts}) == [0, 1, 3, 7]
     assert caplog.messages[0].startswith("cpu0 cannot be started: [Errno 2]")
 
 
-def test_a_process_that_dies_old_is_started_again_at_once(doomed: Post, clock: Clock):
+def test_a_process_that_dies_old_is_started_again_at_once(doomed: WorkerProcess, clock: Clock):
     for _ in range(5):
         next_start(doomed, clock)
     clock.now += 60
@@ -82,13 +84,13 @@ def test_a_process_that_dies_old_is_started_again_at_once(doomed: Post, clock: C
 
 
 def test_a_process_that_ended_because_it_was_drained_is_not_started_again(
-    doomed: Post, clock: Clock
+    doomed: WorkerProcess, clock: Clock
 ):
     started_at = next_start(doomed, clock)
 
     doomed.drain()
     clock.now += 120
-    doomed.revive()
+    doomed.restart_if_dead()
 
     assert doomed.started_at == started_at
 
@@ -107,10 +109,10 @@ def sleeper() -> Iterator["subprocess.Popen[bytes]"]:
 def test_a_post_kills_children_of_its_own_process_alone():
     """A pid out of SQL may be another host's, or by now another process'."""
     with sleeper() as own, sleeper() as stranger:
-        post = Post(PLACE, own)
+        process = WorkerProcess(DEVICE, own)
 
-        post.kill_child(stranger.pid)
-        post.kill_child(own.pid)
+        process.kill_child(stranger.pid)
+        process.kill_child(own.pid)
         own.wait(60)
 
         assert stranger.poll() is None

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 
+from models.errors import Diverged
 from models.metrics import EpochMetrics
 from worker.training import engine
 from worker.training.data.tensors import Data
@@ -28,11 +29,12 @@ def train_run(
 ) -> Iterator[EpochMetrics]:
     """Train one run by the engine; raise what `before_batch` raises, and divergence."""
 
-    def check() -> Mapping[int, Exception]:
+    def check() -> Mapping[int, None]:
         before_batch()
         return {}
 
     for _, outcome in engine.train({0: run}, data, check):
-        if isinstance(outcome, Exception):
-            raise outcome
+        if isinstance(outcome, engine.Divergence):
+            raise Diverged(str(outcome))
+        assert outcome
         yield outcome

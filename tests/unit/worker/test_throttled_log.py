@@ -2,8 +2,8 @@ import logging
 
 import pytest
 
-from worker.lasting_trouble import LastingTrouble
-from worker.supervisor.supervisor import Chore
+from worker.supervisor.supervisor import MaintenanceStep
+from worker.throttled_log import ThrottledLog
 
 logger = logging.getLogger("worker.test")
 
@@ -20,7 +20,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("worker.lasting_trouble.time", clock)
+    monkeypatch.setattr("worker.throttled_log.time", clock)
     return clock
 
 
@@ -33,17 +33,17 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 def test_trouble_of_an_hour_takes_few_lines_and_one_when_it_is_over(
     clock: Clock, log: pytest.LogCaptureFixture
 ):
-    trouble = LastingTrouble(logger, "the thing")
+    log_of_it = ThrottledLog(logger, "the thing")
 
     for _ in range(15):
-        trouble.report("it fails")
+        log_of_it.warn("it fails")
         clock.now += 1
     lines_at_first = len(log.messages)
     for _ in range(3600 - 15):
-        trouble.report("it fails")
+        log_of_it.warn("it fails")
         clock.now += 1
-    trouble.end()
-    trouble.end()
+    log_of_it.recover()
+    log_of_it.recover()
 
     assert lines_at_first == 4
     assert len(log.messages) < 70
@@ -51,11 +51,11 @@ def test_trouble_of_an_hour_takes_few_lines_and_one_when_it_is_over(
 
 
 def test_new_trouble_is_logged_at_once(clock: Clock, log: pytest.LogCaptureFixture):
-    trouble = LastingTrouble(logger, "the thing")
+    log_of_it = ThrottledLog(logger, "the thing")
 
     for _ in range(2):
-        trouble.report("it fails")
-        trouble.end()
+        log_of_it.warn("it fails")
+        log_of_it.recover()
 
     assert log.messages.count("it fails") == 2
 
@@ -69,12 +69,12 @@ def test_a_chore_goes_on_after_an_error_that_nobody_foresaw_and_says_so(
         if error := next(outcomes):
             raise error
 
-    chore = Chore("heartbeat", do)
+    chore = MaintenanceStep("heartbeat", do)
     for _ in range(3):
         chore.attempt()
 
     assert log.messages == [
-        "housekeeping failed: ZeroDivisionError('nobody foresaw this')",
+        "maintenance failed: ZeroDivisionError('nobody foresaw this')",
         "heartbeat: works again after 0 s",
     ]
     assert log.text.count("Traceback") == 1

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.training import durable
+from models import files
 
 
 @pytest.fixture
@@ -28,6 +28,7 @@ def test_content_is_on_disk_before_it_has_its_name_and_the_name_before_it_return
     """So that a power cut at any moment leaves the old content or the new one."""
     (tmp_path / "file").write_bytes(b"old")
 
-    durable.replace(tmp_path / "file", [b"n", b"ew"])
+    with files.replacing(tmp_path / "file") as part:
+        part.write_bytes(b"new")
 
     assert synced == [("file", b"old"), ("folder", b"new")]
