@@ -85,7 +85,7 @@ class SubmitRequest(BaseModel):
     #: Repeat each configuration with each of these seeds.
     seeds: Annotated[list[int], Field(max_length=actions.MAX_SPECS)] | None = None
     name: Annotated[str, Field(max_length=200)] | None = None
-    tags: Annotated[list[str], Field(max_length=20)] = []
+    tags: Annotated[tuple[str, ...], Field(max_length=20)] = ()
     priority: Priority | None = None
     timeout_seconds: Seconds | None = None
     #: Fail a job that makes no progress for this long.
@@ -102,16 +102,8 @@ class SubmitRequest(BaseModel):
     @property
     def options(self) -> SubmitOptions:
         """The options of the submit."""
-        return SubmitOptions(
-            name=self.name,
-            tags=tuple(self.tags),
-            priority=self.priority,
-            timeout_seconds=self.timeout_seconds,
-            stall_seconds=self.stall_seconds,
-            max_crashes=self.max_crashes,
-            keep_checkpoint=self.keep_checkpoint,
-            reuse=not self.force,
-        )
+        options = self.model_dump(exclude={"specs", "seeds", "force", "token"})
+        return SubmitOptions(**options, reuse=not self.force)
 
 
 class SubmitResponse(BaseModel):

@@ -1,10 +1,11 @@
 """What all routes share: the database, the broker, browser sessions, and the rendering of pages."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -42,25 +43,20 @@ class Context:
 
         return Broker(self.settings)
 
-    def render(
-        self, request: Request, template: str, status: int = 200, **values: Any
-    ) -> HTMLResponse:
-        """Return a page, with the message of the action before it."""
+    def render(self, request: Request, name: str, status: int = 200, **values: Any) -> HTMLResponse:
+        """Return a page from a template, with the message of the action before it."""
         session = self.find_session(request)
         path, query = route_path(request.scope), request.url.query
         message = unquote(request.cookies.get(_MESSAGE, ""))
-        text = (
-            open_templates()
-            .get_template(template)
-            .render(
-                path=path,
-                return_to=f"{path}?{query}" if query else path,
-                url=self.url,
-                is_signed_in=bool(session),
-                csrf_token=self.access.make_csrf_token(session) if session else "",
-                message=message,
-                **values,
-            )
+        template = open_templates().get_template(name)
+        text = template.render(
+            values,
+            path=path,
+            return_to=f"{path}?{query}" if query else path,
+            url=self.url,
+            is_signed_in=bool(session),
+            csrf_token=self.access.make_csrf_token(session) if session else "",
+            message=message,
         )
         page = HTMLResponse(text, status)
         if message:
@@ -97,8 +93,9 @@ class Context:
 
     def redirect(self, path: str, message: str) -> RedirectResponse:
         """Go to a page of this server after an action, and show there what it did."""
-        is_local = path.startswith("/") and not path.startswith(("//", "/\\"))
-        is_local = is_local and not urlsplit(path).netloc
+        is_local = re.match(
+            r"/(?![/\\\s])", path
+        )  # browsers read "//", "/\" and "/<tab>/" as a host
         response = RedirectResponse(self.url(path if is_local else "/"), 303)
         self._set_cookie(response, _MESSAGE, quote(message[:_MAX_MESSAGE]))
         return response

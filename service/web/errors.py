@@ -56,7 +56,7 @@ _VALIDATION_ERRORS = {
 }
 #: A longer value is not repeated.
 _MAX_SHOWN = 60
-BODY_TOO_LARGE = f"A request has at most {MAX_BODY_BYTES:,} bytes: send it in parts"
+BODY_TOO_LARGE = f"A request may have at most {MAX_BODY_BYTES:,} bytes: send it in parts"
 #: What to say instead of the framework's few words.
 _DETAILS = {
     "Not Found": "There is nothing at this address. Check it for a typing error.",

@@ -33,20 +33,16 @@ class Streams:
     def __init__(self) -> None:
         self.count = 0
         self._lock = threading.Lock()
-        self._versions: dict[int | None, tuple[float, str]] = {}
+        self.versions: dict[int | None, tuple[float, str]] = {}
 
     def read_version(self, database: Database, job_id: int | None) -> str:
         """Return the version of a job, or of the queue; "" while the database does not answer."""
         with self._lock:
-            read_at, version = self._versions.get(job_id, (0.0, ""))
+            read_at, version = self.versions.get(job_id, (0.0, ""))
             if time.monotonic() - read_at >= _READ_SECONDS:
                 version = _read_version(database, job_id)
-                self._versions[job_id] = time.monotonic(), version
+                self.versions[job_id] = time.monotonic(), version
             return version
-
-    def forget_versions(self) -> None:
-        """Forget the versions that nobody watches any more."""
-        self._versions.clear()
 
 
 def _read_version(database: Database, job_id: int | None) -> str:
@@ -71,7 +67,7 @@ async def count_stream(request: Request) -> AsyncIterator[Streams]:
     finally:
         streams.count -= 1
         if not streams.count:
-            streams.forget_versions()
+            streams.versions.clear()  # else they would grow with every job that is watched
 
 
 @router.get("/stream", response_class=EventSourceResponse)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -202,20 +202,14 @@ def _list_baselines(comparison: Comparison) -> list[tuple[str, str]]:
     return [(row.configuration, row.label) for row in rows]
 
 
-@router.get("/compare.csv")
-def download_csv(context: ContextParam, params: ComparisonParam) -> Response:
-    """Send the comparison as CSV: every field, at full precision."""
-    return _download(params.make_table(params.read(context.database)), "csv", "text/csv")
-
-
-@router.get("/compare.md")
-def download_markdown(context: ContextParam, params: ComparisonParam) -> Response:
-    """Send the comparison as Markdown, as the page shows it."""
-    return _download(params.make_table(params.read(context.database)), "md", "text/markdown")
-
-
-def _download(table: Table, kind: Any, media_type: str) -> Response:
+@router.get("/compare.{kind}")
+def download_comparison(
+    context: ContextParam, params: ComparisonParam, kind: Literal["csv", "md"]
+) -> Response:
+    """Send the comparison as CSV, with every field at full precision, or as Markdown."""
+    table = params.make_table(params.read(context.database))
     text = render(table, kind, width=0, color=False, ascii=False)
+    media_type = {"csv": "text/csv", "md": "text/markdown"}[kind]
     headers = {"content-disposition": f'attachment; filename="comparison.{kind}"'}
     return Response(f"{text}\n", headers=headers, media_type=f"{media_type}; charset=utf-8")
 
@@ -300,7 +294,7 @@ def apply_action(context: ContextParam, action: str, form: SessionForm) -> Redir
         message = _describe_changes(changes)
     else:
         raise HTTPException(404, f"There is no action {action!r}.")
-    return context.redirect(form["return_to"] or "/", message)
+    return context.redirect(form["return_to"], message)
 
 
 def _describe_changes(changes: Sequence[jobs.Change]) -> str:
@@ -316,29 +310,28 @@ def _describe_changes(changes: Sequence[jobs.Change]) -> str:
 @router.get("/login")
 def show_login(request: Request, context: ContextParam, token: str = "") -> Response:
     """Sign in with the token of the address that `dq web` prints, or show the form."""
-    return _sign_in(request, context, token) if token else _render_login(request, context)
+    if token:
+        return _sign_in(request, context, token)
+    return context.render(request, "login.html", is_wrong=False)
 
 
 @router.post("/login")
-async def login(request: Request, context: ContextParam) -> Response:
+def login(
+    request: Request, context: ContextParam, form: Annotated[Form, Depends(read_form)]
+) -> Response:
     """Sign in with the token of the form."""
     check_origin(request, context)
-    form = await read_form(request)
     return _sign_in(request, context, form["token"].strip())
 
 
 def _sign_in(request: Request, context: Context, token: str) -> Response:
     if context.access.is_token(token):
         return context.sign_in(request)
-    return _render_login(request, context, is_wrong=True)
-
-
-def _render_login(request: Request, context: Context, is_wrong: bool = False) -> Response:
-    return context.render(request, "login.html", 401 if is_wrong else 200, is_wrong=is_wrong)
+    return context.render(request, "login.html", 401, is_wrong=True)
 
 
 @router.post("/logout")
 def logout(context: ContextParam, form: SessionForm) -> RedirectResponse:
     """End the session."""
     message = "You are signed out. You can still look at everything."
-    return context.sign_out(context.redirect(form["return_to"] or "/", message))
+    return context.sign_out(context.redirect(form["return_to"], message))

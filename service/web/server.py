@@ -3,7 +3,6 @@
 import socket
 import threading
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Self
 
 import uvicorn
@@ -44,7 +43,7 @@ class WebServer:
             self._access,
             names=[*names, host],
             public=public,
-            is_stopping=self._is_stopping,
+            is_stopping=lambda: self._server.should_exit,
         )
         config = uvicorn.Config(
             app,
@@ -55,7 +54,9 @@ class WebServer:
             timeout_keep_alive=30,
         )
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._serve, name="web", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.run, args=([self._socket],), name="web", daemon=True
+        )
 
     @property
     def url(self) -> str:
@@ -80,18 +81,10 @@ class WebServer:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._server.should_exit = True
         self._thread.join()
         self._socket.close()
-
-    def _serve(self) -> None:
-        self._server.run(sockets=[self._socket])
-
-    def _is_stopping(self) -> bool:
-        return self._server.should_exit
 
 
 def _bind(host: str, port: int) -> socket.socket:

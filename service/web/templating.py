@@ -44,6 +44,8 @@ def open_templates() -> Environment:
         "as_json": as_json,
         "css_class": lambda style: _CSS_CLASSES.get(style, ""),
         "duration": format_duration,
+        "metric": lambda value: "—" if value is None else f"{value:.4f}",
+        "thousands": lambda number: f"{number:,}",
         "utc": lambda time: f"{time:%Y-%m-%d %H:%M:%S} UTC",
     }
     environment.globals |= {
