@@ -11,21 +11,25 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 import psutil
 import pytest
 from rich.cells import cell_len
 
+from acceptance import fork_server
+from acceptance.fork_server import OWN_PROCESS, Fork
 from servers import short_folder, wait_until
 
 DQ = Path(sys.executable).with_name("dq")
 #: A small experiment on the data set that is always there: 12 batches an epoch.
 DIGITS = {"--dataset": "digits", "--hidden": "16x2", "--batch-size": "100", "--epochs": "3"}
+#: A command that was started.
+Process = Union["subprocess.Popen[bytes]", Fork]
 #: No request leaves this host, whether it has a network or not.
 NO_NETWORK = {"HTTP_PROXY": "http://127.0.0.1:1", "HTTPS_PROXY": "http://127.0.0.1:1"}
 #: What a command may take; other work on the host makes it slow.
@@ -57,7 +61,7 @@ class Terminal:
     program: Path = DQ
     #: What the person has exported.
     settings: dict[str, str] = field(default_factory=dict)
-    started: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    started: list[Process] = field(default_factory=list)
 
     @property
     def home(self) -> Path:
@@ -73,6 +77,8 @@ class Terminal:
 
     def dq(self, *words: str, **settings: str) -> "subprocess.CompletedProcess[str]":
         """Run a command to its end."""
+        if self._may_fork(words):
+            return fork_server.run(words, self.environment(**settings), self.folder, PATIENCE)
         return subprocess.run(
             [self.program, *words],
             env=self.environment(**settings),
@@ -95,19 +101,30 @@ class Terminal:
         """Run `dq`, or another program, on a terminal, which also shows its words, or not."""
         ours, its = pty.openpty()
         termios.tcsetwinsize(its, (kind.lines, kind.columns))
-        process = subprocess.Popen(
-            [program or self.program, *words],
-            env=self.environment(**kind.settings, **settings),
-            cwd=self.folder,
-            stdin=its,
-            stdout=its,
-            stderr=its if shows_words else subprocess.DEVNULL,
-            start_new_session=True,
-            preexec_fn=_take_terminal,  # noqa: PLW1509 - no thread runs here
-        )
+        environment = self.environment(**kind.settings, **settings)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        errors = its if shows_words else nowhere
+        process: Process
+        if not program and self._may_fork(words):
+            process = Fork(words, environment, self.folder, its, its, errors)
+        else:
+            process = subprocess.Popen(
+                [program or self.program, *words],
+                env=environment,
+                cwd=self.folder,
+                stdin=its,
+                stdout=its,
+                stderr=errors,
+                start_new_session=True,
+                preexec_fn=_take_terminal,  # noqa: PLW1509 - no thread runs here
+            )
         os.close(its)
+        os.close(nowhere)
         self.started.append(process)
         return Screen(process, ours, kind)
+
+    def _may_fork(self, words: Sequence[str]) -> bool:
+        return self.program == DQ and not OWN_PROCESS & {*words[:1]}
 
     def data(self, *words: str, **settings: str) -> Any:
         """Run a command that succeeds; return the data it printed."""
@@ -225,7 +242,7 @@ _LOGGED = re.compile(r"(\^C)?\d\d:\d\d:\d\d [A-Z]+ ")
 class Screen:
     """A pseudo-terminal on which a command runs, as its controlling one."""
 
-    process: "subprocess.Popen[bytes]"
+    process: Process
     file: int
     kind: Kind = NARROW
     written: bytes = b""
