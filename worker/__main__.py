@@ -122,12 +122,12 @@ def _describe(_: argparse.Namespace) -> int:
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
-    from worker.download_bar import DownloadBar
+    from worker.download_bar import DownloadBars
     from worker.training.data.download import fetch
 
     try:
-        with DownloadBar() as bar:
-            fetch(arguments.dataset, Settings.load().data_dir, bar)
+        with DownloadBars() as bars:
+            fetch(arguments.dataset, Settings.load().data_dir, bars)
     except DatasetUnavailable:
         if arguments.attempt:
             return 1

@@ -196,8 +196,10 @@ def test_make_demo_ends_in_the_table_on_a_terminal_of_a_new_user_and_leaves_no_p
 @pytest.mark.parametrize("kind", [NARROW, WIDE, DUMB, COLOURLESS], ids=lambda kind: kind.columns)
 def test_a_download_is_drawn_on_each_terminal_whether_its_size_is_known_or_not(terminal, kind):
     program = ["import sys; sys.path.insert(0, sys.argv[1])"]
-    program += ["from worker.download_bar import DownloadBar", "with DownloadBar() as bar:"]
-    program += ["    bar('known.gz', 5_000_000, 10_000_000)", "    bar('unknown.gz', 5_000_000, 0)"]
+    program += ["from worker.download_bar import DownloadBars", "with DownloadBars() as bars:"]
+    for name, size in (("known.gz", 10_000_000), ("unknown.gz", 0)):
+        program += [f"    bar = bars({name!r})", f"    bar.total = {size}"]
+        program += ["    bar.update(5_000_000)"]
     words = ["-c", "\n".join(program), str(ROOT)]
 
     screen = terminal.open_screen(*words, program=sys.executable, kind=kind)

@@ -1,21 +1,21 @@
-"""Downloads of the data sets: two mirrors, checked content, whole files only."""
+"""Downloads of the data sets by pooch: from two mirrors, whole files of the right content only."""
 
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pooch
+from requests import RequestException
 
-from models import files
 from models.errors import DatasetCorrupt, DatasetUnavailable, DatasetUnreadable
-from worker.training.data.files import FILES, DataFile, check, read, unusable
+from worker.training.data.files import FILES, DataFile, read, unusable, unzip
 
-#: Called with a file's name, the bytes received so far, and all its bytes (0 if unknown).
-Progress = Callable[[str, int, int], None]
+#: Makes the progress bar of a file from its name: an object as pooch's downloaders take it.
+MakeBar = Callable[[str], Any]
 
-#: Where each data set is looked for, the first that answers rightly being used.
+#: Where each data set is looked for; the first mirror that has the right content is used.
 MIRRORS: Mapping[str, Sequence[str]] = {
     "mnist": (
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -29,8 +29,10 @@ MIRRORS: Mapping[str, Sequence[str]] = {
 
 State = Literal["ok", "missing", "corrupt", "unreadable"]
 
-_TIMEOUT = (5, 30)  # seconds: to connect, and between two pieces received
+_TIMEOUT = (5, 30)  # seconds: to connect, and between two chunks received
 _CHUNK_BYTES = 64 * 1024
+
+pooch.get_logger().setLevel("WARNING")  # it announces each download
 
 
 @dataclass(frozen=True)
@@ -42,35 +44,25 @@ class FileState:
 
 
 def verify(dataset: str, data_dir: Path) -> list[FileState]:
-    """Return the state of each of the data set's files; the digits have none."""
+    """Return the state of each file of the data set; the digits have none."""
     return [FileState(file.name, _state(dataset, file, data_dir)) for file in FILES[dataset]]
 
 
 def fetch(
     dataset: str,
     data_dir: Path,
-    progress: Progress | None = None,
+    make_bar: MakeBar | None = None,
     mirrors: Mapping[str, Sequence[str]] = MIRRORS,
 ) -> None:
-    """Download those of the data set's files that are missing or damaged.
+    """Download, and unzip, the files of the data set that are missing or damaged.
 
-    A file appears under its name only when it is whole and its checksum right. Raises
-    DatasetUnavailable, naming every mirror tried, if none gave a file; DatasetUnreadable if it
+    A file appears under its name only once it is whole and its checksum right. Raises
+    DatasetUnavailable, naming every mirror tried, if none has a file; DatasetUnreadable if it
     cannot be written.
     """
     for file in FILES[dataset]:
         if _state(dataset, file, data_dir) != "ok":
-            content = _download(dataset, file, data_dir, progress, mirrors[dataset])
-            _save(data_dir / dataset / file.archive, content)
-
-
-def _save(path: Path, content: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with files.replacing(path) as part:
-            part.write_bytes(content)
-    except OSError as error:
-        raise unusable(path, error) from error
+            _download(dataset, file, data_dir, make_bar, mirrors[dataset])
 
 
 def _state(dataset: str, file: DataFile, data_dir: Path) -> State:
@@ -89,48 +81,38 @@ def _download(
     dataset: str,
     file: DataFile,
     data_dir: Path,
-    progress: Progress | None,
+    make_bar: MakeBar | None,
     mirrors: Sequence[str],
-) -> bytes:
-    """Return the zipped file from the first mirror that has it right."""
+) -> None:
+    """Download a file from the first mirror that has it right."""
+    folder = data_dir / dataset
     failures = []
     for mirror in mirrors:
+        url = f"{mirror}{file.archive}"
+        download = _Download(make_bar(file.archive) if make_bar else False)
         try:
-            return _get(mirror, file, progress)
-        except (OSError, ValueError) as error:  # the network's errors are all OSErrors
-            failures.append(f"  {mirror}{file.archive}: {error}")
+            pooch.retrieve(url, f"sha256:{file.sha256}", file.name, folder, downloader=download)
+        except (RequestException, ValueError) as error:
+            failures.append(f"  {url}: {error}")
+        except OSError as error:
+            raise unusable(folder, error) from error
+        else:
+            return
     raise DatasetUnavailable(
         f"No mirror gave {file.archive} of {dataset}:\n" + "\n".join(failures) + "\n"
-        f"Put the files into {data_dir / dataset} by hand, then type `dq data verify {dataset}`."
+        f"Put the files into {folder} by hand, then type `dq data verify {dataset}`."
     )
 
 
-def _get(mirror: str, file: DataFile, progress: Progress | None) -> bytes:
-    # The largest file has 26 MB: small enough to be checked before any of it is on disk.
-    content = io.BytesIO()
-    bar = _Bar(file.archive, content, progress) if progress else False
-    downloader = pooch.HTTPDownloader(bar, chunk_size=_CHUNK_BYTES, timeout=_TIMEOUT)
-    downloader(f"{mirror}{file.archive}", content, None)
-    check(file, content.getvalue(), zipped=True)
-    return content.getvalue()
+class _Download:
+    """Downloads an archive and keeps what is in it, whose checksum is the same on all mirrors."""
 
+    def __init__(self, bar: Any) -> None:
+        self._http = pooch.HTTPDownloader(bar, chunk_size=_CHUNK_BYTES, timeout=_TIMEOUT)
 
-class _Bar:
-    """What pooch moves on as it receives a file; it sets `total` itself."""
-
-    total = 0
-
-    def __init__(self, name: str, content: io.BytesIO, progress: Progress) -> None:
-        self._name = name
-        self._content = content
-        self._progress = progress
-
-    def update(self, _: int) -> None:
-        # Not the number given: pooch counts the last piece as a full one.
-        self._progress(self._name, self._content.tell(), self.total)
-
-    def reset(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
+    def __call__(self, url: str, output_file: str, _: object) -> None:
+        archive = io.BytesIO()  # of at most 26 MB
+        self._http(url, archive, None)
+        content = unzip(archive.getvalue())
+        Path(output_file).unlink()  # pooch made it for this user alone; the data are for all
+        Path(output_file).write_bytes(content)

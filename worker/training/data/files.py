@@ -1,4 +1,4 @@
-"""The data files dq knows: where they lie, and which content is the right one."""
+"""The files of the data sets: where they are, and what they must hold."""
 
 import gzip
 import hashlib
@@ -12,9 +12,9 @@ from models.errors import DatasetCorrupt, DatasetUnavailable, DatasetUnreadable
 
 @dataclass(frozen=True)
 class DataFile:
-    """One file of a data set, under its unzipped name, and the SHA-256 of its unzipped content.
+    """One file of a data set: its name and the SHA-256 of its content, both unzipped.
 
-    Archives differ from mirror to mirror, as every gzip writes its own; what is inside does not.
+    Archives may differ from mirror to mirror; what is in them does not.
     """
 
     name: str
@@ -22,7 +22,7 @@ class DataFile:
 
     @property
     def archive(self) -> str:
-        """The name it is downloaded under."""
+        """The name of the gzipped file."""
         return f"{self.name}.gz"
 
 
@@ -65,8 +65,8 @@ _FASHION_MNIST = (
     ),
 )
 
-#: The files of each data set in the order train images, train labels, test images, test labels.
-#: The digits have none: they lie inside scikit-learn.
+#: The files of each data set: train images, train labels, test images, test labels. The digits have
+#: none: they are part of scikit-learn.
 FILES: dict[str, tuple[DataFile, ...]] = {
     "mnist": _MNIST,
     "fashion-mnist": _FASHION_MNIST,
@@ -75,11 +75,11 @@ FILES: dict[str, tuple[DataFile, ...]] = {
 
 
 def read(dataset: str, file: DataFile, data_dir: Path) -> bytes:
-    """Return the file's unzipped content, checked against its checksum.
+    """Return the file's unzipped content, whose checksum is right.
 
-    The file may be gzipped, by anyone, or not; where both are there, one that is right is enough.
-    Raises DatasetUnavailable if neither is there, DatasetUnreadable if this user may not read it,
-    DatasetCorrupt if its content is not the right one.
+    The file may be gzipped, by anyone, or not; where both exist, one that is right is enough.
+    Raises DatasetUnavailable if neither exists, DatasetUnreadable if this user may not read it, and
+    DatasetCorrupt if its content is wrong.
     """
     *others, last = _find(dataset, file, data_dir)
     for path in others:
@@ -90,16 +90,16 @@ def read(dataset: str, file: DataFile, data_dir: Path) -> bytes:
 
 def _read(dataset: str, file: DataFile, path: Path) -> bytes:
     try:
-        return check(file, path.read_bytes(), zipped=path.suffix == ".gz")
+        return _check(file, path.read_bytes(), zipped=path.suffix == ".gz")
     except OSError as error:
         raise unusable(path, error) from error
     except ValueError as error:
         raise corrupt(dataset, path, error) from error
 
 
-def check(file: DataFile, content: bytes, *, zipped: bool) -> bytes:
+def _check(file: DataFile, content: bytes, *, zipped: bool) -> bytes:
     """Return the content of a file, unzipped; raise ValueError if it is not the right one."""
-    unzipped = _unzip(content) if zipped else content
+    unzipped = unzip(content) if zipped else content
     found = hashlib.sha256(unzipped).hexdigest()
     if found != file.sha256:
         what = "the sha256 of its content" if zipped else "its sha256"
@@ -117,7 +117,7 @@ def corrupt(dataset: str, path: Path, reason: Exception) -> DatasetCorrupt:
 def unusable(path: Path, error: OSError) -> DatasetUnreadable:
     """Return the error for a path that the system does not let this user read or write."""
     return DatasetUnreadable(
-        f"{path}: {error.strerror}. Mend that, or set DQ_DATA_DIR to another folder."
+        f"{path}: {error.strerror or error}. Mend that, or set DQ_DATA_DIR to another folder."
     )
 
 
@@ -136,7 +136,8 @@ def _find(dataset: str, file: DataFile, data_dir: Path) -> list[Path]:
     return found
 
 
-def _unzip(content: bytes) -> bytes:
+def unzip(content: bytes) -> bytes:
+    """Return what is in a gzip file; raise ValueError if it is not a whole one."""
     try:
         return gzip.decompress(content)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
