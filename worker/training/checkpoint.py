@@ -1,4 +1,4 @@
-"""A run's state on disk, so that the next attempt continues where the last one stopped."""
+"""The state of a run on disk, from which the next attempt continues."""
 
 import hashlib
 import io
@@ -17,22 +17,22 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 class CheckpointUnreadable(Exception):
-    """The checkpoint is damaged or another spec's; the training starts from scratch."""
+    """The checkpoint is damaged or belongs to another spec."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A copy, on the CPU, of all that a run needs to continue bit-identically."""
+    """A copy, on the CPU, of all that a run needs to continue with the same bits."""
 
     weights: dict[str, Tensor]
     randomness: dict[str, Tensor]
     epoch: int
     batch: int
     seconds: float
+    #: One for each parameter; none without momentum.
+    velocities: list[Tensor]
     #: The epoch's permutation of the images where a trainer keeps it, else empty.
     order: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
-    #: Left out by the checkpoints of earlier releases, which had no momentum.
-    velocities: list[Tensor] = field(default_factory=list)
 
 
 def save(path: Path, spec: ExperimentSpec, snapshot: Snapshot) -> None:

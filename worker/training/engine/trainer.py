@@ -39,8 +39,8 @@ def train(
     """Train runs of one shape to their last epochs; yield each run's metrics epoch by epoch.
 
     `before_batch` may name runs that are to leave, and why: the reason is yielded, and the run is
-    then between two batches, fit for a snapshot. A run whose loss is NaN or infinite leaves with
-    a Divergence. A run that leaves changes nothing in the others. When its metrics are yielded, a run
+    then between two batches, fit for a snapshot. A run whose loss is NaN or infinite leaves with a
+    Divergence. A run that leaves changes nothing in the others. When its metrics are yielded, a run
     is at the end of that epoch.
     """
     present = {key: run for key, run in runs.items() if not run.is_done}
@@ -112,12 +112,12 @@ def _end_epoch(
 ) -> Iterator[tuple[Key, EpochMetrics | Divergence]]:
     """Evaluate the runs that are left of a group, and yield their epoch's metrics."""
     began = time.perf_counter()
-    figures = _evaluate(list(group.values()), last, data)
+    evaluated = _evaluate(list(group.values()), last, data)
     share = (time.perf_counter() - began) / len(group)
-    for (key, run), taken in zip(group.items(), figures, strict=True):
-        metrics = EpochMetrics(run.epoch + 1, *taken, run.seconds + share)
+    for (key, run), values in zip(group.items(), evaluated, strict=True):
+        metrics = EpochMetrics(run.epoch + 1, *values, run.seconds + share)
         run.end_epoch()
-        is_finite = all(map(math.isfinite, taken))
+        is_finite = all(map(math.isfinite, values))
         yield key, metrics if is_finite else Divergence(metrics.epoch)
 
 
