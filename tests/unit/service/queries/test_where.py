@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -367,6 +367,7 @@ def expressions(depth=3):
     return leaves | deeper.map(Not) | several.map(And) | several.map(Or)
 
 
+@settings(deadline=None)  # the first condition builds the parser
 @given(expressions(), st.randoms(use_true_random=False))
 def test_a_condition_printed_and_parsed_means_what_python_says(expression, random):
     text = expression.show(Style(random))
@@ -478,6 +479,9 @@ def test_of_the_spec_only_what_is_none_by_default_may_be_none():
         ("lr <", "--where 'lr <': a value is missing after <"),
         ("lr < and seed == 1", "--where 'lr < ...': a value is missing after <"),
         ("lr < 1 and", "--where 'lr < 1 and': a field is missing after and"),
+        ("(" * 10_000, f"--where '...{'(' * 60}': a field is missing after ("),
+        ("lr < 1 or (valid_acc", "valid_acc': a comparison is missing after 'valid_acc'"),
+        ("(1 < lrr", "--where '(1 < lrr': unknown field 'lrr' (did you mean lr?): the fields are "),
         ("lr not 1", "--where 'lr not ...': in is missing after not"),
         ("lr 0.1", "--where 'lr ...': a comparison is missing after 'lr'"),
         ("0.1 < 0.2", "--where '0.1 < 0.2': unknown field '0.2': the fields are dataset, "),
@@ -485,10 +489,10 @@ def test_of_the_spec_only_what_is_none_by_default_may_be_none():
         ("lrr < 1", "--where 'lrr ...': unknown field 'lrr' (did you mean lr?): the fields are da"),
         ("tag:x", "--where 'tag:x': unknown field 'tag:x' (did you mean tag?): the fields are "),
         ("(lr < 1", "--where '(lr < 1': ) is missing after '1'"),
-        ("lr < 1)", "--where 'lr < 1)': ')' is not expected here"),
+        ("lr < 1)", "--where 'lr < 1 ...': ')' is not expected here"),
         (
             "name == my run",
-            "--where 'name == my run': 'run' is not expected here: "
+            "--where 'name == my ...': 'run' is not expected here: "
             "put and, or, or quotes around the whole text",
         ),
         ("name == 'my run", "--where \"name == ' ...\": the quote ' is not closed"),
@@ -544,7 +548,7 @@ def test_of_the_spec_only_what_is_none_by_default_may_be_none():
         ("seed in 1", "--where 'seed in ...': ( is missing after in"),
         ("seed in (1 2)", "--where 'seed in (1 ...': ) is missing after '1'"),
         ("tag in ((a, b))", "tag is text or none, and no list"),
-        ("seed in (1) == 1", "--where 'seed in (1) == ...': '==' is not expected here"),
+        ("seed in (1) == 1", "--where 'seed in (1) ...': '==' is not expected here"),
         ("name == '\0'", "--where \"name == '\\x00 ...\": '\\x00' is no character of a text"),
         ("name == \udcff", "--where 'name == \\udcff': '\\udcff' is no character of a text"),
     ],
@@ -565,7 +569,6 @@ def test_an_unknown_field_is_answered_with_the_fields_there_are():
 @pytest.mark.parametrize(
     "text",
     [
-        "(" * 10_000,
         "(" * 4_000 + "id == 1" + ")" * 4_000,
         "(" * 21 + "id == 1" + ")" * 21,
         "name == '" + "x" * 1_000_000 + "'",
