@@ -1,4 +1,4 @@
-"""Averages learning curves over seeds, and shows them as sparklines in a table."""
+"""Averages learning curves over seeds."""
 
 import math
 import statistics
@@ -11,21 +11,13 @@ from models.errors import DqError
 from models.metrics import HIGHER_IS_BETTER
 from models.spec import ExperimentSpec
 from models.state import JobState
-from service.analysis.comparison import ALPHA, Comparison, compare, describe_common
-from service.formatting import format_ids
+from service.analysis.comparison import Comparison, compare, describe_common
+from service.analysis.statistics import estimate_mean
+from service.formatting import format_jobs, title_metric, unit_of
 from service.queries.rows import ComparedJob, Curve
 
 #: Seeds for an interval by Student's t; of fewer, the band is from the least to the greatest.
 LEAST_SEEDS = 3
-
-#: What a table and an axis call each metric.
-TITLES = {
-    "valid_accuracy": "Validation accuracy",
-    "valid_loss": "Validation loss",
-    "train_accuracy": "Training accuracy of the last batch",
-    "train_loss": "Training loss of the last batch",
-    "seconds": "Time per epoch",
-}
 
 
 @dataclass(frozen=True)
@@ -78,10 +70,10 @@ class MeanCurve:
 
 @dataclass(frozen=True)
 class CurveSet:
-    """The curves of some configurations, the baseline's first, and what is to be said of them."""
+    """The curves of some configurations, the baseline's first, and notes on them."""
 
     metric: str
-    #: The metric with what it is taken on, and what the configurations have in common.
+    #: The metric and what it is measured on; what the configurations have in common.
     title: tuple[str, str]
     #: The metric's name with its unit, for an axis.
     axis: str
@@ -121,21 +113,25 @@ def average(curves: Sequence[Curve], metric: str) -> CurveSet:
     all epochs is in the means as far as it got. Raises UsageError as `compare` does, and DqError
     if there is no epoch at all.
     """
-    kept = [curve for curve in curves if curve.epochs or curve.state is not JobState.CANCELLED]
-    # All as if they ran: the comparison is only to name the configurations, and leave none out.
-    named = compare([_as_running(curve) for curve in kept], metric)
-    chosen = _choose(kept)
+    considered = [each for each in curves if each.epochs or each.state is not JobState.CANCELLED]
+    # All as if they ran: the comparison only names the configurations, and must leave none out.
+    comparison = compare([_as_running(curve) for curve in considered], metric)
+    chosen = _choose(considered)
     if not chosen:
         raise DqError("None of these jobs has an epoch yet. Type: dq status")
-    found = {row.configuration: row.label for row in named.rows}
-    means = [_mean_curve(chosen, name, label, metric) for name, label in found.items()]
+    spec = comparison.baseline.spec
+    name = "Time per epoch" if metric == "seconds" else title_metric(metric, spec.evaluation)
     return CurveSet(
         metric=metric,
-        title=(_title(named), describe_common(named, without={"dataset", "evaluation"})),
-        axis=f"{_name_metric(named)} ({_unit(metric)})",
-        curves=tuple(curve for curve in means if curve.points),
-        notes=tuple(_notes(kept, chosen)),
-        guessing=_guessing(named.baseline.spec, metric),
+        title=(_title(name, comparison), describe_common(comparison, {"dataset", "evaluation"})),
+        axis=f"{name} ({unit_of(metric)})",
+        curves=tuple(
+            _average(row.configuration, row.label, chosen[row.configuration], metric)
+            for row in comparison.rows
+            if row.configuration in chosen
+        ),
+        notes=tuple(_list_notes(considered, chosen)),
+        guessing=_guessing_loss(spec) if metric.endswith("loss") else None,
     )
 
 
@@ -145,91 +141,61 @@ def _as_running(curve: Curve) -> ComparedJob:
 
 def _choose(curves: Iterable[Curve]) -> dict[str, list[Curve]]:
     """Return by configuration the curve that counts of each seed."""
-    counted: dict[tuple[str, int], Curve] = {}
+    chosen: dict[str, dict[int, Curve]] = {}
     for curve in sorted(curves, key=_rank):
         if curve.epochs:
-            counted.setdefault((curve.spec.configuration, curve.spec.seed), curve)
-    chosen: dict[str, list[Curve]] = {}
-    for (configuration, _), curve in counted.items():
-        chosen.setdefault(configuration, []).append(curve)
-    return chosen
+            chosen.setdefault(curve.spec.configuration, {}).setdefault(curve.spec.seed, curve)
+    return {configuration: list(by_seed.values()) for configuration, by_seed in chosen.items()}
 
 
 def _rank(curve: Curve) -> tuple[bool, int, int]:
     return curve.state is not JobState.SUCCEEDED, -len(curve.epochs), curve.job_id
 
 
-def _mean_curve(
-    chosen: Mapping[str, Sequence[Curve]], configuration: str, label: str, metric: str
-) -> MeanCurve:
-    curves = chosen.get(configuration, ())
-    figures: dict[int, list[float]] = {}
+def _average(configuration: str, label: str, curves: Sequence[Curve], metric: str) -> MeanCurve:
+    values: dict[int, list[float]] = {}
     for epoch in (epoch for curve in curves for epoch in curve.epochs):
-        figures.setdefault(epoch.epoch, []).append(float(getattr(epoch, metric)))
-    points = tuple(_point(epoch, figures[epoch], metric) for epoch in sorted(figures))
+        values.setdefault(epoch.epoch, []).append(float(getattr(epoch, metric)))
+    points = tuple(_point(epoch, values[epoch], metric) for epoch in sorted(values))
     return MeanCurve(configuration, label, points, tuple(curves))
 
 
-def _point(epoch: int, figures: Sequence[float], metric: str) -> Point:
-    n, mean = len(figures), statistics.fmean(figures)
-    low, high = min(figures), max(figures)
-    if n >= LEAST_SEEDS:
-        half = _quantile(n - 1) * statistics.stdev(figures) / math.sqrt(n)
-        # No figure is below 0, and no accuracy above 1; nor then is a mean.
-        most = 1.0 if metric.endswith("accuracy") else math.inf
-        low, high = max(0.0, mean - half), min(most, mean + half)
-    return Point(epoch, n, mean, low, high)
+def _point(epoch: int, values: Sequence[float], metric: str) -> Point:
+    n, mean = len(values), statistics.fmean(values)
+    if n < LEAST_SEEDS:
+        return Point(epoch, n, mean, min(values), max(values))
+    low, high = estimate_mean(values).interval
+    # No value is below 0, and no accuracy above 1; nor then is a mean.
+    limit = 1.0 if metric.endswith("accuracy") else math.inf
+    return Point(epoch, n, mean, max(0.0, low), min(limit, high))
 
 
-def _quantile(freedom: int) -> float:
-    """Return Student's t that a figure exceeds with a chance of 2.5 %."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(freedom, 1 - ALPHA / 2))
-
-
-def _guessing(spec: ExperimentSpec, metric: str) -> float | None:
+def _guessing_loss(spec: ExperimentSpec) -> float:
     """Return the cross-entropy, in nats, of giving every class the same probability."""
-    return math.log(DATASETS[spec.dataset].classes) if metric.endswith("loss") else None
+    return math.log(DATASETS[spec.dataset].classes)
 
 
-def _unit(metric: str) -> str:
-    return "s" if metric == "seconds" else "nats" if metric.endswith("loss") else "fraction"
-
-
-def _name_metric(comparison: Comparison) -> str:
-    """Name the metric; what is stored as valid_* may have been taken on the test images."""
-    is_test = comparison.baseline.spec.evaluation == "test"
-    title = TITLES[comparison.metric]
-    return title.replace("Validation", "Test") if is_test else title
-
-
-def _title(comparison: Comparison) -> str:
+def _title(name: str, comparison: Comparison) -> str:
     images = f" on {comparison.images:,} images" if comparison.images else ""
-    return f"{_name_metric(comparison)}{images} of {comparison.baseline.spec.dataset}, by epoch"
+    return f"{name}{images} of {comparison.baseline.spec.dataset}, by epoch"
 
 
-def _notes(curves: Sequence[Curve], chosen: Mapping[str, Sequence[Curve]]) -> Iterable[str]:
+def _list_notes(curves: Sequence[Curve], chosen: Mapping[str, Sequence[Curve]]) -> Iterable[str]:
     used = [curve for each in chosen.values() for curve in each]
     used_ids = {curve.job_id for curve in used}
-    partly = [curve for curve in used if curve.state is not JobState.SUCCEEDED]
-    if partly:
+    if partly := [curve for curve in used if curve.state is not JobState.SUCCEEDED]:
         yield (
             f"Shown as far as they got: {_list_states(partly)}. "
             "The means of later epochs are of fewer seeds."
         )
     if none := [curve for curve in curves if not curve.epochs]:
         yield f"Without an epoch so far: {_list_states(none)}."
-    if repeats := [curve for curve in curves if curve.epochs and curve.job_id not in used_ids]:
-        yield f"Each seed counts once, so repeats are not included: {_jobs(repeats)}."
+    if repeats := [c.job_id for c in curves if c.epochs and c.job_id not in used_ids]:
+        yield f"Each seed counts once, so repeats are not included: {format_jobs(repeats)}."
 
 
 def _list_states(curves: Sequence[Curve]) -> str:
-    by_state = {state: [curve for curve in curves if curve.state is state] for state in JobState}
+    by_state = {state: [c.job_id for c in curves if c.state is state] for state in JobState}
     return ", ".join(
-        f"{len(found):,} {state} ({_jobs(found)})" for state, found in by_state.items() if found
+        f"{len(ids):,} {state} ({format_jobs(ids)})" for state, ids in by_state.items() if ids
     )
-
-
-def _jobs(curves: Sequence[Curve]) -> str:
-    return f"{'job' if len(curves) == 1 else 'jobs'} {format_ids([c.job_id for c in curves])}"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from service.formatting import format_field
+from service.formatting import format_fields
 from service.queries.rows import JobDetail
 
 
@@ -21,7 +21,7 @@ class Difference:
 def find_differences(a: JobDetail, b: JobDetail) -> list[Difference]:
     """Return everything that differs between two jobs, the spec first."""
     parts = {
-        "spec": (_spell(a), _spell(b)),
+        "spec": (format_fields(a.row.spec), format_fields(b.row.spec)),
         "provenance": (dict(a.provenance), dict(b.provenance)),
         "outcome": (_outcome(a), _outcome(b)),
     }
@@ -32,10 +32,6 @@ def _differ(part: str, a: dict[str, Any], b: dict[str, Any]) -> Iterator[Differe
     for name in dict.fromkeys([*a, *b]):
         if a.get(name) != b.get(name):
             yield Difference(part, name, a.get(name), b.get(name))
-
-
-def _spell(detail: JobDetail) -> dict[str, Any]:
-    return {name: format_field(name, value) for name, value in detail.row.spec}
 
 
 def _outcome(detail: JobDetail) -> dict[str, Any]:

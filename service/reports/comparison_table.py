@@ -1,59 +1,31 @@
-"""Shows a comparison as a table: what differs, each figure's doubt, and a plain conclusion."""
+"""Shows a comparison as a table: what differs, each figure's uncertainty, and a conclusion."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 from models.spec import ExperimentSpec
-from service.analysis.comparison import ALPHA, POWER, Comparison, ComparisonRow, describe_common
-from service.formatting import describe_field, format_field, format_ids, plural
+from service.analysis.comparison import Comparison, ComparisonRow, describe_common, label
+from service.analysis.statistics import ALPHA, POWER
+from service.formatting import (
+    describe_difference,
+    format_difference,
+    format_field,
+    format_interval,
+    format_jobs,
+    format_metric,
+    format_p,
+    plural,
+    title_metric,
+    unit_of,
+)
 from service.reports.table import Column, Table
 
 _STYLES = {"better": "green", "worse": "red"}
-
-#: More decided rows than this are not each given a sentence.
-_MOST_SENTENCES = 3
-
-
-@dataclass(frozen=True)
-class _Notation:
-    """How a metric's figures and differences read."""
-
-    title: str
-    format_figure: Callable[[float], str]
-    format_difference: Callable[[float], str]
-    #: A difference without its sign, in a sentence.
-    describe_difference: Callable[[float], str]
-
-
-def _notation(title: str, figure: str, unit: str = "") -> _Notation:
-    return _Notation(
-        title,
-        lambda value: f"{value:{figure}}",
-        lambda value: f"{value:+z{figure}}{unit}",
-        lambda value: f"{abs(value):{figure}}{unit}",
-    )
-
-
-def _accuracy_notation(title: str) -> _Notation:
-    """Write accuracies as fractions and their differences in percentage points."""
-    return _Notation(
-        title,
-        "{:.4f}".format,
-        lambda value: f"{100 * value:+z.2f} pt",
-        lambda value: f"{100 * abs(value):.2f} points",
-    )
-
-
-_NOTATIONS = {
-    "valid_accuracy": _accuracy_notation("Validation accuracy"),
-    "valid_loss": _notation("Validation loss (nats)", ".4f"),
-    "train_accuracy": _accuracy_notation("Training accuracy of the last batch"),
-    "train_loss": _notation("Training loss of the last batch (nats)", ".4f"),
-    "seconds": _notation("Training time in seconds", ".2f", " s"),
-}
-
+#: At most so many rows are each given a sentence in the conclusion.
+_MAX_SENTENCES = 3
+_SPEC_FIELDS = tuple(name for name in ExperimentSpec.model_fields if name != "seed")
 _FIGURES = (
     *("n", "running", "queued", "failed", "mean", "low", "high", "std", "minimum", "maximum"),
     *("difference", "difference_low", "difference_high", "method", "shared", "p", "p_holm"),
@@ -62,20 +34,19 @@ _FIGURES = (
 
 
 def comparison_table(comparison: Comparison, epoch_choice: str = "final") -> Table:
-    """Make the table of a comparison of metrics of an epoch: final, best:METRIC, epoch:N.
+    """Make the table of a comparison of metrics at an epoch: final, best:METRIC, epoch:N.
 
     Its JSON is one object: the comparison's fields, `rows` and `conclusion`. Its CSV has every
     field of the spec, and the two ends of an interval in two fields.
     """
     rows = [_flatten(row) for row in comparison.rows]
-    fields = ("configuration", *_spec_fields(), *_FIGURES)
     return Table(
         columns=(*_spec_columns(comparison), *_figure_columns(comparison)),
         rows=rows,
         title=_title(comparison, epoch_choice),
         footnotes=tuple(_footnotes(comparison)),
-        fields=fields,
-        json_value=_document(comparison, rows, fields),
+        fields=("configuration", *_SPEC_FIELDS, *_FIGURES),
+        json_value=_document(comparison, rows),
     )
 
 
@@ -84,9 +55,9 @@ def conclude(comparison: Comparison) -> str:
     baseline = _name(comparison, comparison.baseline)
     decided = sorted(comparison.decided, key=lambda row: row.p_holm or 0.0)
     if decided:
-        said = [_say(comparison, row) for row in decided[:_MOST_SENTENCES]]
-        left = len(decided) - len(said)
-        return " ".join([*said, f"See the verdicts for {left} more."] if left else said)
+        sentences = [_conclude_row(comparison, row) for row in decided[:_MAX_SENTENCES]]
+        left = len(decided) - len(sentences)
+        return " ".join([*sentences, *([f"See the verdicts for {left} more."] if left else [])])
     if len(comparison.rows) == 1:
         return "There is only one configuration, and nothing to compare it with."
     if any(row.more_seeds for row in comparison.rows):
@@ -98,28 +69,27 @@ def conclude(comparison: Comparison) -> str:
     return f"No configuration can be called better or worse than {baseline}."
 
 
-def _say(comparison: Comparison, row: ComparisonRow) -> str:
+def _conclude_row(comparison: Comparison, row: ComparisonRow) -> str:
     """Say that a decided row is better or worse than the baseline, and by how much.
 
     The row comes first: "no dropout beats keep 0.5" reads as if no dropout at all did.
     """
     name, other = (_name(comparison, each) for each in (row, comparison.baseline))
-    margin = _NOTATIONS[comparison.metric].describe_difference(row.difference or 0.0)
-    p = spell_p(row.p_holm or 0.0)
+    margin = describe_difference(comparison.metric, row.difference or 0.0)
+    p = format_p(row.p_holm or 0.0)
     equation = f"p {p[0]} {p[1:]}" if p.startswith("<") else f"p = {p}"
     return f"{name[0].upper()}{name[1:]} is {row.verdict} than {other} by {margin} ({equation})."
 
 
 def _name(comparison: Comparison, row: ComparisonRow) -> str:
     """Write a row's label with commas, as a sentence needs them."""
-    fields = [name for name in comparison.varying if name in row.spec.described_fields]
-    return ", ".join(describe_field(name, getattr(row.spec, name)) for name in fields) or row.label
+    return label(row.spec, comparison.varying, separator=", ")
 
 
 def _flatten(row: ComparisonRow) -> Mapping[str, Any]:
     """Put a row's spec beside its figures, and each interval's two ends together as well."""
     return {
-        **{name: getattr(row.spec, name) for name in _spec_fields()},
+        **{name: getattr(row.spec, name) for name in _SPEC_FIELDS},
         **{name: getattr(row, name) for name in ("configuration", "label", "jobs", *_FIGURES)},
         "interval": _pair(row.low, row.high),
         "others": describe_others(row) or None,
@@ -138,68 +108,43 @@ def _pair(low: float | None, high: float | None) -> tuple[float, float] | None:
     return None if low is None or high is None else (low, high)
 
 
-def _spec_fields() -> tuple[str, ...]:
-    return tuple(name for name in ExperimentSpec.model_fields if name != "seed")
-
-
-def _spec_columns(comparison: Comparison) -> list[Column]:
+def _spec_columns(comparison: Comparison) -> Iterable[Column]:
     titles = {"batch_size": "batch", "train_size": "images"}
-    return [
-        Column(name, titles.get(name, name), partial(_spell_field, name), _align(name))
-        for name in comparison.varying or ("keep",)
-    ]
-
-
-def _spell_field(name: str, value: Any) -> str:
-    return format_field(name, value)
-
-
-def _align(name: str) -> Any:
-    return "left" if name in {"dataset", "hidden", "keep"} else "right"
+    for name in comparison.varying or ("keep",):
+        is_text = name in {"dataset", "hidden", "keep"}
+        align: Any = "left" if is_text else "right"
+        yield Column(name, titles.get(name, name), partial(format_field, name), align)
 
 
 def _figure_columns(comparison: Comparison) -> Iterable[Column]:
     """List the columns of figures; where the width is short, what is concluded stays longest."""
-    notation = _NOTATIONS[comparison.metric]
-    figure = notation.format_figure
+    value = partial(format_metric, comparison.metric)
     yield Column("n", "n", align="right", priority=70, factors_out=True)
     if any(map(describe_others, comparison.rows)):
         yield Column("others", "not in n", priority=45)
-    yield Column("mean", "mean", figure, "right", 60)
-    yield Column("interval", "95 % interval", partial(spell_pair, figure), "right", 55)
-    yield Column("std", "sd", figure, "right", 40)
-    yield Column("range", "min..max", partial(spell_pair, figure), "right", 20)
+    yield Column("mean", "mean", value, "right", 60)
+    yield Column("interval", "95 % interval", partial(format_interval, value), "right", 55)
+    yield Column("std", "sd", value, "right", 40)
+    yield Column("range", "min..max", partial(format_interval, value), "right", 20)
     if len(comparison.rows) > 1:
-        yield from _difference_columns(comparison, notation.format_difference)
+        yield from _difference_columns(comparison)
     yield Column("verdict", "verdict", fold=14, style=lambda verdict: _STYLES.get(verdict, ""))
 
 
-def _difference_columns(
-    comparison: Comparison, difference: Callable[[float], str]
-) -> Iterable[Column]:
-    ends = partial(spell_pair, difference)
-    yield Column("difference", "diff", difference, "right", 90)
-    yield Column("difference_interval", "diff 95 % interval", ends, "right", 85)
+def _difference_columns(comparison: Comparison) -> Iterable[Column]:
+    value = partial(format_difference, comparison.metric)
+    interval = partial(format_interval, value)
+    yield Column("difference", "diff", value, "right", 90)
+    yield Column("difference_interval", "diff 95 % interval", interval, "right", 85)
     if len(_methods(comparison)) > 1:
         yield Column("method", "method", priority=30)
-    yield Column("p_holm", "p", spell_p, "right", 80)
-
-
-def spell_pair(one: Callable[[float], str], pair: tuple[float, float]) -> str:
-    """Write an interval, with the unit once."""
-    low, high = (one(end) for end in pair)
-    return f"{low.split(' ')[0]}..{high}"
-
-
-def spell_p(p: float) -> str:
-    """Write a p with three digits, or that it is less than they can tell."""
-    return "<0.001" if p < 0.001 else f"{p:.3f}"  # noqa: PLR2004
+    yield Column("p_holm", "p", format_p, "right", 80)
 
 
 def _title(comparison: Comparison, epoch_choice: str) -> tuple[str, ...]:
-    title = _NOTATIONS[comparison.metric].title
-    if comparison.common.get("evaluation") == "test":
-        title = title.replace("Validation", "Test")
+    title = title_metric(comparison.metric, comparison.common.get("evaluation", "valid"))
+    if not comparison.metric.endswith("accuracy"):
+        title += f" ({unit_of(comparison.metric)})"
     images = f" on {comparison.images:,} images" if comparison.images else ""
     direction = "higher" if comparison.higher_is_better else "lower"
     at = "" if epoch_choice == "final" else f" at {epoch_choice}"
@@ -224,18 +169,18 @@ def _note_method(comparison: Comparison) -> Iterable[str]:
     tests = sum(row.p is not None for row in comparison.rows)
     if not tests:
         return
-    how = " or ".join(_methods(comparison))
+    methods = " or ".join(_methods(comparison))
     corrected = f", corrected for {tests} tests (Holm)" if tests > 1 else ""
     yield (
-        f"Differences are from {_name(comparison, comparison.baseline)}, {how}; p by Student's t"
-        f"{corrected}; better or worse where p < {ALPHA}."
+        f"Differences are from {_name(comparison, comparison.baseline)}, {methods}; p by Student's "
+        f"t{corrected}; better or worse where p < {ALPHA}."
     )
 
 
 def _note_seeds(comparison: Comparison) -> Iterable[str]:
-    partly = [row for row in comparison.rows if row.method == "paired by seed"]
-    if any(row.shared < min(row.n, comparison.baseline.n) for row in partly):
-        least = min(row.shared for row in partly)
+    paired = [row for row in comparison.rows if row.method == "paired by seed"]
+    if any(row.shared < min(row.n, comparison.baseline.n) for row in paired):
+        least = min(row.shared for row in paired)
         yield f"Paired differences are of the shared seeds alone, at least {least} in each row."
     if any(row.p is not None and row.more_seeds for row in comparison.rows):
         yield f"K more: seeds per configuration to find this difference with power {POWER}."
@@ -245,7 +190,8 @@ def _note_noise(comparison: Comparison) -> Iterable[str]:
     if comparison.sampling_noise is not None and comparison.images:
         yield (
             f"Sampling noise: {comparison.images:,} images fix an accuracy only to a standard "
-            f"error of {100 * comparison.sampling_noise:.2f} points; more seeds do not reduce it."
+            f"error of {describe_difference('accuracy', comparison.sampling_noise)}; more seeds do "
+            "not reduce it."
         )
 
 
@@ -253,7 +199,7 @@ def _note_left_out(comparison: Comparison) -> Iterable[str]:
     kinds = {name: name for name in ("failed", "unfinished", "cancelled")}
     kinds["unmeasured"] = "without this metric"
     parts = [
-        f"{len(ids):,} {words} ({_jobs(ids)})"
+        f"{len(ids):,} {words} ({format_jobs(ids)})"
         for kind, words in kinds.items()
         if (ids := getattr(comparison, kind))
     ]
@@ -263,24 +209,18 @@ def _note_left_out(comparison: Comparison) -> Iterable[str]:
 
 def _note_repeats(comparison: Comparison) -> Iterable[str]:
     if comparison.duplicates:
-        repeats = _jobs(comparison.duplicates)
+        repeats = format_jobs(comparison.duplicates)
         yield f"Each seed counts once, so repeats are not included: {repeats}."
     if comparison.disagreeing:
         yield (
-            f"Of these, {_jobs(comparison.disagreeing)} gave a different figure for the same spec. "
-            "Was it another kind of device?"
+            f"Of these, {format_jobs(comparison.disagreeing)} gave a different figure for the same "
+            "spec. Was it another kind of device?"
         )
 
 
-def _jobs(ids: tuple[int, ...]) -> str:
-    return f"{'job' if len(ids) == 1 else 'jobs'} {format_ids(ids)}"
-
-
-def _document(
-    comparison: Comparison, rows: list[Mapping[str, Any]], fields: tuple[str, ...]
-) -> Mapping[str, Any]:
+def _document(comparison: Comparison, rows: list[Mapping[str, Any]]) -> Mapping[str, Any]:
     """Make the JSON object: the comparison's own fields, with rows of raw figures."""
-    keys = (*fields[:1], "label", *fields[1:], "jobs")
+    keys = ("configuration", "label", *_SPEC_FIELDS, *_FIGURES, "jobs")
     facts = asdict(comparison)
     return {
         "metric": facts.pop("metric"),

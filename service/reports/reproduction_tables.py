@@ -10,7 +10,7 @@ from service.analysis.reproduction import (
     list_shipped,
     load_table,
 )
-from service.reports.comparison_table import spell_p
+from service.formatting import abbreviate_metric, format_p
 from service.reports.table import Column, Table
 
 _STYLES = {Verdict.MET: "green", Verdict.NOT_MET: "red", Verdict.UNDECIDED: "yellow"}
@@ -58,7 +58,7 @@ def claim_table(report: Reproduction) -> Table:
         Column("better", "claimed to be better", fold=20),
         Column("than", "than", fold=20),
         Column("difference", "diff", "{:+.4f}".format, "right"),
-        Column("p", "p", spell_p, "right", 80),
+        Column("p", "p", format_p, "right", 80),
         Column("verdict", "verdict", style=lambda verdict: _STYLES.get(verdict, "")),
     )
     return Table(columns, report.claims, remedy="use --json or a wider terminal")
@@ -67,11 +67,11 @@ def claim_table(report: Reproduction) -> Table:
 def _figure_columns() -> Iterable[Column]:
     figure = "{:.4f}".format
     yield Column("cell", "published row", fold=20)
-    yield Column("metric", "metric", _spell_metric, priority=65, factors_out=True)
+    yield Column("metric", "metric", abbreviate_metric, priority=65, factors_out=True)
     yield Column("reported", "reported", figure, "right")
     yield Column("tolerance", "+-", "{:g}".format, "right", 30, factors_out=True)
     yield Column("n", "n", align="right", priority=60, factors_out=True)
-    yield Column("ours", "ours, 95 %", _spell_ours, "right")
+    yield Column("ours", "ours, 95 %", _format_ours, "right")
     yield Column("deviation", "deviation", "{:+.4f}".format, "right", 70)
     yield Column("verdict", "verdict", style=lambda verdict: _STYLES.get(verdict, ""))
 
@@ -90,10 +90,6 @@ def _pair_up(row: ReproductionRow) -> tuple[float, float | None] | None:
     return row.mean, None if row.high is None else row.high - row.mean
 
 
-def _spell_ours(ours: tuple[float, float | None]) -> str:
+def _format_ours(ours: tuple[float, float | None]) -> str:
     mean, half = ours
     return f"{mean:.4f}" if half is None else f"{mean:.4f} ± {half:.4f}"
-
-
-def _spell_metric(name: str) -> str:
-    return name.replace("accuracy", "acc").replace("_", " ")

@@ -15,14 +15,8 @@ from models.errors import UsageError
 from models.metrics import HIGHER_IS_BETTER
 from models.spec import ExperimentSpec
 from models.state import JobState
-from service.analysis.comparison import (
-    ALPHA,
-    POWER,
-    Comparison,
-    ComparisonRow,
-    compare,
-    correct_by_holm,
-)
+from service.analysis.comparison import Comparison, ComparisonRow, compare
+from service.analysis.statistics import ALPHA, POWER, correct_by_holm
 from service.formatting import describe_field, format_field, format_ids
 from service.queries.rows import ComparedJob
 
