@@ -1,4 +1,4 @@
-"""What Alembic runs: it migrates over the connection that `migrations.upgrade` hands it."""
+"""Alembic runs this: it migrates over the connection that `migrations.upgrade` opened."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""Times by the database's clock: hosts may disagree about the hour, the database is one."""
+"""Times by the database's clock: those of hosts may differ."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -10,13 +10,13 @@ from sqlalchemy.sql.functions import FunctionElement
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware UTC datetime; SQLite, which knows no zones, stores it as UTC text."""
+    """An aware UTC datetime; SQLite, which has no time zones, stores it as UTC text."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse a naive datetime: nobody could tell which hour it means."""
+        """Refuse a naive datetime, whose zone would be a guess."""
         if value is not None and value.tzinfo is None:
             raise ValueError(f"{value} has no time zone")
         return value.astimezone(UTC) if value is not None else None
@@ -29,7 +29,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class from_now(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL function it is
-    """`from_now(seconds)`: the database's clock, so many seconds ahead (or behind, if negative)."""
+    """`from_now(seconds)`: the database's time plus a number of seconds, which may be negative."""
 
     type = UtcDateTime()
     inherit_cache = True
@@ -37,7 +37,7 @@ class from_now(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL func
 
 
 def now() -> from_now:
-    """Return the database's clock as an SQL expression."""
+    """Return the database's time as an SQL expression."""
     return from_now(0)
 
 

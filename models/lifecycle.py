@@ -1,4 +1,4 @@
-"""The moves a job can make, each within the caller's transaction, by the database's clock.
+"""The changes of a job's state, each within the caller's transaction, by the database's clock.
 
 queued -> running -> succeeded | failed | cancelled; running -> queued (given back, or lease lost);
 queued -> cancelled; failed | cancelled -> queued (retry).
@@ -26,7 +26,7 @@ from models.clock import from_now, now
 from models.state import JobState, Outcome
 from models.tables import Attempt, Epoch, Job, LogLine
 
-# The statements about several jobs are made once: making one takes longer than running it.
+# Statements for several jobs are made once: making one takes longer than running it.
 
 _jobs, _attempts, _epochs, _log_lines = (
     table.metadata.tables[table.__tablename__] for table in (Job, Attempt, Epoch, LogLine)
@@ -87,9 +87,9 @@ _LOG = insert(_log_lines).from_select(
 def start(
     session: Session, job_ids: Sequence[int], worker: str, pid: int, lease_seconds: float
 ) -> Sequence[Row[Any]]:
-    """Give queued jobs, whose rows the transaction holds, to one process of a worker.
+    """Start attempts at queued jobs, which the transaction has locked, in one worker process.
 
-    Each gets a new attempt, with its number and its lease. Return the jobs in the order given.
+    Each gets a number and a lease. Return the jobs in the order given.
     """
     others = len(job_ids) - 1
     wanted = {"by": worker, "has_company": others > 0, "lease_seconds": lease_seconds}
@@ -103,14 +103,14 @@ def start(
 def begin(
     session: Session, job_ids: Collection[int], provenance: dict[str, Any], epochs_done: int
 ) -> None:
-    """Record what the newest attempts of running jobs run on, and after how many epochs."""
+    """Record what the newest attempts of running jobs run on, and after which epoch they start."""
     forget_progress(session, job_ids, epochs_done)
     begun = {"runs_on": provenance, "after_epoch": epochs_done}
     session.execute(_BEGIN, {"job_ids": job_ids, **begun})
 
 
 def renew(session: Session, job_ids: Collection[int], lease_seconds: float) -> None:
-    """Have the leases of running jobs, whose rows the transaction holds, end that much later."""
+    """Renew the leases of running jobs, which the transaction has locked."""
     session.execute(_RENEW, {"job_ids": job_ids, "lease_seconds": lease_seconds})
 
 
@@ -134,7 +134,7 @@ def close(
 
 
 def succeed(session: Session, job_ids: Collection[int]) -> None:
-    """End running jobs, whose rows the transaction holds and whose results are there."""
+    """End running jobs, which the transaction has locked and whose results it recorded."""
     session.execute(_END_ATTEMPTS, {"job_ids": job_ids})
     session.execute(_SUCCEED, {"job_ids": job_ids})
     log_all(session, job_ids, JobState.SUCCEEDED)
@@ -143,11 +143,11 @@ def succeed(session: Session, job_ids: Collection[int]) -> None:
 def lose(session: Session, job: Job, detail: str) -> None:
     """Take a running job from a worker that died or fell silent.
 
-    It is queued again, unless it was to be cancelled, or this was the `max_crashes`-th loss in a
-    row without a newer checkpoint: then the job is what kills its workers. Of jobs that are lost
-    together nobody knows which it was: none is blamed, and each runs alone from then on.
+    It is queued again unless it was to be cancelled. It fails at its `max_crashes`-th loss in a
+    row without a newer checkpoint: then the job itself must kill its workers. Of jobs that are
+    lost together any may be the cause: none counts a crash, and each runs alone from then on.
     """
-    _blame(job)
+    _count_crash(job)
     _end_attempt(session, job, Outcome.LOST, detail)
     _requeue(session, job, "lost", detail)
     if job.state == JobState.QUEUED and job.crashes >= job.max_crashes:
@@ -155,18 +155,18 @@ def lose(session: Session, job: Job, detail: str) -> None:
 
 
 def forget_progress(session: Session, job_ids: Collection[int], after_epoch: int = 0) -> None:
-    """Delete the epochs that attempts are about to measure again."""
+    """Delete the epochs that attempts will measure again."""
     session.execute(_FORGET_EPOCHS, {"job_ids": job_ids, "after_epoch": after_epoch})
     session.execute(_SET_BACK, {"job_ids": job_ids, "after_epoch": after_epoch})
 
 
 def log(session: Session, job: Job, text: str) -> None:
-    """Write one line into the job's log."""
+    """Add a line to the job's log."""
     session.add(LogLine(job_id=job.id, attempt=job.attempt, at=now(), text=text))
 
 
 def log_all(session: Session, job_ids: Collection[int], text: str) -> None:
-    """Write the same line into the logs of several jobs."""
+    """Add the same line to the logs of several jobs."""
     session.execute(_LOG, {"job_ids": job_ids, "line": text})
 
 
@@ -180,7 +180,7 @@ def _requeue(session: Session, job: Job, how: str, detail: str) -> None:
         close(session, job, JobState.CANCELLED, f"cancelled; {detail}")
 
 
-def _blame(job: Job) -> None:
+def _count_crash(job: Job) -> None:
     if job.packed:
         job.suspect = True
         return

@@ -1,4 +1,4 @@
-"""The message that rings for a job, and how Celery carries it on both sides."""
+"""The message that has a worker run a job, and how Celery carries it on both sides."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from typing import Any
 
 TASK = "dq.run_job"
 QUEUE = "dq"
-#: A queued job's message that is not in Redis so long after it was sent, is lost.
+#: A queued job's message that is not in Redis this long after it was sent is lost.
 OVERDUE_SECONDS = 5.0
-#: So many messages travel together: workers take the first ones while the last are still made.
+#: How many messages are sent together: workers take the first while the last are being made.
 _AT_ONCE = 100
 _LARGEST_ID = 2**31 - 1  # of SQL's integers
 
@@ -27,7 +27,7 @@ class Priority(IntEnum):
 
 @dataclass(frozen=True)
 class JobMessage:
-    """What rings for one job. The spec lets people read the queue; the row alone is the truth."""
+    """Has a worker run one job. The spec lets people read the queue; the job's row is the truth."""
 
     job_id: int
     spec: dict[str, Any]
@@ -39,7 +39,7 @@ class JobMessage:
         return {
             "name": TASK,
             "kwargs": kwargs,
-            # What Flower shows. Celery's own way of writing it takes 40 % of the time of a send.
+            # Flower shows these. Celery's own way of writing them takes 40 % of the time to send.
             "argsrepr": "()",
             "kwargsrepr": repr(kwargs),
             "queue": QUEUE,
@@ -49,7 +49,7 @@ class JobMessage:
 
 
 def parse(kwargs: Mapping[str, Any]) -> JobMessage | None:
-    """Return the message that a message's arguments are, or None if they are not those of one."""
+    """Return the message with these Celery arguments, or None if they are malformed."""
     job_id, spec = kwargs.get("job_id"), kwargs.get("spec")
     if type(job_id) is not int or not 0 < job_id <= _LARGEST_ID or not isinstance(spec, dict):
         return None
@@ -57,10 +57,10 @@ def parse(kwargs: Mapping[str, Any]) -> JobMessage | None:
 
 
 def publish(app: Any, messages: Iterable[JobMessage]) -> None:
-    """Ring many messages in few round trips, by the Celery application `app` of either side."""
+    """Send many messages in few round trips by a Celery application, of client or worker."""
     with app.producer_pool.acquire(block=True) as producer, producer.batch(_AT_ONCE):
         for number, message in enumerate(messages):
-            # To look whether the queue is declared takes a quarter of a send's time.
+            # Checking whether the queue is declared takes a quarter of the time to send.
             known = {"declare": ()} if number else {}
             app.send_task(**message.as_task(), producer=producer, **known)
 
@@ -68,7 +68,7 @@ def publish(app: Any, messages: Iterable[JobMessage]) -> None:
 def celery_settings(broker_url: str, *, socket_timeout: float) -> dict[str, Any]:
     """Return the Celery settings that producer and worker share: JSON alone, no result backend.
 
-    `socket_timeout` is in seconds; a Redis that hangs would otherwise block for ever.
+    `socket_timeout`, in seconds, ends the wait for a Redis that hangs.
     """
     return {
         "broker_url": broker_url,
@@ -78,7 +78,7 @@ def celery_settings(broker_url: str, *, socket_timeout: float) -> dict[str, Any]
         "task_default_queue": QUEUE,
         "task_create_missing_queues": True,
         "broker_transport_options": {
-            # After the claim in SQL the message is worthless: nothing need stay unacked for long.
+            # After the claim in SQL the message has no use: none need stay unacknowledged for long.
             "visibility_timeout": 60,
             "unacked_restore_interval": 5,
             "unacked_restore_throttle": 1,

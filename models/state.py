@@ -1,12 +1,12 @@
-"""The states of a job and the ends of an attempt."""
+"""The states of jobs and workers, and the outcomes of attempts."""
 
 from enum import StrEnum
 
 
 class JobState(StrEnum):
-    """Where a job is in its life."""
+    """Whether a job waits, runs, or how it ended."""
 
-    #: Waits for a worker; its message is in Redis or will be sent.
+    #: It waits for a worker; its message is in Redis or will be sent.
     QUEUED = "queued"
     #: A worker holds its lease.
     RUNNING = "running"
@@ -14,12 +14,12 @@ class JobState(StrEnum):
     SUCCEEDED = "succeeded"
     #: It ended without a result; `reason` says why, `dq retry` queues it again.
     FAILED = "failed"
-    #: Somebody cancelled it, and no process is on it any more.
+    #: Somebody cancelled it, and no process runs it any more.
     CANCELLED = "cancelled"
 
     @property
     def is_final(self) -> bool:
-        """Whether only a person can move the job on."""
+        """Whether only a person can change it."""
         return self in FINAL_STATES
 
 
@@ -27,7 +27,7 @@ FINAL_STATES = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLE
 
 
 class WorkerState(StrEnum):
-    """What a worker was told."""
+    """What a worker was told to do."""
 
     #: It takes jobs.
     ACTIVE = "active"

@@ -1,4 +1,4 @@
-"""The SQL tables: the truth about every job. `migrations/` makes them."""
+"""The SQL tables, which hold the truth about every job; `migrations/` makes them."""
 
 from datetime import datetime
 from typing import Any
@@ -22,7 +22,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from models.clock import UtcDateTime
 from models.metrics import METRICS
 
-#: The newest revision in migrations/versions; a test holds the two together.
+#: The newest revision in migrations/versions.
 REVISION = "0003"
 VERSION_TABLE = "dq_alembic_version"
 
@@ -53,7 +53,7 @@ class Sweep(Base):
     __table_args__ = (UniqueConstraint("submit_token"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    #: Drawn by the client: a submit repeated after an ambiguous commit inserts nothing twice.
+    #: Random, from the client: a submit repeated after a lost answer inserts nothing twice.
     submit_token: Mapped[str] = mapped_column(String(32))
     name: Mapped[str | None] = mapped_column(String(200))
     created_at: Mapped[datetime]
@@ -96,26 +96,26 @@ class Job(Base):
     #: What jobs must share to be trained together (ExperimentSpec.shape).
     shape: Mapped[str] = mapped_column(String(16))
     state: Mapped[str] = mapped_column(String(12))
-    #: Why it failed, was cancelled or waits, in words.
+    #: Why it failed, was cancelled or waits, for people.
     reason: Mapped[str | None] = mapped_column(Text)
     #: What a person wrote about it.
     note: Mapped[str | None] = mapped_column(Text)
 
-    #: The fencing token: one more at each claim, never reused.
+    #: The fencing token: it grows at each claim.
     attempt: Mapped[int] = mapped_column(default=0)
     lease_until: Mapped[datetime | None]
     worker: Mapped[str | None] = mapped_column(String(200))
     cancel_requested: Mapped[bool] = mapped_column(default=False)
-    #: Whether the newest attempt shares its process with other jobs'.
+    #: Whether the newest attempt was claimed together with other jobs.
     packed: Mapped[bool] = mapped_column(default=False)
-    #: Whether it was lost together with others, and so runs alone from now on.
+    #: Whether it was lost or failed together with others, and so runs alone from now on.
     suspect: Mapped[bool] = mapped_column(default=False)
-    #: Leases lost in a row without a newer checkpoint than at the loss before.
+    #: How many leases were lost in a row without a newer checkpoint in between.
     crashes: Mapped[int] = mapped_column(SmallInteger, default=0)
     #: `checkpoint_epoch` when the lease was last lost.
     progress_mark: Mapped[int] = mapped_column(default=0)
     epochs_done: Mapped[int] = mapped_column(default=0)
-    #: Of the epoch after those; written now and then while the job runs.
+    #: Of the epoch after those; updated now and then while the job runs.
     batches_done: Mapped[int] = mapped_column(default=0, server_default="0")
     #: The file, under the checkpoint folder, that the next attempt resumes from.
     checkpoint: Mapped[str | None] = mapped_column(String(200))
@@ -125,11 +125,11 @@ class Job(Base):
     held: Mapped[bool] = mapped_column(default=False)
     max_crashes: Mapped[int] = mapped_column(SmallInteger)
     stall_seconds: Mapped[float]
-    #: The most seconds an attempt may take; None is no limit.
+    #: The longest an attempt may take; None is no limit.
     timeout_seconds: Mapped[float | None]
     keep_checkpoint: Mapped[bool] = mapped_column(default=False)
 
-    #: When a queued job's message counts as overdue, and how often it was sent; 0 is never.
+    #: When a queued job's message is overdue, and how often it was sent.
     publish_due: Mapped[datetime]
     publish_count: Mapped[int] = mapped_column(default=0)
 
@@ -139,7 +139,7 @@ class Job(Base):
 
 
 class SweepMember(Base):
-    """A job of another sweep that a sweep also asked for: it is shared, and not run again."""
+    """A job of another sweep that a sweep asked for, too: it is shared, and not run again."""
 
     __tablename__ = "members"
 
@@ -148,7 +148,7 @@ class SweepMember(Base):
 
 
 class Tag(Base):
-    """A word a person put on a job."""
+    """A word by which a person finds jobs."""
 
     __tablename__ = "tags"
 
@@ -157,7 +157,7 @@ class Tag(Base):
 
 
 class Attempt(Base):
-    """One worker's try at a job."""
+    """One worker's run of a job, from its claim to its end."""
 
     __tablename__ = "attempts"
     __table_args__ = (Index("ix_attempts_worker_started_at", "worker", "started_at"),)
@@ -172,18 +172,18 @@ class Attempt(Base):
     #: What went wrong, with the traceback where there is one.
     detail: Mapped[str | None] = mapped_column(Text)
     provenance: Mapped[dict[str, Any] | None]
-    #: The epochs it took over from a checkpoint; 0 is a start from scratch.
+    #: After how many epochs it started, from a checkpoint; 0 is from scratch.
     resumed_epoch: Mapped[int | None]
 
 
 class LogLine(Base):
-    """One thing that happened to a job, in words: what `dq logs` prints."""
+    """One event of a job, as `dq logs` prints it."""
 
     __tablename__ = "log_lines"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"), index=True)
-    #: The attempt it happened to; 0 is before the first.
+    #: The attempt it belongs to; 0 is before the first.
     attempt: Mapped[int]
     at: Mapped[datetime]
     text: Mapped[str] = mapped_column(Text)
@@ -205,10 +205,10 @@ class Epoch(Base):
 
 
 class Result(Base):
-    """The final metrics of a succeeded job; its primary key makes it one for each."""
+    """The final metrics of a succeeded job, which has one result."""
 
     __tablename__ = "results"
-    #: Pages in the order of any metric.
+    #: For pages sorted by any metric.
     __table_args__ = tuple(
         Index(f"ix_results_{metric}_job_id", metric, "job_id") for metric in METRICS
     )
@@ -225,7 +225,7 @@ class Result(Base):
 
 
 class Pause(Base):
-    """While it has its one row, no worker takes a job: `dq pause`."""
+    """While it has a row, no worker claims a job: `dq pause`."""
 
     __tablename__ = "pauses"
 
@@ -234,7 +234,7 @@ class Pause(Base):
 
 
 class Worker(Base):
-    """A worker process that takes jobs, as long as its heartbeat is fresh."""
+    """A worker process; it is alive while its heartbeat is recent."""
 
     __tablename__ = "workers"
 
@@ -242,18 +242,18 @@ class Worker(Base):
     host: Mapped[str] = mapped_column(String(200))
     pid: Mapped[int]
     device: Mapped[str] = mapped_column(String(200))
-    #: Of a GPU, with its memory in bytes, whoever uses it.
+    #: Of a GPU, with its memory in bytes that any program uses.
     device_uuid: Mapped[str | None] = mapped_column(String(64))
     memory_used: Mapped[int | None] = mapped_column(BigInteger)
     memory_total: Mapped[int | None] = mapped_column(BigInteger)
-    #: What it was told: to take jobs ("active"), or to end after its current one ("draining").
+    #: A WorkerState.
     state: Mapped[str] = mapped_column(String(12))
     started_at: Mapped[datetime]
     heartbeat_at: Mapped[datetime]
 
 
 class Repair(Base):
-    """One pass of a reconciler that had something to mend."""
+    """One pass of a reconciler that repaired something."""
 
     __tablename__ = "repairs"
 
@@ -265,7 +265,7 @@ class Repair(Base):
 
 
 class Compatibility(Base):
-    """The oldest revision whose dq may still use these tables: its one row, `id` 1."""
+    """The oldest revision whose dq may still use these tables, in one row with `id` 1."""
 
     __tablename__ = "compatibility"
 

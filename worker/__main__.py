@@ -86,18 +86,18 @@ def _supervise(arguments: argparse.Namespace) -> int:
     settings = Settings.load()
     database = Database(settings.sql_url)
     database.check_schema()
-    here = choose_devices(arguments.device, arguments.workers, arguments.gpus)
+    devices = choose_devices(arguments.device, arguments.workers, arguments.gpus)
     reconciler = Reconciler(database, make_publisher(settings), settings.lease_seconds)
     if arguments.pack:
-        here = [device.with_setting("DQ_PACK", arguments.pack) for device in here]
-    Supervisor(settings, here, WorkerRegistry(database, here), reconciler).run()
+        devices = [device.with_setting("DQ_PACK", arguments.pack) for device in devices]
+    Supervisor(settings, devices, WorkerRegistry(database, devices), reconciler).run()
     return 0
 
 
 def _consume(arguments: argparse.Namespace) -> int:
     from worker.queue.app import consume
 
-    # A supervisor that is killed takes its Celery processes with it, gently.
+    # If the supervisor is killed, its Celery processes stop, too, as if told to.
     if not _end_with(arguments.supervisor):
         return 0
     return consume(Settings.load(), arguments.name)

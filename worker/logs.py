@@ -10,10 +10,10 @@ from celery import signals
 from models.settings import Settings
 
 _TEXT = "%(asctime)s %(levelname)-7s [%(process)d] %(message)s"
-#: What a log call's `extra` may say, besides its message.
+#: The fields that a log call's `extra` may have.
 _IDS = ("job_id", "attempt")
-#: Celery's words on what dq has its own for: lost connections, jobs whose child died.
-_SAID_BY_US = ("celery.worker.consumer", "celery.worker.request")
+#: Loggers of Celery for what dq logs itself: lost connections, jobs whose child died.
+_LOGGED_BY_DQ = ("celery.worker.consumer", "celery.worker.request")
 
 
 class JsonFormatter(logging.Formatter):
@@ -34,8 +34,8 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line)
 
 
-def _in_our_words(record: logging.LogRecord) -> bool:
-    """Let pass what billiard says of a child that died, as dq says it, and nothing else."""
+def _reword_death(record: logging.LogRecord) -> bool:
+    """Let only billiard's record of a child's death pass, reworded."""
     if not isinstance(record.args, tuple) or "exited with" not in str(record.msg):
         return False
     _name, pid, how = record.args
@@ -47,7 +47,7 @@ def _in_our_words(record: logging.LogRecord) -> bool:
 def configure(**_: Any) -> None:
     """Log our own events from INFO on and everybody else's from WARNING on.
 
-    Celery calls this in each of its processes instead of its own set-up.
+    Celery calls this in each of its processes, in place of its own set-up.
     """
     handler = logging.StreamHandler()
     as_json = Settings.load().log_format == "json"
@@ -55,8 +55,8 @@ def configure(**_: Any) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.captureWarnings(capture=True)
     logging.getLogger("worker").setLevel(logging.INFO)
-    for name in _SAID_BY_US:
+    for name in _LOGGED_BY_DQ:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     children = logging.getLogger("multiprocessing")  # billiard's, which propagates nothing
     children.addHandler(handler)
-    children.addFilter(_in_our_words)
+    children.addFilter(_reword_death)

@@ -4,13 +4,13 @@ import time
 
 import numpy
 
-#: A batch of 1,000 images through a layer of 1,024 units, by 30 ms a product.
+#: A batch of 1,000 images through a layer of 1,024 units: 30 ms a product.
 _BATCH, _WIDTH = 1000, 1024
 _TIMES = 4
 
 
 def measure() -> float:
-    """Return the floating-point operations a second, of fp32, by the best of some products."""
+    """Return the fp32 operations a second of the fastest of some products."""
     images = numpy.full((_BATCH, _WIDTH), 0.5, numpy.float32)
     weights = numpy.full((_WIDTH, _WIDTH), 0.5, numpy.float32)
     best = min(_time(images, weights) for _ in range(_TIMES))
@@ -18,7 +18,7 @@ def measure() -> float:
 
 
 def _time(a: "numpy.ndarray", b: "numpy.ndarray") -> float:
-    began = time.process_time()  # not the wall's: other programs may run, too
+    began = time.process_time()  # not wall time: other programs may run, too
     a @ b
     return time.process_time() - began
 

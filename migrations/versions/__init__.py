@@ -1,5 +1,6 @@
-"""The revisions, oldest first; each adds, and leaves what the release before still uses.
+"""The revisions, oldest first; each only adds, so that the last release still works.
 
-A revision sets `compatibility.oldest_revision` to the one before it, so that workers of the last
-release go on while the new one comes; what they used is dropped a release later.
+A revision sets `compatibility.oldest_revision` to that of the last release, whose workers go on
+during an upgrade; what only they used is dropped one release later. Revision 0003 is the exception:
+it renames a column, and sets itself as the oldest, since no release had come before it.
 """

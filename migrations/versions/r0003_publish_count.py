@@ -11,5 +11,5 @@ depends_on = None
 def upgrade() -> None:
     op.execute("ALTER TABLE jobs RENAME COLUMN publishes TO publish_count")
     op.execute("UPDATE repairs SET action = 'republished' WHERE action = 'rung'")
-    # A release that knows the column by its old name cannot work with these tables.
+    # A dq that uses the column's old name cannot work with these tables; none was released.
     op.execute("UPDATE compatibility SET oldest_revision = '0003'")

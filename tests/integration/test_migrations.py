@@ -1,24 +1,30 @@
 from contextlib import nullcontext
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, text
+from sqlalchemy import MetaData, insert, inspect, select, text
 
 import migrations
 from integration import rows
 from integration.race import race
+from migrations.upgrade import upgrade
 from models.database import Database
 from models.errors import DatabaseUnreachable, SchemaOutdated
 from models.settings import Settings
-from models.tables import REVISION, VERSION_TABLE, Base
+from models.state import JobState
+from models.tables import REVISION, VERSION_TABLE, Base, Job, Repair
 from servers import PostgresServer
 from service.operations import schema
 from worker.execution.recorder import AttemptUpdate, Recorder
 
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 UPGRADE = """
 from models.database import Database
 from service.operations.schema import upgrade
@@ -96,6 +102,68 @@ def test_processes_that_migrate_a_fresh_database_at_once_all_succeed(empty: Data
     revisions = race(UPGRADE, *[[url]] * 4)
 
     assert revisions == [REVISION] * 4
+
+
+def fill_at_0001(database: Database) -> dict[str, list[dict[str, Any]]]:
+    """Make the tables of revision 0001 with a job in each state; return the rows."""
+    upgrade(database.engine, "0001")
+    at = {"created_at": NOW, "publish_due": NOW}
+    job = {"sweep_id": 1, "spec": rows.SPEC.model_dump(mode="json"), "publishes": 2, **at}
+    job |= {"configuration": "c", "shape": rows.SPEC.shape, "attempt": 1, "cancel_requested": False}
+    job |= {"packed": False, "suspect": False, "crashes": 0, "progress_mark": 0, "epochs_done": 1}
+    job |= {"checkpoint_epoch": 0, "priority": 3, "held": False, "max_crashes": 3}
+    job |= {"stall_seconds": 600.0, "keep_checkpoint": False}
+    measured = asdict(rows.measured(1)) | {"job_id": 1, "attempt": 1}
+    result = {name: value for name, value in measured.items() if name != "epoch"}
+    filled: dict[str, list[dict[str, Any]]] = {
+        "sweeps": [{"id": 1, "submit_token": "t", "created_at": NOW}],
+        "jobs": [{**job, "id": n, "ordinal": n, "state": s} for n, s in enumerate(JobState, 1)],
+        "attempts": [{"job_id": 2, "number": 1, "worker": "w", "pid": 7, "started_at": NOW}],
+        "epochs": [measured],
+        "results": [{**result, "trainer_version": 1}],
+        "repairs": [
+            {"id": 1, "at": NOW, "action": "rung", "jobs": 4},
+            {"id": 2, "at": NOW, "action": "lost", "jobs": 1},
+        ],
+    }
+    tables = MetaData()
+    tables.reflect(database.engine)
+    with database.engine.begin() as connection:
+        for name, added in filled.items():
+            connection.execute(insert(tables.tables[name]), added)
+    return filled
+
+
+def test_a_filled_database_of_revision_0001_keeps_its_rows_under_the_new_names(empty: Database):
+    filled = fill_at_0001(empty)
+
+    schema.upgrade(empty)
+
+    found = rows.everything(empty)
+    with empty.reading() as session:
+        jobs = session.scalars(select(Job).order_by(Job.id)).all()
+        repairs = session.scalars(select(Repair.action).order_by(Repair.id)).all()
+    assert {name: len(found[name]) for name in filled} == {
+        name: len(added) for name, added in filled.items()
+    }
+    assert [job.state for job in jobs] == [*JobState]
+    assert {(job.publish_count, job.batches_done, job.epochs_done) for job in jobs} == {(2, 0, 1)}
+    assert {job.created_at for job in jobs} == {NOW}
+    assert repairs == ["republished", "lost"]
+    assert rows.claim(Recorder(empty, "w", 30), 1).attempt == 2
+
+
+def test_a_dq_of_revision_0001_is_refused_once_the_tables_are_upgraded(
+    empty: Database, monkeypatch: pytest.MonkeyPatch
+):
+    fill_at_0001(empty)
+    schema.upgrade(empty)
+    monkeypatch.setattr("models.database.REVISION", "0001")
+
+    with pytest.raises(
+        SchemaOutdated, match=f"at revision {REVISION}.*Install the dq that made it"
+    ):
+        empty.check_schema()
 
 
 def make_newer(database: Database, oldest: str) -> None:

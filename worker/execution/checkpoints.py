@@ -1,4 +1,4 @@
-"""The checkpoints of one attempt: when to write one, which to keep, where to go on from."""
+"""The checkpoints of one attempt: when to write one, which to keep, where to resume."""
 
 import logging
 import re
@@ -16,14 +16,14 @@ logger = logging.getLogger(__name__)
 _NAME = re.compile(r"\d+/\d+-\d+-\d+")
 #: Between two checkpoints a run trains at least this many times as long as the last one took.
 _TRAINING_PER_SAVING = 20
-#: What the first one is taken to cost, so that a run of under a second writes none.
+#: The assumed cost of the first one, so that a run of under a second writes none.
 _FIRST_COST_SECONDS = 0.05
 
 
 class Checkpoints:
     """The files of one attempt, `<job>/<attempt>-<epoch>-<batch>` under the checkpoint folder.
 
-    Each is a new file, so that the one that SQL points to is there until SQL points to the next.
+    Each is a new file: the one that SQL points to stays until SQL points to the next.
     """
 
     def __init__(self, folder: Path, claim: Claim) -> None:
@@ -32,19 +32,18 @@ class Checkpoints:
         self._saved_at = time.monotonic()
 
     def resume(self, data: Data, device: torch.device) -> engine.Run:
-        """Return a run that goes on from the job's checkpoint, or else starts from scratch."""
+        """Return a run that resumes from the job's checkpoint, or else starts from scratch."""
         spec = self._claim.spec
         if self._claim.checkpoint:
             try:
                 snapshot = checkpoint.load(self._find(self._claim.checkpoint), spec)
                 return engine.restore(spec, data, device, snapshot)
             except (FileNotFoundError, CheckpointUnreadable) as error:
-                told = "%s: starts from scratch: %s"
-                logger.warning(told, self._claim, error, extra=self._claim.ids)
+                self._warn("starts from scratch", error)
         return engine.start(spec, data, device)
 
     def _find(self, name: str) -> Path:
-        """Return the file of a checkpoint; whoever writes to SQL names no other file of ours."""
+        """Return a checkpoint's file; a path outside the folder is refused, whatever SQL says."""
         if not _NAME.fullmatch(name):
             raise CheckpointUnreadable(f"{name!r} is no name of a checkpoint")
         return self._folder / name
@@ -56,7 +55,7 @@ class Checkpoints:
         return time.monotonic() - self._saved_at >= _TRAINING_PER_SAVING * self._cost
 
     def save(self, run: engine.Run) -> str | None:
-        """Write a checkpoint; return its name, or None if the disk did not take it."""
+        """Write a checkpoint; return its name, or None if it cannot be written."""
         name = f"{self._claim.job_id}/{self._claim.attempt}-{run.epoch}-{run.batch}"
         path = self._folder / name
         began = time.monotonic()
@@ -64,8 +63,7 @@ class Checkpoints:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             checkpoint.save(path, self._claim.spec, engine.snapshot(run))
         except OSError as error:
-            told = "%s: goes on without a checkpoint: %s"
-            logger.warning(told, self._claim, error, extra=self._claim.ids)
+            self._warn("goes on without a checkpoint", error)
             return None
         finally:
             self._saved_at = time.monotonic()
@@ -73,11 +71,20 @@ class Checkpoints:
         return name
 
     def prune(self, *kept: str | None) -> None:
-        """Remove this job's checkpoints but for those named and those of later attempts."""
+        """Remove this job's checkpoints but for those named and those of later attempts.
+
+        The half of one that a killed process left goes, too.
+        """
         folder = self._folder / str(self._claim.job_id)
-        for path in folder.glob("*-*-*"):
-            attempt = int(path.name.partition("-")[0])
-            if attempt <= self._claim.attempt and f"{folder.name}/{path.name}" not in kept:
-                path.unlink(missing_ok=True)
-        if not any(kept) and folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+        try:
+            for path in folder.glob("*-*-*"):
+                attempt = int(path.name.partition("-")[0])
+                if attempt <= self._claim.attempt and f"{folder.name}/{path.name}" not in kept:
+                    path.unlink(missing_ok=True)
+            if not any(kept) and folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+        except (OSError, ValueError) as error:
+            self._warn("leaves checkpoints behind", error)
+
+    def _warn(self, what: str, error: Exception) -> None:
+        logger.warning("%s: %s: %s", self._claim, what, error, extra=self._claim.ids)

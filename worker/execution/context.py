@@ -1,4 +1,4 @@
-"""What one worker process holds from job to job: its settings, its recorder, its stop flag."""
+"""What a worker process keeps from job to job: its settings, its recorder, its stop flag."""
 
 import logging
 import os
@@ -20,20 +20,20 @@ from worker.training.data.download import fetch
 from worker.training.data.tensors import Data, load
 
 logger = logging.getLogger(__name__)
-#: The signal by which the Celery process tells its child to give its job back.
+#: By this signal the Celery process tells its child to give its job back.
 RELEASE_SIGNAL = signal.SIGUSR2
 _stopping = Event()
 
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """One process with one device; it runs jobs one after the other, or several of a shape."""
+    """One process with one device; it runs one job after the other, or several of a shape."""
 
     recorder: Recorder
     data_dir: Path
     checkpoint_dir: Path
     device: torch.device
-    #: How many jobs to train together: auto, off, or at most so many.
+    #: How many jobs to train together: auto, off, or a largest number.
     pack: str
     #: Set once the worker was told to stop.
     stopping: Event
@@ -41,7 +41,7 @@ class WorkerContext:
     def load(self, dataset: str) -> Data:
         """Return a data set on the device, from memory if an earlier job used it.
 
-        Raises DatasetUnavailable if it is neither here nor to be downloaded, and DatasetCorrupt.
+        Raises DatasetUnavailable if it is not here and cannot be downloaded, and DatasetCorrupt.
         """
         return _load(dataset, self.data_dir, self.device)
 
@@ -54,13 +54,13 @@ class WorkerContext:
 
 
 def listen_for_release() -> None:
-    """Have this process' jobs give themselves back once the signal comes."""
+    """Have this process give its jobs back at the signal."""
     signal.signal(RELEASE_SIGNAL, lambda *_: _stopping.set())
 
 
 @cache
 def worker_context(name: str) -> WorkerContext:
-    """Return this process's own, made from the environment at the first job."""
+    """Return this process' context, made from the environment at the first job."""
     settings = Settings.load()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     return WorkerContext(
@@ -82,7 +82,7 @@ def _free_bytes(device: torch.device) -> float:
 
 @cache
 def _load(dataset: str, data_dir: Path, device: torch.device) -> Data:
-    """Load a data set, which is downloaded first if it is not here."""
+    """Load a data set; download it first if it is not here."""
     try:
         return load(dataset, data_dir, device)
     except DatasetUnavailable as error:

@@ -1,4 +1,4 @@
-"""Finds out where a result comes from: software, device, host, commit."""
+"""Finds out what a result depends on: software, device, host, commit."""
 
 import platform
 import socket
@@ -12,11 +12,11 @@ import torch
 
 from models.provenance import Provenance
 
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 def provenance(device: torch.device, dataset_hash: str) -> Provenance:
-    """Return what a run on `device` with data of that hash rests on."""
+    """Return what a run on `device` with data of that hash depends on."""
     return Provenance(
         device=device_name(device),
         device_uuid=device_uuid(device),
@@ -46,7 +46,7 @@ def describe() -> dict[str, Any]:
 
 
 def device_name(device: torch.device) -> str:
-    """Return the name its maker gave the device."""
+    """Return the device's model name."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
 
 
@@ -78,10 +78,10 @@ def git_commit() -> str | None:
 
 
 def _git(*arguments: str) -> str | None:
-    # Without the lock a look at the checkout never meets the user's own git.
+    # Without the lock this never disturbs the user's own git.
     command = ["git", "--no-optional-locks", "-C", str(_ROOT), *arguments]
     try:
-        asked = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return None
-    return asked.stdout.strip() or None
+    return done.stdout.strip() or None

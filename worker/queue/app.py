@@ -1,4 +1,4 @@
-"""The Celery application of a worker: what it consumes, and what it tells its child."""
+"""The Celery application of a worker: its settings, and how it starts, stops and loses a child."""
 
 import logging
 import os
@@ -44,12 +44,12 @@ def make_app(settings: Settings) -> Celery:
     app.conf.update(celery_settings(broker_url(settings), socket_timeout=_SOCKET_SECONDS))
     app.conf.update(
         worker_consumer="worker.queue.consumer:SafeConsumer",
-        # One child, which alone imports torch: a child that dies takes nothing with it.
+        # One child, which alone imports torch: its death leaves this process as it was.
         worker_pool="prefork",
         worker_concurrency=1,
         worker_pool_start_method="spawn",
         worker_proc_alive_timeout=60,  # seconds; importing torch from a cold disk takes many
-        # A short job must not wait in the pocket of a worker that is busy with a long one.
+        # A short job must not wait, prefetched, in a worker that is busy with a long one.
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=True,
         task_acks_late=False,
@@ -65,7 +65,7 @@ def make_app(settings: Settings) -> Celery:
 
 
 def make_publisher(settings: Settings) -> Publisher:
-    """Return the way to ring in the configured Redis."""
+    """Return the publisher for the configured Redis."""
     app = make_app(settings)
     url = for_redis_py(broker_url(settings))
     timeouts: dict[str, Any] = {"socket_timeout": _SOCKET_SECONDS, "socket_connect_timeout": 3}
@@ -77,7 +77,7 @@ def consume(settings: Settings, name: str) -> int:
     transport.install()
     database = Database(settings.sql_url)
 
-    def lose_at_once(exception: Exception, kwargs: dict[str, Any], **_: Any) -> None:
+    def lose_jobs(exception: Exception, kwargs: dict[str, Any], **_: Any) -> None:
         if isinstance(exception, WorkerLostError):
             job_id = kwargs.get("job_id")
             how = str(exception).removeprefix("Worker exited prematurely: ").partition(" Job:")[0]
@@ -86,11 +86,11 @@ def consume(settings: Settings, name: str) -> int:
 
     # Celery warns of root because a pickle could run anything; this worker takes JSON alone.
     warnings.simplefilter("ignore", SecurityWarning)
-    # A child inherits this, and so is not killed by the signal before it can listen for it.
+    # A child inherits this: the signal does not kill it before it listens for it.
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-    signals.worker_ready.connect(_say_ready)
+    signals.worker_ready.connect(_report_ready)
     signals.worker_shutting_down.connect(_release_running_job)
-    signals.task_failure.connect(lose_at_once)
+    signals.task_failure.connect(lose_jobs)
     worker = make_app(settings).Worker(
         hostname=name, quiet=True, without_mingle=True, without_gossip=True, loglevel="WARNING"
     )
@@ -99,8 +99,8 @@ def consume(settings: Settings, name: str) -> int:
     return int(worker.exitcode or 0)
 
 
-def _say_ready(**_: Any) -> None:
-    readiness.say(readiness.TAKES_MESSAGES)
+def _report_ready(**_: Any) -> None:
+    readiness.report(readiness.TAKES_MESSAGES)
 
 
 def _release_running_job(sig: str, **_: Any) -> None:
@@ -112,12 +112,12 @@ def _release_running_job(sig: str, **_: Any) -> None:
 
 
 def _lose(database: Database, job_id: Any, worker: str, detail: str) -> None:
-    """Take its jobs from the child that just died, rather than wait for their leases to run out.
+    """Take a dead child's jobs from it at once, rather than when their leases run out.
 
-    They are the one it had a message for, which may have ended, and those it took along.
+    They are that of its message, which may have ended, and those claimed with it.
     """
-    tried = select(Attempt.pid).where(Attempt.job_id == job_id, Attempt.worker == worker)
-    child = tried.order_by(Attempt.number.desc()).limit(1).scalar_subquery()
+    pids = select(Attempt.pid).where(Attempt.job_id == job_id, Attempt.worker == worker)
+    child = pids.order_by(Attempt.number.desc()).limit(1).scalar_subquery()
     mine = select(Job).join(Attempt, and_(Attempt.job_id == Job.id, Attempt.number == Job.attempt))
     mine = mine.where(Job.state == JobState.RUNNING, Job.worker == worker, Attempt.pid == child)
     try:
@@ -125,4 +125,4 @@ def _lose(database: Database, job_id: Any, worker: str, detail: str) -> None:
             for job in session.scalars(mine.order_by(Job.id).with_for_update(of=Job)):
                 lifecycle.lose(session, job, detail)
     except DatabaseUnreachable:
-        return  # the leases run out by themselves
+        return  # the leases will run out

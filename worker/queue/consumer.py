@@ -1,4 +1,4 @@
-"""A Celery consumer that drops misshaped messages, a line each, instead of ending the worker."""
+"""A Celery consumer that drops malformed messages with a log line instead of ending the worker."""
 
 import json
 import logging
@@ -19,20 +19,20 @@ from worker.queue.late_messages import LateMessages
 from worker.queue.transport import redis_log
 
 logger = logging.getLogger(__name__)
-#: So many messages are looked at together: those of a CPU's pack.
-_LOOKED_AT = 16
-#: By then a child has claimed the job of a message, and those it takes along, as a rule.
+#: How many waiting messages are read together: those of a CPU's pack.
+_READ_AT_ONCE = 16
+#: A child has usually claimed a message's job, and those with it, after that long.
 _CLAIMED_SECONDS = 0.02
-#: Before Redis is asked again, which did not answer or refused.
+#: Pauses before the next try after Redis did not answer, or refused.
 _RETRY_SECONDS, _LAST_RETRY_SECONDS = 1.0, 5.0
 
 
 class SafeConsumer(Consumer):  # type: ignore[misc] # Celery publishes no types
-    """Celery's `worker_consumer`, which also says in one line what is wrong with Redis."""
+    """Celery's `worker_consumer`, which also logs in one line what is wrong with Redis."""
 
-    #: Given before it starts.
+    #: Set before it starts.
     late: LateMessages
-    #: The job whose message comes next, if it waited when it was looked at.
+    #: The job whose message comes next, if it was read already and is not late.
     _next: int | None = None
     _timer: Any = None
 
@@ -51,10 +51,10 @@ class SafeConsumer(Consumer):  # type: ignore[misc] # Celery publishes no types
         time.sleep(_RETRY_SECONDS)
 
     def on_connection_error_after_connected(self, error: Exception) -> None:
-        """Clean up, and wait: a Redis that refuses one command may well take a connection."""
+        """Clean up, and wait: a Redis that refuses a command may still accept a connection."""
         redis_log.warn("%s", explain_redis_error(error))
         if self._timer:
-            self._timer.cancel()  # what it looks at, goes with the connection
+            self._timer.cancel()  # it uses the connection
         with warnings.catch_warnings():
             # Celery announces, each time, the next default of a setting that dq sets.
             warnings.simplefilter("ignore", CPendingDeprecationWarning)
@@ -76,15 +76,15 @@ class SafeConsumer(Consumer):  # type: ignore[misc] # Celery publishes no types
                     handle(message)
                     self._next = None
                     self._drop_late_ones_in(_CLAIMED_SECONDS, message)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the worker must live
+            except Exception as error:  # noqa: BLE001 - the worker must survive any message
                 _drop(message, repr(error))
 
         return handle_safely
 
     def _drop_late_ones_in(self, seconds: float, message: Message) -> None:
-        """Drop them while the child is busy, rather than keep it waiting when it is done.
+        """Drop late messages while the child is busy, so that it need not wait when it is done.
 
-        A child that is new takes seconds to claim: look again, ever more seldom.
+        A new child takes seconds to claim a job: try again, at ever longer intervals.
         """
 
         def drop() -> None:
@@ -96,32 +96,26 @@ class SafeConsumer(Consumer):  # type: ignore[misc] # Celery publishes no types
         self._timer = self.hub.call_later(seconds, drop)
 
     def _drop_late_ones_behind(self, message: Message) -> int:
-        """Drop the late ones that wait right behind a message in Redis; return how many."""
-        dropped, some = 0, _LOOKED_AT
-        with suppress(*self.connection_errors):  # who asks for the next message notices, too
-            while some == _LOOKED_AT:
-                some = self._drop_some_behind(message)
-                dropped += some
+        """Drop the late messages that wait right behind one in Redis; return how many."""
+        dropped, newly = 0, _READ_AT_ONCE
+        with suppress(*self.connection_errors):  # asking for the next message reports them, too
+            while newly == _READ_AT_ONCE:
+                newly = self._drop_some_behind(message)
+                dropped += newly
         return dropped
 
     def _drop_some_behind(self, message: Message) -> int:
         channel = message.channel
-        waiting = channel.look_behind(message, QUEUE, _LOOKED_AT)
-        job_messages = {
-            item: job_message for item in waiting if (job_message := _read(channel, item))
-        }
-        late = self.late.find([job_message.job_id for job_message in job_messages.values()])
-        items = [item for item, job_message in job_messages.items() if job_message.job_id in late]
-        if items:
-            channel.remove_behind(message, QUEUE, items)
+        items = channel.look_behind(message, QUEUE, _READ_AT_ONCE)
+        job_ids = {item: each.job_id for item in items if (each := _read(channel, item))}
+        late = self.late.find(list(job_ids.values()))
+        dropped = [item for item, job_id in job_ids.items() if job_id in late]
+        if dropped:
+            channel.remove_behind(message, QUEUE, dropped)
             logger.debug("dropped late messages for jobs %s", sorted(late))
-            waits = [
-                job_message.job_id
-                for job_message in job_messages.values()
-                if job_message.job_id not in late
-            ]
-            self._next = waits[-1] if waits else None  # in Redis, the last one is the next
-        return len(items)
+            waiting = [job_id for job_id in job_ids.values() if job_id not in late]
+            self._next = waiting[-1] if waiting else None  # in Redis, the last one is the next
+        return len(dropped)
 
     def on_decode_error(self, message: Message, exc: Exception) -> None:
         """Drop what cannot be decoded."""
@@ -129,9 +123,9 @@ class SafeConsumer(Consumer):  # type: ignore[misc] # Celery publishes no types
 
 
 def _strip(message: Message) -> JobMessage:
-    """Leave of a message its job, and nothing else that Celery would act on.
+    """Remove from a message all but its job, before Celery acts on the rest.
 
-    A time limit would kill our child, a callback send another message, a date occupy the worker.
+    A time limit would kill our child, a callback send another message, a date block the worker.
     """
     headers = message.headers
     if not isinstance(headers, dict) or headers.get("task") != TASK:
@@ -148,10 +142,10 @@ def _strip(message: Message) -> JobMessage:
 
 
 def _read(channel: Any, item: bytes) -> JobMessage | None:
-    """Return the job message that is in a Redis item; None for an item that any worker drops."""
+    """Return the job message in a Redis item; None for an item that any worker drops."""
     try:
         return _strip(channel.Message(json.loads(item), channel=channel))
-    except Exception:  # noqa: BLE001 - whatever it is, the worker must live
+    except Exception:  # noqa: BLE001 - the worker must survive any message
         return None
 
 

@@ -1,4 +1,4 @@
-"""The signs of life that a worker publishes for Flower, if anybody listens."""
+"""The events that a worker publishes for Flower."""
 
 from collections import deque
 from typing import Any
@@ -9,7 +9,7 @@ _MOST_UNSENT = 10
 
 
 class Dispatcher(EventDispatcher):  # type: ignore[misc] # Celery publishes no types
-    """Celery's own keeps what it cannot send for ever; Redis may never let this user publish."""
+    """Keeps few unsent events, and not all: Redis may never let this user publish them."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""Sends the messages of queued jobs to Redis, and tells whether Redis may have lost some."""
+"""Sends the messages of queued jobs to Redis, and says whether Redis may have lost some."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -24,32 +24,32 @@ class Publisher:
 
     def publish(self, messages: Iterable[JobMessage]) -> None:
         """Send the messages."""
-        with _reached():
+        with _translating_errors():
             publish(self._app, messages)
 
     def count_waiting(self) -> int:
         """Return how many messages wait; if none, a queued job's message must have been lost."""
-        with _reached(), self._app.connection_for_write() as connection:
+        with _translating_errors(), self._app.connection_for_write() as connection:
             # Not passive: kombu would look for the queue without our key prefix, in vain.
             return int(connection.default_channel.queue_declare(QUEUE).message_count)
 
     def may_have_lost_messages(self) -> bool:
-        """Whether Redis was wiped or restarted since `mark_complete`, and may have lost messages.
+        """Whether Redis was wiped or restarted since `mark_complete`.
 
-        A Redis that keeps its run id to itself hides a restart, in which its append-only file may
-        lose a second. Such messages are sent again once the queue is empty.
+        If Redis does not show its run id, a restart goes unnoticed. Its append-only file may then
+        lose a second's messages, which are sent again once the queue is empty.
         """
-        with _reached():
+        with _translating_errors():
             marker, run_id = self._redis.get(_MARKER), self._run_id()
             return marker is None or (run_id is not None and marker != run_id)
 
     def mark_complete(self) -> None:
-        """Note that every queued job is, or is about to be, republished in this Redis."""
-        with _reached():
+        """Note in this Redis that the messages of all queued jobs were sent to it."""
+        with _translating_errors():
             self._redis.set(_MARKER, self._run_id() or _UNKNOWN)
 
     def _run_id(self) -> bytes | None:
-        """Return what is new whenever the server starts; None where INFO is not allowed."""
+        """Return the id of the server's run, new at each start; None if INFO is not allowed."""
         try:
             return str(self._redis.info("server")["run_id"]).encode()
         except (ResponseError, KeyError):
@@ -57,7 +57,7 @@ class Publisher:
 
 
 @contextmanager
-def _reached() -> Iterator[None]:
+def _translating_errors() -> Iterator[None]:
     try:
         yield
     except (KombuError, RedisError, OSError) as error:

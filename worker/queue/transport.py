@@ -1,4 +1,4 @@
-"""A Redis transport that outlives what other people put into the queue, and Redis itself.
+"""A Redis transport that survives malformed items in the queue, and outages of Redis.
 
 kombu 5.7 lets an item that is no message (no JSON, a scalar, bad base64) or a command that Redis
 refuses (it is full, or a replica) end the whole worker, and make it take no further message if
@@ -17,15 +17,15 @@ from redis.exceptions import RedisError
 from worker.throttled_log import ThrottledLog
 
 logger = logging.getLogger(__name__)
-#: What keeps this process from taking messages: it is over once Redis lets it ask for one.
+#: Trouble that keeps this process from taking messages; over once Redis lets it ask for one.
 redis_log = ThrottledLog(logger, "Redis")
 
 
 class QoS(redis.QoS):
-    """The count of messages taken and not yet acknowledged; at its limit no more are asked for.
+    """Counts the messages taken and not yet acknowledged; at the limit no more are asked for.
 
-    What Redis does not take note of is counted here all the same: the message is taken, and a
-    count that stays too high would have no other asked for, so that nobody notices the trouble.
+    A message that Redis fails to note is counted here all the same. If the count stayed too high,
+    no other message would be asked for, and the trouble would go unnoticed.
     """
 
     def append(self, message: Message, delivery_tag: str) -> None:
@@ -33,7 +33,7 @@ class QoS(redis.QoS):
         try:
             super().append(message, delivery_tag)  # type: ignore[no-untyped-call] # kombu
         except (RedisError, OSError) as error:
-            logger.debug("a message that was taken is not noted: %r", error)
+            logger.debug("Redis did not note that a message was taken: %r", error)
             virtual.QoS.append(self, message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
@@ -41,7 +41,7 @@ class QoS(redis.QoS):
         try:
             super().ack(delivery_tag)  # type: ignore[no-untyped-call] # kombu
         except (RedisError, OSError) as error:
-            logger.debug("a message that was acknowledged comes again, late: %r", error)
+            logger.debug("an acknowledged message will come again: %r", error)
             virtual.QoS.ack(self, delivery_tag)
 
 
@@ -52,7 +52,7 @@ class Channel(redis.Channel):
     _shared: Any = None
 
     def _create_client(self, asynchronous: bool = False) -> Any:
-        """Return one client for all commands; kombu makes one for each, which takes longer."""
+        """Return one client for all commands; one for each, as kombu makes, takes longer."""
         if asynchronous:
             return super()._create_client(asynchronous=True)  # type: ignore[no-untyped-call] # kombu
         if self._shared is None or self._shared.connection_pool is not self.pool:
@@ -60,12 +60,12 @@ class Channel(redis.Channel):
         return self._shared
 
     def look_behind(self, message: Message, queue: str, count: int) -> list[bytes]:
-        """Return the messages that come next after one that was taken; leave them there."""
+        """Return the messages that come next after one that was taken, and leave them there."""
         with self.conn_or_acquire() as client:
             return list(client.lrange(self._key(queue, message), -count, -1))
 
     def remove_behind(self, message: Message, queue: str, items: Sequence[bytes]) -> None:
-        """Remove such messages, but for those that somebody took meanwhile."""
+        """Remove such messages, but for those that a worker took meanwhile."""
         key = self._key(queue, message)
         with self.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
             for item in items:
@@ -73,9 +73,9 @@ class Channel(redis.Channel):
             pipe.execute()
 
     def _key(self, queue: str, message: Message) -> str:
-        """Return the whole key of the list that a message was in: there is one a priority.
+        """Return the full key of the list that a message was in: each priority has one.
 
-        kombu puts its prefix before the keys of some commands only, which those here are not.
+        kombu adds its prefix in some commands only, not in those used here.
         """
         headers = {"properties": message.properties}
         priority = self._get_message_priority(headers, reverse=False)  # type: ignore[no-untyped-call] # kombu
@@ -88,7 +88,7 @@ class Channel(redis.Channel):
             redis_log.recover()
             raise
         except Exception as error:
-            # kombu counts a KeyError, which is what a misshaped item makes, among these.
+            # kombu counts a KeyError, which a malformed item raises, among these.
             if isinstance(error, self.connection_errors) and not isinstance(error, KeyError):
                 raise
             logger.warning("dropped an item that is no message: %r", error)
@@ -98,10 +98,10 @@ class Channel(redis.Channel):
 
 
 class Transport(redis.Transport):
-    """What `redis://`, `rediss://` and `redis+socket://` mean once `install` was called."""
+    """The transport of `redis://`, `rediss://` and `redis+socket://` after `install`."""
 
     Channel = Channel
-    #: A refusal is one of them: only time helps, and Redis must be asked again.
+    #: A refusal is one of them: Redis must be asked again later.
     connection_errors = (*redis.Transport.connection_errors, RedisError)
 
 

@@ -1,4 +1,4 @@
-"""The devices where jobs can run on this host: a GPU each, or a core of the CPU."""
+"""The devices of this host that can run jobs: its GPUs, or cores of its CPU."""
 
 import json
 import logging
@@ -12,7 +12,7 @@ from models.errors import DqError, UsageError
 
 logger = logging.getLogger(__name__)
 _MOST_CPU_PROCESSES = 4
-#: What the notebook's network takes, its data and CUDA itself included.
+#: What the notebook's network needs, with its data and CUDA itself.
 _LEAST_FREE_BYTES = 2 * 2**30
 _GIB = 2**30
 
@@ -29,26 +29,27 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Device:
-    """One worker process' share of the host."""
+    """What one worker process runs on."""
 
     name: str
     #: As its maker calls it; "cpu" for a core.
     model: str
     environment: dict[str, str]
-    #: Of a GPU alone: it is the same whatever CUDA_VISIBLE_DEVICES makes of the numbers.
+    #: Of a GPU: the same whatever CUDA_VISIBLE_DEVICES makes of the numbers.
     uuid: str | None = None
 
     def with_setting(self, name: str, value: str) -> "Device":
-        """Return the device with one more environment variable."""
+        """Return the device with another environment variable."""
         return replace(self, environment={**self.environment, name: value})
 
 
 def choose_devices(
     kind: str, processes: int | None, chosen: Sequence[int] = ()
 ) -> Sequence[Device]:
-    """Share the host out: a process per GPU, or on the CPU `processes`, by default one a core.
+    """Return a device for each worker process: the GPUs, or cores of the CPU.
 
-    `kind` is auto, cpu or cuda; `chosen` are the numbers of the GPUs to take, by default all.
+    `kind` is auto, cpu or cuda. `processes` is the number of cores, by default all up to 4;
+    `chosen` are the numbers of the GPUs, by default all with memory left.
     Raise UsageError if there is no such device, and DqError if none has memory left.
     """
     gpus = [] if kind == "cpu" else visible_gpus()
@@ -61,7 +62,7 @@ def choose_devices(
 
 
 def _usable(gpus: Sequence[Gpu], chosen: Sequence[int]) -> Sequence[int]:
-    """Return the numbers of the GPUs to take: those chosen, or all that have memory left."""
+    """Return the numbers of the GPUs to use: those chosen, or all with memory left."""
     if absent := [index for index in chosen if index >= len(gpus)]:
         raise UsageError(f"There is no GPU {absent[0]}: torch sees 0 to {len(gpus) - 1}")
     wanted = chosen or range(len(gpus))
@@ -74,7 +75,7 @@ def _usable(gpus: Sequence[Gpu], chosen: Sequence[int]) -> Sequence[int]:
 
 
 def _refuse(index: int, gpu: Gpu) -> str | None:
-    """Say why a GPU is not taken; None if it may be."""
+    """Return why a GPU is not used; None if it may be."""
     if gpu.free >= _LEAST_FREE_BYTES:
         return None
     return (
@@ -95,17 +96,17 @@ print(json.dumps([look(index) for index in range(torch.cuda.device_count())]))
 
 
 def visible_gpus() -> list[Gpu]:
-    """Return the GPUs torch sees, asked in a process of its own.
+    """Return the GPUs that torch sees, in a process of its own.
 
-    torch is large, and a process that has run its threads must not fork: no parent imports it.
+    torch is large, and a process that ran its threads must not fork: no parent imports it.
     """
-    asked = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-P", "-c", _LIST_GPUS], capture_output=True, text=True, check=False
     )
-    if asked.returncode:
-        why = asked.stderr.strip().splitlines() or [f"exit {asked.returncode}"]
+    if done.returncode:
+        why = done.stderr.strip().splitlines() or [f"exit {done.returncode}"]
         raise DqError(f"torch does not start: {why[-1]}")
-    return [Gpu(**found) for found in json.loads(asked.stdout)]
+    return [Gpu(**found) for found in json.loads(done.stdout)]
 
 
 def _gpu(index: int, gpu: Gpu) -> Device:
@@ -117,7 +118,7 @@ def _gpu(index: int, gpu: Gpu) -> Device:
 
 def _core(index: int) -> Device:
     # One thread, always: with two, sums are rounded in another order, and the same spec would give
-    # other figures on another worker. Processes of one thread are the faster use of cores, too.
+    # other figures on another worker. Processes of one thread use the cores better, too.
     return Device(f"cpu{index}", "cpu", {"CUDA_VISIBLE_DEVICES": "", **_threads(1)})
 
 

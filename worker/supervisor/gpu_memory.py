@@ -1,4 +1,4 @@
-"""How much of a GPU's memory is in use, by whomever, asked of NVIDIA's driver without torch."""
+"""How much of a GPU's memory any program uses, as NVIDIA's driver says it, without torch."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +16,7 @@ class GpuMemory:
 
 
 def measure(uuid: str) -> GpuMemory | None:
-    """Return a GPU's memory; None where the driver does not tell, as for a GPU that fell off."""
+    """Return a GPU's memory; None if the driver does not say, as of a GPU that failed."""
     try:
         found = pynvml.nvmlDeviceGetMemoryInfo(_handle(uuid))
     except pynvml.NVMLError:

@@ -1,4 +1,4 @@
-"""Puts right what crashes leave behind. Every worker runs it; any number may run at once."""
+"""Repairs what crashes leave behind. Every worker runs it; any number may run at once."""
 
 import logging
 import time
@@ -25,7 +25,7 @@ _QUEUED = Job.state == JobState.QUEUED, Job.held.is_(False)
 
 @dataclass(frozen=True)
 class Repairs:
-    """What one pass did, in numbers of jobs."""
+    """How many jobs one pass repaired."""
 
     #: Taken from workers that fell silent.
     lost: int = 0
@@ -34,7 +34,7 @@ class Repairs:
 
 
 class Reconciler:
-    """Compares the rows with the clock and with Redis, and mends what differs."""
+    """Compares the rows with the clock and with Redis, and repairs what differs."""
 
     def __init__(self, database: Database, publisher: Publisher, lease_seconds: float) -> None:
         self._database, self._publisher = database, publisher
@@ -47,7 +47,7 @@ class Reconciler:
         try:
             return Repairs(lost=self._lose_expired(), republished=self._republish())
         except DatabaseUnreachable:
-            # After an outage the living get the time to renew their leases first.
+            # After an outage live workers first get the time to renew their leases.
             self._leases_count_from = time.monotonic() + self._lease_seconds
             raise
 
@@ -70,12 +70,7 @@ class Reconciler:
         has_lost = may_have_lost and waiting < self._count_queued()
         if has_lost:
             self._make_all_due()
-        everything, began, republished = has_lost or not waiting, self._read_clock(), 0
-        while messages := self._take_due(everything, began):
-            self._send(messages)
-            republished += len(messages)
-        if republished:
-            self._note("republished", republished)
+        republished = self._publish_due(everything=has_lost or not waiting)
         if may_have_lost:
             self._publisher.mark_complete()
         if has_lost and republished and self._knows_redis:  # to a new worker, any Redis is new
@@ -83,14 +78,20 @@ class Reconciler:
         self._knows_redis = True
         return republished
 
+    def _publish_due(self, *, everything: bool) -> int:
+        began, published = self._read_clock(), 0
+        while messages := self._take_due(everything, began):
+            self._publish(messages)
+            published += len(messages)
+        if published:
+            with self._database.writing() as session:
+                session.add(Repair(at=now(), action="republished", jobs=published))
+        return published
+
     def _count_queued(self) -> int:
-        """Return how many messages should wait in Redis, or were just taken."""
+        """Return how many messages should wait in Redis, or were taken just now."""
         with self._database.reading() as session:
             return session.scalar(select(func.count()).where(*_QUEUED)) or 0
-
-    def _note(self, action: str, jobs: int) -> None:
-        with self._database.writing() as session:
-            session.add(Repair(at=now(), action=action, jobs=jobs))
 
     def _make_all_due(self) -> None:
         with self._database.writing() as session:
@@ -101,10 +102,10 @@ class Reconciler:
             return session.scalars(select(now())).one()
 
     def _take_due(self, everything: bool, began: datetime) -> Sequence[JobMessage]:
-        """Put off the next ring of some jobs, due when the pass began, and return their messages.
+        """Return the messages of some jobs that were due when the pass began; postpone the next.
 
-        A message that was sent may just wait behind others: only a queue that is empty proves it
-        lost. So it is sent again only with `everything`.
+        A message that was sent may still wait behind others: only an empty queue proves that it
+        is lost. So it is sent again only with `everything`.
         """
         with self._database.writing() as session:
             jobs = session.scalars(_due(everything, began)).all()
@@ -113,7 +114,7 @@ class Reconciler:
                 job.publish_count += 1
             return [JobMessage(job.id, job.spec, job.priority) for job in jobs]
 
-    def _send(self, messages: Sequence[JobMessage]) -> None:
+    def _publish(self, messages: Sequence[JobMessage]) -> None:
         try:
             self._publisher.publish(messages)
         except BrokerUnreachable:

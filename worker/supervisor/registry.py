@@ -1,4 +1,4 @@
-"""The rows that say which workers are alive: `dq workers` reads them."""
+"""The workers table, which says who is alive: `dq workers` reads it."""
 
 import os
 import secrets
@@ -16,13 +16,13 @@ from models.tables import Attempt, Job, Worker
 from worker.supervisor.devices import Device
 from worker.supervisor.gpu_memory import measure
 
-#: A container that is restarted has the same host name, and the same process ids, again.
+#: A container that is restarted has its host name and process ids again.
 _TOKEN = secrets.token_hex(2)
 _FORGOTTEN_AFTER_SECONDS = 24 * 3600
 
 
 def worker_name(device: Device) -> str:
-    """Return a name that no other process has or had: device-token-supervisor@host."""
+    """Return a name that no other process ever has: device-token-supervisor@host."""
     return f"{device.name}-{_TOKEN}-{os.getpid()}@{socket.gethostname()}"
 
 
@@ -34,10 +34,10 @@ class WorkerRegistry:
         self._devices = {worker_name(device): device for device in devices}
 
     def beat(self) -> None:
-        """Say that the workers are alive; forget workers that were silent for a day."""
+        """Record that the workers are alive; delete workers that were silent for a day."""
         with self._database.writing() as session:
             for name, device in self._devices.items():
-                worker = session.get(Worker, name) or _newcomer(name, device)
+                worker = session.get(Worker, name) or _new_worker(name, device)
                 worker.heartbeat_at = now()
                 if memory := device.uuid and measure(device.uuid):
                     worker.memory_used, worker.memory_total = memory.used, memory.total
@@ -46,13 +46,13 @@ class WorkerRegistry:
             session.execute(delete(Worker).where(silent))
 
     def find_draining(self) -> set[str]:
-        """Return the names of those told to end after their current job."""
-        told = Worker.id.in_(self._devices), Worker.state == WorkerState.DRAINING
+        """Return the names of the workers that are to end after their current job."""
+        draining = Worker.id.in_(self._devices), Worker.state == WorkerState.DRAINING
         with self._database.reading() as session:
-            return set(session.scalars(select(Worker.id).where(*told)))
+            return set(session.scalars(select(Worker.id).where(*draining)))
 
     def sign_off(self) -> None:
-        """Say that the workers, whose processes have ended, are gone; give back what they ran."""
+        """Delete the workers, whose processes have ended; give back what they ran."""
         with self._database.writing() as session:
             running = Job.state == JobState.RUNNING, Job.worker.in_(self._devices)
             for job in session.scalars(select(Job).where(*running).with_for_update()):
@@ -60,10 +60,10 @@ class WorkerRegistry:
             session.execute(delete(Worker).where(Worker.id.in_(self._devices)))
 
     def find_stuck_children(self, grace_seconds: float) -> list[int]:
-        """Return the pids of children that lost their job so long ago and took no other since.
+        """Return the pids of children that lost their job that long ago and claimed no other.
 
-        One that is well notices within a second that it lost its lease; a stopped or stuck one
-        would hold its device for ever.
+        A healthy one notices within a second that it lost its lease; a stopped or stuck one would
+        keep its device busy for ever.
         """
         with self._database.reading() as session:
             latest = [session.scalar(_latest_attempt(name)) for name in self._devices]
@@ -85,7 +85,7 @@ def _latest_attempt(worker: str) -> Select[Attempt]:
 
 
 def _open_attempt(worker: str) -> Select[int]:
-    """Select an attempt under way: a process that lost one job may train others well."""
+    """Select an attempt under way: a process that lost one job may still train others."""
     return select(Attempt.pid).where(Attempt.worker == worker, Attempt.outcome.is_(None)).limit(1)
 
 
@@ -93,7 +93,7 @@ def _ended_before(attempt: Attempt, time: datetime | None) -> bool:
     return bool(attempt.ended_at and time and attempt.ended_at < time)
 
 
-def _newcomer(name: str, device: Device) -> Worker:
+def _new_worker(name: str, device: Device) -> Worker:
     return Worker(
         id=name,
         host=socket.gethostname(),

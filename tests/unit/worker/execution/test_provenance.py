@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import models
 from models.provenance import Provenance
 from worker.execution import provenance as module
 from worker.execution.provenance import git_commit, provenance
@@ -21,7 +22,7 @@ HASH = "ab" * 32
 
 @pytest.fixture
 def checkout(monkeypatch, tmp_path):
-    """Return a folder that dq seems to run from, which is a git repository with one commit."""
+    """A git repository with one commit, which dq seems to run from."""
     if not shutil.which("git"):
         pytest.skip("git is not installed")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
@@ -42,7 +43,7 @@ def run_from(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     git_commit.cache_clear()
 
 
-def test_a_result_is_told_from_what_software_machine_and_data_it_came():
+def test_a_result_says_what_software_machine_and_data_it_depends_on():
     found = provenance(torch.device("cpu"), HASH)
 
     assert found.dq == version("dq")
@@ -59,6 +60,10 @@ def test_every_field_can_be_kept_as_json():
 
     assert json.loads(json.dumps(found)) == found
     assert set(found) == {field.name for field in fields(Provenance)}
+
+
+def test_the_checkout_that_is_asked_is_the_one_dq_runs_from():
+    assert Path(models.__file__).parent.parent == module._ROOT
 
 
 def test_in_a_checkout_the_commit_is_named(checkout):
