@@ -1,7 +1,7 @@
 """The forms of the pages: what they send, and whether this server's own page sent it."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qs
 
@@ -9,6 +9,7 @@ from fastapi import Depends, HTTPException, Request
 
 from models.errors import UsageError
 from models.message import Priority
+from models.spec import ExperimentSpec
 from service.jobs import SubmitOptions
 from service.specs.grid import Grid
 from service.specs.options import parse_grid
@@ -34,21 +35,8 @@ LABELS = {
     "stall_timeout": "Stall limit",
     "max_crashes": "Crash limit",
 }
-#: The fields that take one value for each configuration, with the type of their values.
-_AXES: Mapping[str, type[int] | type[float] | type[str]] = {
-    "lr": float,
-    "batch_size": int,
-    "epochs": int,
-    "train_size": int,
-    "input_keep": float,
-    "momentum": float,
-    "max_norm": float,
-    "lr_decay": float,
-    "dataset": str,
-    "mask": str,
-    "evaluation": str,
-    "precision": str,
-}
+#: The fields whose values are as in the spec, and which take several, as repeated options.
+_AXES = [name for name in ExperimentSpec.model_fields if name not in {"keep", "hidden", "seed"}]
 #: The fields under "More settings".
 MORE_FIELDS = (
     *("momentum", "max_norm", "lr_decay", "input_keep", "mask", "evaluation", "precision"),
@@ -100,9 +88,7 @@ def read_specs(form: Form) -> Grid:
     Raises UsageError, naming the option, for a value that is wrong.
     """
     seeds = form["seeds"].strip()
-    axes: dict[str, Any] = {
-        name: [_read_value(name, word) for word in form[name].split()] for name in _AXES
-    }
+    axes: dict[str, Any] = {name: form[name].split() for name in _AXES}
     return parse_grid(
         dropout=form["dropout"].split(),
         drop=(),
@@ -111,14 +97,6 @@ def read_specs(form: Form) -> Grid:
         seeds=_read_option(parse_seed_range, "seeds", seeds) if seeds else None,
         **axes,
     )
-
-
-def _read_value(name: str, word: str) -> Any:
-    try:
-        return _AXES[name](word)
-    except ValueError:
-        kind = "a whole number" if _AXES[name] is int else "a number"
-        raise UsageError(f"--{name.replace('_', '-')} {word}: write {kind}") from None
 
 
 def read_options(form: Form) -> SubmitOptions:

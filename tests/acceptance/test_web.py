@@ -1,4 +1,4 @@
-"""`dq web` as a process: who reaches it, and how soon it is gone."""
+"""`dq web` as a process: who can reach it, and how it stops."""
 
 import json
 import re
@@ -25,7 +25,7 @@ def start(terminal, *words: str, **settings: str) -> tuple[Any, str]:
     return web, re.search(r"dq is at (\S+)\. ", terminal.read("web.log"))[1]
 
 
-def ask(url: str, body: dict | None = None, **headers: str) -> Any:
+def fetch(url: str, body: dict | None = None, **headers: str) -> Any:
     data = json.dumps(body).encode() if body else None
     headers = {"content-type": "application/json", **headers}
     with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=30) as answer:
@@ -33,10 +33,10 @@ def ask(url: str, body: dict | None = None, **headers: str) -> Any:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_stops_within_two_seconds_though_pages_are_watching(terminal, number):
+def test_the_server_stops_within_two_seconds_despite_open_streams(terminal, number):
     web, url = start(terminal)
     streams = [urllib.request.urlopen(f"{url}/stream", timeout=30) for _ in range(3)]
-    assert all(stream.readline() == b"retry: 2000\n" for stream in streams)
+    assert all(stream.readline() == b"event: hello\n" for stream in streams)
 
     seconds = terminal.stop(web, number)
 
@@ -46,7 +46,7 @@ def test_it_stops_within_two_seconds_though_pages_are_watching(terminal, number)
     assert "Traceback" not in terminal.read("web.log")
 
 
-def test_the_address_it_prints_opens_a_session_on_this_host(terminal):
+def test_the_printed_address_signs_in(terminal):
     _, url = start(terminal)
     login = re.search(r"To act, open: (\S+)", terminal.read("web.log"))[1]
 
@@ -56,23 +56,23 @@ def test_the_address_it_prints_opens_a_session_on_this_host(terminal):
     assert b"Read-only" in urllib.request.urlopen(url, timeout=30).read()
 
 
-def test_a_stream_tells_a_page_that_it_is_out_of_date(terminal):
+def test_a_stream_sends_an_event_when_the_queue_changes(terminal):
     _, url = start(terminal)
     with urllib.request.urlopen(f"{url}/stream", timeout=30) as stream:
-        assert b"event: hello\n" in lines(stream, 2)
+        assert read_lines(stream, 3) == [b"event: hello\n", b"data: 1\n", b"retry: 2000\n"]
 
         terminal.submit()
-        told_at = time.monotonic()
-        wait_until(lambda: b"event: change\n" in lines(stream, 1), "an event", seconds=30)
+        submitted_at = time.monotonic()
+        wait_until(lambda: b"event: change\n" in read_lines(stream, 1), "an event", seconds=30)
 
-    assert time.monotonic() - told_at < 5
+    assert time.monotonic() - submitted_at < 5
 
 
-def lines(stream: Any, number: int) -> list[bytes]:
+def read_lines(stream: Any, number: int) -> list[bytes]:
     return [stream.readline() for _ in range(number)]
 
 
-def test_from_other_hosts_it_is_reached_only_with_a_token_of_their_own(terminal):
+def test_other_hosts_need_a_configured_token(terminal):
     for words in (("--host", "0.0.0.0"), ("--public-url", "https://dq.example.org/dq")):
         refused = terminal.dq("web", "--port", "0", *words)
         assert refused.returncode == 2
@@ -82,14 +82,14 @@ def test_from_other_hosts_it_is_reached_only_with_a_token_of_their_own(terminal)
     _, url = start(terminal, "--host", "0.0.0.0", "--allow-host", "queue", DQ_WEB_TOKEN=token)
 
     assert token not in terminal.read("web.log")
-    assert ask(f"{url}/api/v1/queue", host="queue")["running"] == []
+    assert fetch(f"{url}/api/v1/queue", host="queue")["running"] == []
     with pytest.raises(urllib.error.HTTPError, match="421"):
-        ask(f"{url}/api/v1/queue", host="elsewhere")
+        fetch(f"{url}/api/v1/queue", host="elsewhere")
     bearing = {"authorization": f"Bearer {token}"}
-    assert ask(f"{url}/api/v1/jobs/cancel", {"jobs": "1"}, **bearing) == []
+    assert fetch(f"{url}/api/v1/jobs/cancel", {"jobs": "1"}, **bearing) == []
 
 
-def test_a_port_that_is_taken_is_named_and_another_asked_for(terminal, taken):
+def test_a_port_in_use_is_named_in_the_error(terminal, taken):
     done = terminal.dq("web", "--port", str(taken))
 
     assert done.returncode == 1
@@ -99,12 +99,12 @@ def test_a_port_that_is_taken_is_named_and_another_asked_for(terminal, taken):
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """A port that somebody else serves."""
+    """A port in use."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
 
-#: As docs/web.md has it, over HTTP.
+#: As in docs/web.md, but without TLS.
 NGINX = """
 daemon off; pid {folder}/pid; error_log stderr; events {{}}
 http {{
@@ -120,10 +120,10 @@ http {{
 
 
 @pytest.fixture
-def browse(terminal) -> Callable[..., Any]:
-    """Ask as a browser does that finds the page behind nginx, under another name and a base path.
+def fetch_by_nginx(terminal) -> Callable[..., Any]:
+    """Fetch pages as a browser behind nginx, with another host name and a base path.
 
-    It keeps cookies, and sends a form's fields.
+    It keeps cookies, and sends the fields of a form.
     """
     if shutil.which("nginx") is None:
         pytest.skip("there is no nginx here: apt-get install nginx-light")
@@ -138,42 +138,42 @@ def browse(terminal) -> Callable[..., Any]:
     wait_until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, "nginx is up")
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
 
-    def ask_nginx(path: str, **form: str) -> Any:
+    def fetch_path(path: str, **form: str) -> Any:
         data = urllib.parse.urlencode(form).encode() if form else None
         headers = {"Origin": origin, "Accept": "text/html"}
         request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, headers)
         return opener.open(request, timeout=30)
 
-    return ask_nginx
+    return fetch_path
 
 
-def test_behind_nginx_a_session_is_opened_acts_and_hears_of_changes(terminal, browse):
+def test_sessions_actions_and_events_work_behind_nginx(terminal, fetch_by_nginx):
     (job,) = terminal.submit()
 
-    assert b"Sign out" in browse("/dq/login", token="a-token-of-the-tests").read()
-    page = browse("/dq/submit").read().decode()
+    assert b"Sign out" in fetch_by_nginx("/dq/login", token="a-token-of-the-tests").read()
+    page = fetch_by_nginx("/dq/submit").read().decode()
     token = re.search(r'name="csrf_token" value="(\w+)"', page)[1]
-    with browse("/dq/stream") as stream:
-        assert b"event: hello\n" in lines(stream, 2)
+    with fetch_by_nginx("/dq/stream") as stream:
+        assert read_lines(stream, 1) == [b"event: hello\n"]
         form = {"csrf_token": token, "jobs": str(job), "return_to": f"/jobs/{job}"}
-        answer = browse("/dq/act/cancel", **form)
-        wait_until(lambda: b"event: change\n" in lines(stream, 1), "an event", seconds=30)
+        answer = fetch_by_nginx("/dq/act/cancel", **form)
+        wait_until(lambda: b"event: change\n" in read_lines(stream, 1), "an event", seconds=30)
 
     assert answer.url.endswith(f"/dq/jobs/{job}")
     assert f"Job {job}: cancelled." in answer.read().decode()
     with pytest.raises(urllib.error.HTTPError, match="403"):
-        browse("/dq/act/cancel", csrf_token="another", jobs="1")
+        fetch_by_nginx("/dq/act/cancel", csrf_token="another", jobs="1")
 
 
-def test_up_serves_the_page_too_and_takes_it_down(terminal):
+def test_dq_up_serves_the_page_until_it_stops(terminal):
     up = terminal.start("up.log", "up", "--workers", "1")
     wait_until(lambda: "and to act, open:" in terminal.read("up.log"), "the page is up", 60)
     url = re.search(r"open: (http\S+)/login", terminal.read("up.log"))[1]
-    assert ask(f"{url}/readyz") == {"database": "ok", "redis": "ok"}
-    wait_until(lambda: ask(f"{url}/api/v1/workers"), "the worker is up", 60)
+    assert fetch(f"{url}/readyz") == {"database": "ok", "redis": "ok"}
+    wait_until(lambda: fetch(f"{url}/api/v1/workers"), "the worker is up", 60)
 
     terminal.stop(up, signal.SIGINT)
 
     assert up.returncode == 0
     with pytest.raises(urllib.error.URLError):
-        ask(f"{url}/healthz")
+        fetch(f"{url}/healthz")

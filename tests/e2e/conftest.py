@@ -68,6 +68,6 @@ def page(browser: Browser, served: tuple[Terminal, str]) -> Iterator[Page]:
     assert not errors
 
 
-def keep(page: Page, name: str) -> None:
+def take_picture(page: Page, name: str) -> None:
     """Keep a picture of a page."""
     page.screenshot(path=PICTURES / f"{name}.png", full_page=True)

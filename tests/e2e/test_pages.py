@@ -9,12 +9,12 @@ from axe_core_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from acceptance.conftest import Terminal
-from e2e.conftest import keep, open_page
+from e2e.conftest import open_page, take_picture
 from servers import wait_until
 
 SCHEMES = ("light", "dark")
 WIDTHS = (1280, 390)
-GRAVE = {"serious", "critical"}
+IMPACTS = {"serious", "critical"}
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def _nothing_left(served: tuple[Terminal, str]) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_nothing_left")
-def test_someone_submits_watches_the_curve_grow_and_cancels(page):
+def test_a_user_submits_a_job_watches_its_curve_and_cancels_it(page):
     page.get_by_role("link", name="Submit", exact=True).click()
     page.get_by_label("Keep probabilities").first.fill("0.9,0.9")
     page.get_by_label("Hidden layers").fill("64x2")
@@ -82,47 +82,47 @@ def test_someone_submits_watches_the_curve_grow_and_cancels(page):
     page.get_by_label("Data set").select_option("digits")
     page.get_by_role("button", name="Preview").click()
     expect(page.get_by_role("heading", name="1 configuration x 1 seed = 1 job")).to_be_visible()
-    keep(page, "submit")
+    take_picture(page, "submit")
     page.get_by_role("button", name="Submit").click()
     expect(page.get_by_text("1 new job.")).to_be_visible()
 
     page.locator("tbody a").first.click()
     expect(page.locator("#accuracy .main-svg").first).to_be_visible()
-    wait_until(lambda: points(page) > 0, "the first epoch is drawn")
-    before = points(page)
-    wait_until(lambda: points(page) > before + 5, "the curve grows")
+    wait_until(lambda: count_points(page) > 0, "the first epoch is read_figure")
+    before = count_points(page)
+    wait_until(lambda: count_points(page) > before + 5, "the curve grows")
     expect(page.locator("#update-status")).to_have_text("Live")
-    keep(page, "growing")
+    take_picture(page, "growing")
 
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("h1 .state")).to_have_text("cancelled")
     expect(page.locator("#update-status")).to_have_text("This page does not update by itself.")
     assert page.get_by_role("button", name="Retry").is_visible()
-    keep(page, "cancelled")
+    take_picture(page, "cancelled")
 
 
-def points(page: Page) -> int:
-    """Count the epochs that are drawn."""
+def count_points(page: Page) -> int:
+    """Count the epochs that are read_figure."""
     return page.evaluate("document.getElementById('accuracy').data?.[0].x.length ?? 0")
 
 
-def test_someone_compares_and_takes_the_comparison_along(page, finished, served, tmp_path):
+def test_a_user_compares_a_sweep_and_downloads_the_comparison(page, finished, served, tmp_path):
     terminal, _ = served
     page.goto(f"/compare?jobs={finished}")
     expect(page.locator("#curves .main-svg").first).to_be_visible()
-    told = terminal.data("results", finished, "--compare")
-    expect(page.locator(".conclusion")).to_have_text(told["conclusion"])
-    assert page.locator(".verdict").all_inner_texts() == [row["verdict"] for row in told["rows"]]
+    message = terminal.data("results", finished, "--compare")
+    expect(page.locator(".conclusion")).to_have_text(message["conclusion"])
+    assert page.locator(".verdict").all_inner_texts() == [row["verdict"] for row in message["rows"]]
 
     page.get_by_label("Single runs").check()
     page.get_by_label("Log scale").check()
     page.get_by_label("Metric").select_option("valid_loss")
     chosen = ["log", 6, "Validation loss (nats)"]
-    wait_until(lambda: drawn(page) == chosen, "what was chosen is drawn")
-    keep(page, "comparison")
+    wait_until(lambda: read_figure(page) == chosen, "what was chosen is read_figure")
+    take_picture(page, "comparison")
     page.reload()
-    wait_until(lambda: drawn(page) == chosen, "the address holds what was chosen")
+    wait_until(lambda: read_figure(page) == chosen, "the address holds what was chosen")
 
     png = download(page, "PNG", "button")
     assert png.startswith(b"\x89PNG")
@@ -132,7 +132,7 @@ def test_someone_compares_and_takes_the_comparison_along(page, finished, served,
     assert download(page, "Markdown").startswith(b"Validation loss (nats)")
 
 
-def drawn(page: Page) -> list[object]:
+def read_figure(page: Page) -> list[object]:
     """Return the figure's scale, its traces and its metric."""
     return page.evaluate(
         "[curves.layout?.yaxis.type, curves.data?.length, curves.layout?.yaxis.title.text]"
@@ -145,7 +145,7 @@ def download(page: Page, name: str, role: str = "link") -> bytes:
     return taken.value.path().read_bytes()
 
 
-def test_a_page_without_streams_asks_by_itself(browser, served):
+def test_a_page_without_a_stream_polls(browser, served):
     terminal, login = served
     with open_page(browser, login) as page, terminal.paused():
         page.route("**/stream*", lambda route: route.abort())
@@ -160,7 +160,7 @@ def test_a_page_without_streams_asks_by_itself(browser, served):
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("width", WIDTHS)
-def test_every_page_fits_and_is_labelled(browser, served, paths, scheme, width):
+def test_every_page_fits_its_width_and_is_accessible(browser, served, paths, scheme, width):
     size = {"width": width, "height": 800}
     found = []
     with open_page(browser, served[1], viewport=size, color_scheme=scheme, bypass_csp=True) as page:
@@ -168,31 +168,31 @@ def test_every_page_fits_and_is_labelled(browser, served, paths, scheme, width):
             page.goto(path)
             if page.locator(".chart:not([hidden])").count():
                 expect(page.locator(".chart .main-svg").first).to_be_visible()
-            keep(page, f"{name}-{width}-{scheme}")
+            take_picture(page, f"{name}-{width}-{scheme}")
             over = page.evaluate("document.documentElement.scrollWidth - innerWidth")
             found += [f"{name}: {over} px too wide"] if over > 0 else []
-            found += [f"{name}: {trouble}" for trouble in list_grave(page)]
+            found += [f"{name}: {trouble}" for trouble in list_violations(page)]
     assert not found
 
 
-def list_grave(page: Page) -> list[str]:
+def list_violations(page: Page) -> list[str]:
     found = Axe().run(page)["violations"]
     return [
-        f"{each['id']}: {each['nodes'][0]['html']}" for each in found if each["impact"] in GRAVE
+        f"{each['id']}: {each['nodes'][0]['html']}" for each in found if each["impact"] in IMPACTS
     ]
 
 
-def test_on_a_phone_what_varies_and_what_is_concluded_are_in_sight(browser, served, finished, odd):
+def test_a_phone_shows_what_varies_and_the_verdicts(browser, served, finished, odd):
     with open_page(browser, served[1], viewport={"width": 390, "height": 800}) as page:
         page.goto(f"/compare?jobs={odd[0]}+{finished}")
         for cell in ("td.varying", "td.c-verdict", "td.c-difference:not(.none)"):
             boxes = [each.bounding_box() for each in page.locator(f"#comparison {cell}").all()]
             assert boxes
             assert all(box and 0 <= box["x"] <= 390 - box["width"] for box in boxes), cell
-        keep(page, "verdicts-on-a-phone")
+        take_picture(page, "verdicts-on-a-phone")
 
 
-def test_a_chart_takes_the_place_of_a_sentence_with_the_first_epoch(page, served):
+def test_a_chart_appears_with_the_first_epoch(page, served):
     terminal, _ = served
     with terminal.paused():
         (job,) = terminal.submit()
@@ -204,27 +204,27 @@ def test_a_chart_takes_the_place_of_a_sentence_with_the_first_epoch(page, served
     expect(page.get_by_text("No epoch is finished yet.")).to_be_hidden()
 
 
-def test_the_keyboard_alone_reaches_everything(page, finished):
+def test_the_keyboard_reaches_everything(page, finished):
     page.goto(f"/jobs?jobs={finished}")
 
     page.keyboard.press("Tab")
-    assert focused(page) == "Skip to the content"
+    assert read_focused(page) == "Skip to the content"
     page.keyboard.press("Enter")
     reached = []
     for _ in range(40):
         page.keyboard.press("Tab")
-        reached.append(focused(page))
+        reached.append(read_focused(page))
 
     assert {"Compare these", "Filter", "Cancel", "job"} <= set(reached)
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
     assert outline == "solid"
 
 
-def focused(page: Page) -> str:
+def read_focused(page: Page) -> str:
     return page.evaluate("document.activeElement.innerText || document.activeElement.name || ''")
 
 
-def test_what_people_wrote_runs_no_script(page, served):
+def test_stored_text_runs_no_script(page, served):
     terminal, _ = served
     page.on("dialog", lambda dialog: pytest.fail(f"a script ran: {dialog.message}"))
     terminal.run_jobs("--name", "<script>alert(1)</script>", "--tag", '"><img onerror=alert(2)>')

@@ -1,4 +1,4 @@
-"""The pages and REST over a real database: the same rows and words as the command line."""
+"""Pages and REST on a real database: the same rows and text as the command line."""
 
 import csv
 import io
@@ -48,7 +48,7 @@ def finished(database: Database, recorder: Recorder) -> list[int]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_an_empty_database_makes_pages_that_say_what_to_do(client, page):
+def test_pages_of_an_empty_database_say_what_to_type(client, page):
     answer = client.get(page)
 
     assert answer.status_code == 200
@@ -57,7 +57,7 @@ def test_an_empty_database_makes_pages_that_say_what_to_do(client, page):
         assert "dq submit" in answer.text
 
 
-def test_the_queue_shows_what_runs_what_waits_and_who_works(client, database, recorder):
+def test_the_queue_shows_running_and_queued_jobs_and_workers(client, database, recorder):
     running, waiting, held = submit(database, *(spec(seed=seed) for seed in range(3)))
     rows.record(recorder, rows.claim(recorder, running), AttemptUpdate(measured_all()[:1]))
     rows.change(database, running, batches_done=6)
@@ -76,9 +76,7 @@ def test_the_queue_shows_what_runs_what_waits_and_who_works(client, database, re
     assert ">held<" in page
 
 
-def test_the_comparison_has_the_rows_and_the_verdicts_of_the_command_line(
-    client, database, finished
-):
+def test_the_comparison_has_the_rows_of_the_command_line(client, database, finished):
     runs = list_compared_jobs(database, parse_selectors(["s1"]))
     table = comparison_table(compare(runs))
 
@@ -101,18 +99,10 @@ def write(table, kind) -> str:
     return render(table, kind, width=0, color=False, ascii=False)
 
 
-def test_every_link_of_the_pages_leads_somewhere(client, finished):
-    pages = [
-        "/",
-        "/sweeps",
-        "/jobs?limit=2",
-        "/jobs?limit=2&sort=lr",
-        "/jobs/1",
-        "/compare?jobs=s1",
-    ]
-    found = {
-        link for page in pages for link in re.findall(r'href="([^"]*)"', client.get(page).text)
-    }
+def test_every_link_on_the_pages_works(client, finished):
+    pages = ["/", "/sweeps", "/jobs?limit=2", "/jobs?limit=2&sort=lr", "/jobs/1"]
+    texts = [client.get(page).text for page in [*pages, "/compare?jobs=s1"]]
+    found = {link for text in texts for link in re.findall(r'href="([^"]*)"', text)}
 
     for link in sorted(found):
         assert client.get(link.replace("&amp;", "&")).status_code == 200, link
@@ -146,18 +136,20 @@ def test_too_many_runs_are_not_compared(client, finished, monkeypatch):
     assert "4 jobs are too many to compare" in answer.text
 
 
-def test_a_job_shows_all_that_is_known_and_the_line_that_repeats_it(client, database, finished):
+def test_a_job_page_shows_its_epochs_its_log_and_the_command_to_repeat_it(
+    client, database, finished
+):
     page = client.get("/jobs/1").text
 
     assert repeat_command(spec(keep=(1,))) in page
-    assert "a processor" not in page  # no attempt told its provenance
+    assert "a processor" not in page  # no attempt has a provenance
     assert "claimed by cpu0-1@here" in page
     assert "All 3 epochs as a table" in page
     assert len(json.loads(re.search(r'id="loss-figure"[^>]*>(.*?)<', page)[1])["data"][0]["x"]) == 3
 
 
 @pytest.mark.parametrize("path", ["/jobs/77", "/api/v1/jobs/77", "/api/v1/jobs/77/log", "/nowhere"])
-def test_what_is_not_there_is_a_404(client, path):
+def test_an_unknown_job_or_address_is_a_404(client, path):
     assert client.get(path).status_code == 404
 
 
@@ -178,7 +170,7 @@ READS = (
 
 @pytest.mark.parametrize("backend", ["sqlite"])
 @pytest.mark.parametrize("path", [*PAGES, *READS])
-def test_head_is_answered_wherever_get_is_and_has_no_body(client, finished, path):
+def test_head_is_answered_like_get_without_a_body(client, finished, path):
     head = client.head(path)
 
     assert head.content == b""
@@ -192,25 +184,25 @@ def test_head_is_answered_wherever_get_is_and_has_no_body(client, finished, path
 
 
 @pytest.mark.parametrize(
-    ("state", "told"),
+    ("state", "message"),
     [
         ("queued", "No epoch is finished yet. The curves appear here while the job trains."),
         ("failed", "This job ended before its first epoch, so there are no curves."),
         ("cancelled", "This job ended before its first epoch, so there are no curves."),
     ],
 )
-def test_without_an_epoch_a_sentence_stands_where_the_chart_would(client, database, state, told):
+def test_a_job_without_epochs_has_a_sentence_and_hidden_charts(client, database, state, message):
     (job_id,) = submit(database, SPEC)
     rows.change(database, job_id, state=state)
 
     page = client.get(f"/jobs/{job_id}").text
 
-    assert told in page
+    assert message in page
     assert len(re.findall(r'class="chart" id="\w+"[^>]* hidden>', page)) == 2
     assert [figure(page, kind) for kind in ("accuracy", "loss")] == [None, None]
 
 
-def test_a_comparison_without_an_epoch_has_a_sentence_and_a_hidden_chart(client, database):
+def test_a_comparison_without_epochs_has_a_sentence_and_a_hidden_chart(client, database):
     submit(database, spec(), spec(keep=(0.5,)))
 
     page = client.get("/compare?jobs=s1").text
@@ -220,9 +212,7 @@ def test_a_comparison_without_an_epoch_has_a_sentence_and_a_hidden_chart(client,
     assert "The curves appear here while the jobs train." in page
 
 
-def test_the_chart_counts_the_seeds_that_the_table_counts_and_says_what_runs(
-    client, database, recorder
-):
+def test_the_chart_counts_the_same_seeds_as_the_table(client, database, recorder):
     ids = submit(database, *(spec(seed=seed, keep=(keep,)) for seed in (0, 1) for keep in (1, 0.5)))
     run(recorder, ids[0])
     rows.record(recorder, rows.claim(recorder, ids[1]), AttemptUpdate(measured_all()[:1]))
@@ -239,7 +229,7 @@ def test_the_chart_counts_the_seeds_that_the_table_counts_and_says_what_runs(
 
 
 @pytest.mark.parametrize("jobs", ["s2 s1", "s1,s2", " 1..2\ts2 ", "s1 , tag:my paper"])
-def test_the_field_of_jobs_takes_several_as_the_command_line_does(client, database, jobs):
+def test_the_jobs_field_takes_several_selectors(client, database, jobs):
     submit(database, spec(seed=0), spec(seed=1))
     submit(database, spec(seed=2), tags=("my paper",))
 
@@ -261,8 +251,8 @@ def test_every_page_of_failed_jobs_says_why_and_what_to_type(client, database):
     assert "2 seeds failed" not in client.get("/jobs").text
 
 
-def test_what_was_asked_for_wrongly_can_be_put_right_on_the_same_page(client, finished):
-    for path, told in {
+def test_an_error_page_has_the_filter_to_correct_it(client, finished):
+    for path, message in {
         "/jobs?jobs=s1&sort=age&limit=7": "Sort age: give one of",
         "/jobs?limit=999": "limit &#39;999&#39;: give at most 250",
         "/sweeps?jobs=nonsense": "names no jobs",
@@ -271,7 +261,7 @@ def test_what_was_asked_for_wrongly_can_be_put_right_on_the_same_page(client, fi
     }.items():
         answer = client.get(path)
         assert answer.status_code in {400, 422}
-        assert told in answer.text
+        assert message in answer.text
         for name, value in re.findall(r"[?&](\w+)=([^&]+)", path):
             shown = value.replace("+", " ").replace("<", "&lt;")
             assert f'name="{name}" value="{shown}"' in answer.text
@@ -292,7 +282,7 @@ def test_jobs_are_filtered_sorted_and_paged_as_dq_results_does(client, finished)
     assert "sort=valid_loss%3Adesc" in page
 
 
-def test_sweeps_tell_what_became_of_their_jobs_shared_ones_too(client, database, finished):
+def test_sweeps_count_their_jobs_including_shared_ones(client, database, finished):
     submit(database, spec(seed=0, keep=(1,)), spec(seed=9), reuse=True, name="again")
 
     page = client.get("/api/v1/sweeps?limit=1").json()
@@ -308,7 +298,7 @@ def test_sweeps_tell_what_became_of_their_jobs_shared_ones_too(client, database,
     assert [row["sweep_id"] for row in chosen["rows"]] == [2]
 
 
-def test_what_people_wrote_is_escaped_on_every_page(client, database):
+def test_stored_text_is_escaped_on_every_page(client, database):
     (job_id,) = submit(database, SPEC, name=NASTY, tags=('<b title="x">',))
     rows.change(database, job_id, note=NASTY, reason=NASTY, state="failed")
 
@@ -318,8 +308,8 @@ def test_what_people_wrote_is_escaped_on_every_page(client, database):
     assert all("&lt;img src=x" in page for page in pages[1:])
 
 
-@pytest.mark.parametrize("backend", ["postgresql"])  # a locked SQLite file still lets read
-def test_without_a_database_everything_but_life_answers_503(client, database, outage):
+@pytest.mark.parametrize("backend", ["postgresql"])  # a locked SQLite file can still be read
+def test_without_a_database_everything_but_healthz_answers_503(client, database, outage):
     with outage(database):
         found = {path: client.get(path) for path in ("/", "/api/v1/queue", "/readyz", "/healthz")}
 
@@ -333,7 +323,7 @@ def test_without_a_database_everything_but_life_answers_503(client, database, ou
 
 
 @pytest.mark.parametrize("backend", ["postgresql"])
-def test_with_a_database_that_is_read_only_it_is_not_ready_and_says_why(client, database, postgres):
+def test_with_a_read_only_database_readyz_answers_503_with_the_reason(client, database, postgres):
     postgres.execute("ALTER DATABASE migrated SET default_transaction_read_only = on")
     database.engine.dispose()
     try:
@@ -344,11 +334,11 @@ def test_with_a_database_that_is_read_only_it_is_not_ready_and_says_why(client, 
 
     assert answer.status_code == 503
     assert "is read-only" in answer.json()["database"]
-    assert page.status_code == 200  # looking is still possible
+    assert page.status_code == 200  # the pages still work
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])
-def test_without_redis_it_is_not_ready(client, redis):
+def test_without_redis_readyz_answers_503(client, redis):
     redis.stop()
 
     answer = client.get("/readyz")
@@ -357,38 +347,23 @@ def test_without_redis_it_is_not_ready(client, redis):
     assert answer.json()["redis"].startswith("Redis does not answer")
 
 
-def test_the_mark_of_a_page_changes_when_what_it_shows_does(database, recorder):
+def test_the_version_of_a_page_changes_with_its_content(database, recorder):
     one, other = submit(database, spec(seed=0), spec(seed=1))
-    marks = [
-        (
-            read_queue_version(database),
-            read_job_version(database, one),
-            read_job_version(database, other),
-        )
-    ]
 
+    def read_versions() -> tuple[str, str, str]:
+        jobs = read_job_version(database, one), read_job_version(database, other)
+        return read_queue_version(database), *jobs
+
+    submitted = read_versions()
     claim = rows.claim(recorder, one)
-    marks.append(
-        (
-            read_queue_version(database),
-            read_job_version(database, one),
-            read_job_version(database, other),
-        )
-    )
+    claimed = read_versions()
     rows.record(recorder, claim, AttemptUpdate(measured_all()[:1]))
-    marks.append(
-        (
-            read_queue_version(database),
-            read_job_version(database, one),
-            read_job_version(database, other),
-        )
-    )
+    queue, changed, unchanged = map(set, zip(submitted, claimed, read_versions(), strict=True))
 
-    queue, ours, others = (set(each) for each in zip(*marks, strict=True))
-    assert (len(queue), len(ours), len(others)) == (3, 3, 1)
+    assert (len(queue), len(changed), len(unchanged)) == (3, 3, 1)
 
 
-def test_plotly_comes_out_of_its_package_packed_and_may_be_kept(client):
+def test_plotly_js_is_compressed_and_may_be_cached_for_ever(client):
     page = client.get("/jobs/1").text or ""
     answer = client.get("/static/1/plotly.min.js", headers={"accept-encoding": "gzip"})
 
@@ -399,7 +374,7 @@ def test_plotly_comes_out_of_its_package_packed_and_may_be_kept(client):
     assert client.get("/static/1/secret").status_code == 404
 
 
-def test_each_page_is_made_in_time(client, database, finished):
+def test_each_page_is_rendered_within_two_seconds(client, database, finished):
     for path in (*PAGES, "/jobs/1", "/compare?jobs=s1"):
         client.get(path)
         started_at = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Requests that schemathesis makes up from the OpenAPI document, on real servers."""
+"""Requests that schemathesis generates from the OpenAPI document, on a real database."""
 
 from contextlib import suppress
 
@@ -19,14 +19,14 @@ from service.web.app import make_app
 from service.web.auth import Access
 from worker.execution.recorder import AttemptUpdate, Recorder
 
-#: Of each mode for each operation that has a parameter.
+#: How many requests of each mode for each operation.
 EXAMPLES = 30
-#: 400 is for words of the right kind that make no sense together: grammars are not in the document.
+#: 400 is for text of the right type that is wrong: the document does not have the grammars.
 CONFIG = SchemathesisConfig.from_dict(
     {"checks": {"positive_data_acceptance": {"expected-statuses": ["2xx", 400, 404]}}}
 )
-#: Of text that is made up the grammars would let nothing through.
-SENSE = {
+#: Generated text would never be valid in the grammars.
+VALID_TEXT = {
     "where": ["lr < 0.05 and keep[0] == 0.5", "tag == paper", "state in (queued, failed)"],
     "sort": ["valid_acc", "lr:asc", "seed", "id:asc"],
     "at": ["final", "best:valid_loss", "epoch:2"],
@@ -35,7 +35,7 @@ SENSE = {
 
 @pytest.fixture
 def backend() -> str:
-    """The database that refuses more."""
+    """The stricter database."""
     return "postgresql"
 
 
@@ -43,7 +43,7 @@ def backend() -> str:
 def schema(
     settings: Settings, database: Database, recorder: Recorder
 ) -> schemathesis.schemas.BaseSchema:
-    """The document of an application that holds some jobs, one with a result."""
+    """The OpenAPI document of an application with some jobs, one of which has a result."""
     first, *_ = submit(database, spec(), spec(seed=1), spec(keep=(0.5,)), tags=("paper",))
     claim = rows.claim(recorder, first)
     rows.succeed(recorder, claim, AttemptUpdate(measured_all()))
@@ -52,18 +52,18 @@ def schema(
 
 
 @pytest.mark.timeout(600)
-def test_no_made_up_request_gets_an_answer_that_the_document_does_not_promise(schema):
-    asked: list[str] = []
+def test_generated_requests_get_only_documented_responses(schema):
+    requests: list[str] = []
 
     for operation in schema.get_all_operations():
         for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
-            _ask(operation.ok(), mode, asked)
+            _run_operation(operation.ok(), mode, requests)
 
-    assert len(asked) > 500
-    assert set(asked) == {each.ok().label for each in schema.get_all_operations()}
+    assert len(requests) > 500
+    assert set(requests) == {each.ok().label for each in schema.get_all_operations()}
 
 
-def _ask(operation, mode: GenerationMode, asked: list[str]) -> None:
+def _run_operation(operation, mode: GenerationMode, requests: list[str]) -> None:
     @given(case=operation.as_strategy(generation_mode=mode))
     @options(
         max_examples=EXAMPLES,
@@ -73,19 +73,19 @@ def _ask(operation, mode: GenerationMode, asked: list[str]) -> None:
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    def ask(case: Case) -> None:
-        asked.append(operation.label)
+    def run(case: Case) -> None:
+        requests.append(operation.label)
         if mode is GenerationMode.POSITIVE:
-            _make_sense(case)
+            _insert_valid_text(case)
         case.call_and_validate(headers=BEARING)
 
-    with suppress(Unsatisfiable):  # without a parameter there is nothing to be wrong
-        ask()
+    with suppress(Unsatisfiable):  # an operation without parameters has no invalid requests
+        run()
 
 
-def _make_sense(case: Case) -> None:
-    """Put what the grammars know in the place of what was made up."""
-    for name, words in SENSE.items():
+def _insert_valid_text(case: Case) -> None:
+    """Replace generated text by valid text."""
+    for name, words in VALID_TEXT.items():
         if case.query and name in case.query:
             case.query[name] = words[len(str(case.query[name])) % len(words)]
     for each in case.body["specs"] if isinstance(case.body, dict) and "specs" in case.body else ():

@@ -1,4 +1,4 @@
-"""The pages' application as the tests ask it: a real database, a real Redis, no network."""
+"""A client of the application, with a real database, a real Redis and no network."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ BEARING = {"authorization": f"Bearer {TOKEN}"}
 def open_client(
     settings: Settings, database: Database, public: PublicUrl | None = None
 ) -> Iterator[TestClient]:
-    """Ask the application as a browser on this host does, or a proxy of its public address."""
+    """Open a client, as a browser on this host or a proxy with a public address."""
     app = make_app(settings, database, Access(TOKEN), public=public)
     with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
         client.headers["accept"] = "text/html"
@@ -27,7 +27,7 @@ def open_client(
 
 
 def sign_in(client: TestClient) -> str:
-    """Open a session; return what its forms must carry."""
+    """Sign in; return the CSRF token of the session."""
     assert client.get(f"/login?token={TOKEN}").status_code == 200
     page = client.get("/submit").text
     return page.partition('name="csrf_token" value="')[2].partition('"')[0]

@@ -27,8 +27,8 @@ def test_an_empty_form_is_the_experiment_of_the_notebook():
 @pytest.mark.parametrize(
     ("form", "message"),
     [
-        ({"lr": "fast"}, "--lr fast: write a number"),
-        ({"epochs": "1.5"}, "--epochs 1.5: write a whole number"),
+        ({"lr": "fast"}, "--lr fast: a learning rate is a finite number"),
+        ({"epochs": "1.5"}, "--epochs 1.5: epochs are a whole number"),
         ({"dropout": "0.9,0.8"}, "2 rates for 3 hidden layers"),
         ({"dataset": "cats"}, "unknown data set"),
         ({"seeds": "many"}, "write how many"),
