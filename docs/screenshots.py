@@ -1,4 +1,4 @@
-"""Makes the pictures of docs/web.md: jobs, a worker and the page in a home of their own."""
+"""Makes the pictures of docs/web.md, in a temporary home with a worker and some jobs."""
 
 import re
 import shutil
@@ -27,7 +27,7 @@ _PICTURES: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def main() -> None:
-    """Run a sweep, leave another running, and take the pictures."""
+    """Run one sweep, start another, and take the pictures."""
     chromium = shutil.which("chromium")
     if chromium is None:
         raise SystemExit("There is no chromium here. Type: apt-get install chromium")
@@ -52,7 +52,7 @@ def _dq() -> Path:
 
 
 def _read_login(up: "subprocess.Popen[bytes]") -> str:
-    """Return the address that lets whoever opens it act."""
+    """Return the address to sign in at."""
     assert up.stderr
     for line in up.stderr:
         if found := re.search(rb"open: (\S+/login\S+)", line):
@@ -61,24 +61,17 @@ def _read_login(up: "subprocess.Popen[bytes]") -> str:
 
 
 def _fill(environment: dict[str, str]) -> None:
-    """Run one sweep to its end; of the next let some run."""
+    """Run one sweep to its end, and start a longer one."""
     rates = ["--dropout", "none", "--dropout", "0.9,0.9", "--dropout", "0.6,0.6"]
-    done = [
-        *rates,
-        "--epochs",
-        "40",
-        "--seeds",
-        "10",
-        "--name",
-        "how much to drop",
-        "--tag",
-        "paper",
-    ]
-    going = [*rates[:4], "--epochs", "4000", "--seeds", "4", "--name", "longer"]
-    subprocess.run([_dq(), "submit", *_DIGITS, *done], env=environment, check=True)
-    subprocess.run([_dq(), "wait", "s1"], env=environment, check=True)
-    subprocess.run([_dq(), "submit", *_DIGITS, *going], env=environment, check=True)
-    time.sleep(4)  # let a curve grow that can be looked at
+    first = [*rates, "--epochs", "40", "--seeds", "10", "--name", "how much to drop"]
+    second = [*rates[:4], "--epochs", "4000", "--seeds", "4", "--name", "longer"]
+    for arguments in (
+        ["submit", *_DIGITS, *first, "--tag", "paper"],
+        ["wait", "s1"],
+        ["submit", *_DIGITS, *second],
+    ):
+        subprocess.run([_dq(), *arguments], env=environment, check=True)
+    time.sleep(4)  # until there is a curve to see
 
 
 def _take(browser: Browser, login: str, name: str) -> None:

@@ -1,4 +1,4 @@
-"""A browser, which is Debian's chromium, before a page that a real worker works for."""
+"""Debian's chromium, and a server with a real worker."""
 
 import re
 import shutil
@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from acceptance.conftest import Terminal, open_terminal
 from servers import wait_until
 
-#: Where pictures of what was seen are kept.
+#: Where the tests leave pictures of the pages.
 PICTURES = Path(__file__).resolve().parents[2] / "build" / "e2e"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 #: Other work on the host makes a browser slow.
@@ -36,7 +36,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def served() -> Iterator[tuple[Terminal, str]]:
-    """A terminal where a worker and the page run, and the address that opens a session."""
+    """A terminal with a worker and the server, and the address to sign in at."""
     with open_terminal() as terminal:
         terminal.start("worker.log", "worker", "--device", "cpu", "--workers", "1")
         terminal.start("web.log", "web", "--port", "0")
@@ -47,7 +47,7 @@ def served() -> Iterator[tuple[Terminal, str]]:
 
 @contextmanager
 def open_page(browser: Browser, login: str, **options: Any) -> Iterator[Page]:
-    """Open a page of someone who may act; paths are of the server."""
+    """Open a page that is signed in; paths are relative to the server."""
     options = {"viewport": {"width": 1280, "height": 800}, **options}
     context = browser.new_context(base_url=login.partition("/login")[0], **options)
     context.set_default_timeout(PATIENCE_MS)
@@ -59,7 +59,7 @@ def open_page(browser: Browser, login: str, **options: Any) -> Iterator[Page]:
 
 @pytest.fixture
 def page(browser: Browser, served: tuple[Terminal, str]) -> Iterator[Page]:
-    """A page that may say no error on its console."""
+    """A page without errors on its console."""
     errors: list[str] = []
     with open_page(browser, served[1]) as opened:
         opened.on("console", lambda it: errors.append(it.text) if it.type == "error" else None)
@@ -69,5 +69,5 @@ def page(browser: Browser, served: tuple[Terminal, str]) -> Iterator[Page]:
 
 
 def take_picture(page: Page, name: str) -> None:
-    """Keep a picture of a page."""
+    """Save a picture of a page."""
     page.screenshot(path=PICTURES / f"{name}.png", full_page=True)

@@ -1,4 +1,4 @@
-"""What a person does in a browser, with a real worker; and what no eye may be needed for."""
+"""What a user does in a browser, with a real worker; and whether every page is accessible."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ IMPACTS = {"serious", "critical"}
 
 @pytest.fixture(scope="module")
 def finished(served: tuple[Terminal, str]) -> str:
-    """The selector of a sweep that has run: two configurations, three seeds each."""
+    """The selector of a finished sweep: two configurations with three seeds each."""
     terminal, _ = served
     sweep = terminal.data(
         "submit", "--dataset", "digits", "--hidden", "32x2", "--batch-size", "50", "--epochs", "8",
@@ -32,7 +32,7 @@ def finished(served: tuple[Terminal, str]) -> str:
 
 @pytest.fixture(scope="module")
 def odd(served: tuple[Terminal, str]) -> tuple[str, int]:
-    """The selector of a sweep that has diverged, under the longest of names, and its only job."""
+    """The selector and the only job of a sweep that diverged, with the longest name possible."""
     terminal, _ = served
     sweep = terminal.data(
         "submit", "--dataset", "digits", "--hidden", "8", "--batch-size", "100", "--lr", "1e30",
@@ -45,7 +45,7 @@ def odd(served: tuple[Terminal, str]) -> tuple[str, int]:
 
 @pytest.fixture(scope="module")
 def paths(finished: str, odd: tuple[str, int]) -> dict[str, str]:
-    """Every page, by the name of its picture."""
+    """The address of every page, by the name of its picture."""
     diverged, job = odd
     return {
         "queue": "/",
@@ -67,7 +67,7 @@ def paths(finished: str, odd: tuple[str, int]) -> dict[str, str]:
 
 @pytest.fixture
 def _nothing_left(served: tuple[Terminal, str]) -> Iterator[None]:
-    """Cancel what a test that failed left running: the other tests want the worker."""
+    """Cancel the jobs that a failed test left: the other tests need the worker."""
     yield
     served[0].dq("cancel", "state:running", "state:queued")
 
@@ -88,7 +88,7 @@ def test_a_user_submits_a_job_watches_its_curve_and_cancels_it(page):
 
     page.locator("tbody a").first.click()
     expect(page.locator("#accuracy .main-svg").first).to_be_visible()
-    wait_until(lambda: count_points(page) > 0, "the first epoch is read_figure")
+    wait_until(lambda: count_points(page) > 0, "the first epoch is drawn")
     before = count_points(page)
     wait_until(lambda: count_points(page) > before + 5, "the curve grows")
     expect(page.locator("#update-status")).to_have_text("Live")
@@ -103,7 +103,7 @@ def test_a_user_submits_a_job_watches_its_curve_and_cancels_it(page):
 
 
 def count_points(page: Page) -> int:
-    """Count the epochs that are read_figure."""
+    """Count the epochs in the chart."""
     return page.evaluate("document.getElementById('accuracy').data?.[0].x.length ?? 0")
 
 
@@ -111,18 +111,20 @@ def test_a_user_compares_a_sweep_and_downloads_the_comparison(page, finished, se
     terminal, _ = served
     page.goto(f"/compare?jobs={finished}")
     expect(page.locator("#curves .main-svg").first).to_be_visible()
-    message = terminal.data("results", finished, "--compare")
-    expect(page.locator(".conclusion")).to_have_text(message["conclusion"])
-    assert page.locator(".verdict").all_inner_texts() == [row["verdict"] for row in message["rows"]]
+    comparison = terminal.data("results", finished, "--compare")
+    expect(page.locator(".conclusion")).to_have_text(comparison["conclusion"])
+    assert page.locator(".verdict").all_inner_texts() == [
+        row["verdict"] for row in comparison["rows"]
+    ]
 
     page.get_by_label("Single runs").check()
     page.get_by_label("Log scale").check()
     page.get_by_label("Metric").select_option("valid_loss")
     chosen = ["log", 6, "Validation loss (nats)"]
-    wait_until(lambda: read_figure(page) == chosen, "what was chosen is read_figure")
+    wait_until(lambda: read_figure(page) == chosen, "the choice is drawn")
     take_picture(page, "comparison")
     page.reload()
-    wait_until(lambda: read_figure(page) == chosen, "the address holds what was chosen")
+    wait_until(lambda: read_figure(page) == chosen, "the choice is in the address")
 
     png = download(page, "PNG", "button")
     assert png.startswith(b"\x89PNG")
@@ -133,7 +135,7 @@ def test_a_user_compares_a_sweep_and_downloads_the_comparison(page, finished, se
 
 
 def read_figure(page: Page) -> list[object]:
-    """Return the figure's scale, its traces and its metric."""
+    """Return the scale of the figure, the number of its traces, and its metric."""
     return page.evaluate(
         "[curves.layout?.yaxis.type, curves.data?.length, curves.layout?.yaxis.title.text]"
     )
@@ -171,7 +173,7 @@ def test_every_page_fits_its_width_and_is_accessible(browser, served, paths, sch
             take_picture(page, f"{name}-{width}-{scheme}")
             over = page.evaluate("document.documentElement.scrollWidth - innerWidth")
             found += [f"{name}: {over} px too wide"] if over > 0 else []
-            found += [f"{name}: {trouble}" for trouble in list_violations(page)]
+            found += [f"{name}: {violation}" for violation in list_violations(page)]
     assert not found
 
 
