@@ -19,9 +19,10 @@ def digits() -> Data:
 
 @pytest.fixture
 def spec() -> ExperimentSpec:
-    # 12 batches an epoch, the last one of 97 images.
+    # 3 batches an epoch, the last one of 50 images.
     return ExperimentSpec(
         dataset="digits",
+        train_size=250,
         hidden=(32, 32, 32),
         keep=(0.9, 0.8, 0.8),
         lr=0.5,
@@ -33,7 +34,7 @@ def spec() -> ExperimentSpec:
 
 @pytest.fixture
 def paper_spec(spec: ExperimentSpec) -> ExperimentSpec:
-    """The same with all that the paper's table 2 trains with besides."""
+    """The same with all that table 2 of the paper trains with besides."""
     paper = {
         "input_keep": 0.8,
         "mask": "sample",
@@ -49,6 +50,11 @@ def paper_spec(spec: ExperimentSpec) -> ExperimentSpec:
 @pytest.fixture(scope="session")
 def real_data_dir() -> Path:
     return find_real("mnist")
+
+
+@pytest.fixture(scope="session")
+def mnist(real_data_dir: Path) -> Data:
+    return load("mnist", real_data_dir, "cpu")
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 import hashlib
 import io
-import subprocess
-import sys
+import resource
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,22 +14,6 @@ from worker.training import checkpoint
 from worker.training.checkpoint import CheckpointUnreadable
 from worker.training.data.tensors import Data
 from worker.training.reference import trainer
-
-# Saves over the checkpoint named, in a process that may write no file over 20,000 bytes.
-SAVE_ON_A_FULL_DISK = """
-import resource, signal, sys
-from pathlib import Path
-from models.spec import ExperimentSpec
-from worker.training import checkpoint
-path, spec = Path(sys.argv[1]), ExperimentSpec.model_validate_json(sys.argv[2])
-snapshot = checkpoint.load(path, spec)
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-try:
-    checkpoint.save(path, spec, snapshot)
-except OSError as error:
-    print("OSError", error.errno)
-"""
 
 
 @pytest.fixture
@@ -164,21 +148,25 @@ def test_a_folder_in_its_place_is_refused(tmp_path: Path, spec: ExperimentSpec) 
         checkpoint.load(tmp_path, spec)
 
 
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """Let this process write no file over 20,000 bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("path", "full_disk")
 def test_a_full_disk_is_an_os_error_and_keeps_the_checkpoint_there_was(
-    path: Path, spec: ExperimentSpec
+    path: Path, spec: ExperimentSpec, snapshot: trainer.Snapshot
 ) -> None:
     before = path.read_bytes()
     assert len(before) > 20_000
 
-    result = subprocess.run(
-        [sys.executable, "-c", SAVE_ON_A_FULL_DISK, str(path), spec.model_dump_json()],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=Path(checkpoint.__file__).parents[2],
-    )
+    with pytest.raises(OSError, match="File too large"):
+        checkpoint.save(path, spec, snapshot)
 
-    assert result.stdout.startswith("OSError")
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
 

@@ -1,7 +1,8 @@
 """Trainings of one run, and how they are stopped."""
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from models.errors import Diverged
 from models.metrics import EpochMetrics
@@ -11,6 +12,10 @@ from worker.training.data.tensors import Data
 
 class Stop(Exception):
     pass
+
+
+def untimed(metrics: Iterable[EpochMetrics]) -> list[EpochMetrics]:
+    return [replace(epoch, seconds=0) for epoch in metrics]
 
 
 def stop_before(batch: int) -> Callable[[], None]:

@@ -160,8 +160,8 @@ def test_some_training_images_are_those_of_all(digits: Data) -> None:
     assert torch.equal(digits.train_batch(chosen), digits.train_x[chosen])
 
 
-def test_mnist_is_the_real_one(real_data_dir: Path) -> None:
-    data = load("mnist", real_data_dir, "cpu")
+def test_mnist_is_the_real_one(mnist: Data) -> None:
+    data = mnist
 
     assert data.train_x.shape == (50_000, 784)
     assert (len(data.valid_x), len(data.test_x)) == (10_000, 10_000)

@@ -1,10 +1,11 @@
-"""The engine against the reference, and members of a pack against themselves alone."""
+"""The engine compared with the reference, and runs in a pack with the same runs alone."""
 
 import itertools
 import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -13,7 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trainings import Stop, stop_before, train_run
+from trainings import Stop, stop_before, train_run, untimed
 
 from models.errors import Diverged, PrecisionUnavailable
 from models.metrics import EpochMetrics
@@ -26,7 +27,7 @@ from worker.training.randomness import Randomness
 from worker.training.reference import trainer
 
 #: Batched on a CPU, and not.
-WIDTHS = [32, 400]
+WIDTHS = [32, 336]
 CPU = torch.device("cpu")
 
 
@@ -35,12 +36,13 @@ def widen(spec: ExperimentSpec, width: int, **changes: Any) -> ExperimentSpec:
     return ExperimentSpec(**fields)
 
 
-def untimed(metrics: list[EpochMetrics]) -> list[EpochMetrics]:
-    return [replace(epoch, seconds=0) for epoch in metrics]
-
-
 def train_alone(spec: ExperimentSpec, data: Data) -> list[EpochMetrics]:
-    return untimed(list(train_run(engine.start(spec, data, "cpu"), data)))
+    return untimed(train_run(engine.start(spec, data, "cpu"), data))
+
+
+@cache
+def train_undisturbed(spec: ExperimentSpec, data: Data) -> list[EpochMetrics]:
+    return train_alone(spec, data)
 
 
 def train_by_reference(spec: ExperimentSpec, data: Data) -> list[EpochMetrics]:
@@ -50,8 +52,8 @@ def train_by_reference(spec: ExperimentSpec, data: Data) -> list[EpochMetrics]:
 def train_together(
     runs: Mapping[int, engine.Run], data: Data, leaving: Mapping[int, int] | None = None
 ) -> dict[int, list[Any]]:
-    """Train a pack, some leaving before a batch counted from 0; return what each came to."""
-    came: dict[int, list[Any]] = {key: [] for key in runs}
+    """Train a pack, some leaving before a batch counted from 0; return the outcomes of each."""
+    outcomes: dict[int, list[Any]] = {key: [] for key in runs}
     batches = itertools.count()
 
     def before_batch() -> Mapping[int, Exception]:
@@ -60,8 +62,8 @@ def train_together(
 
     for key, outcome in engine.train(runs, data, before_batch):
         is_measured = isinstance(outcome, EpochMetrics)
-        came[key].append(replace(outcome, seconds=0) if is_measured else outcome)
-    return came
+        outcomes[key].append(replace(outcome, seconds=0) if is_measured else outcome)
+    return outcomes
 
 
 FEATURES = [
@@ -75,8 +77,8 @@ FEATURES = [
     {"max_norm": 0.5},
     {"lr_decay": 0.5},
     {"evaluation": "test"},
-    {"batch_size": 1197},
-    {"train_size": 250},
+    {"batch_size": 250},
+    {"train_size": None, "epochs": 1},
     {
         "input_keep": 0.8,
         "mask": "sample",
@@ -101,18 +103,21 @@ def test_the_engine_follows_the_reference(
         assert mine.epoch == reference.epoch
         assert mine.train_loss == pytest.approx(reference.train_loss, abs=1e-5)
         assert mine.valid_loss == pytest.approx(reference.valid_loss, abs=1e-5)
-        assert mine.train_accuracy == pytest.approx(reference.train_accuracy, abs=0.011)
-        assert mine.valid_accuracy == pytest.approx(reference.valid_accuracy, abs=0.004)
+        assert mine.train_accuracy == pytest.approx(
+            reference.train_accuracy, abs=0.021
+        )  # one of 50 images
+        assert mine.valid_accuracy == pytest.approx(
+            reference.valid_accuracy, abs=0.004
+        )  # one of 300
 
 
 @pytest.mark.parametrize("width", [64, 256])
-def test_the_engine_follows_the_reference_on_mnist(real_data_dir: Path, width: int) -> None:
-    data = load("mnist", real_data_dir, "cpu")
+def test_the_engine_follows_the_reference_on_mnist(mnist: Data, width: int) -> None:
     spec = ExperimentSpec(
-        train_size=5000, hidden=(width,) * 3, keep=(0.9, 0.8, 0.8), batch_size=500, epochs=3
+        train_size=2000, hidden=(width,) * 3, keep=(0.9, 0.8, 0.8), batch_size=500, epochs=2
     )
 
-    ours, theirs = train_alone(spec, data), train_by_reference(spec, data)
+    ours, theirs = train_alone(spec, mnist), train_by_reference(spec, mnist)
 
     for mine, reference in zip(ours, theirs, strict=True):
         assert mine.train_loss == pytest.approx(reference.train_loss, abs=1e-5)
@@ -129,8 +134,8 @@ def test_bf16_differs_from_fp32_by_its_rounding_alone(
     bf16 = train_alone(spec.model_copy(update={"precision": "bf16"}), digits)
 
     assert bf16 != fp32
-    for low, full in zip(bf16, fp32, strict=True):
-        assert low.valid_loss == pytest.approx(full.valid_loss, abs=0.01)
+    for rounded, exact in zip(bf16, fp32, strict=True):
+        assert rounded.valid_loss == pytest.approx(exact.valid_loss, abs=0.01)
 
 
 def test_tf32_on_a_cpu_is_refused_with_what_to_type(spec: ExperimentSpec, digits: Data) -> None:
@@ -140,15 +145,15 @@ def test_tf32_on_a_cpu_is_refused_with_what_to_type(spec: ExperimentSpec, digits
         train_alone(spec, digits)
 
 
-# 12 batches an epoch.
+# 3 batches an epoch.
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("batch", [0, 1, 11, 12, 18, 35])
+@pytest.mark.parametrize("batch", [0, 1, 3, 4, 8])
 @pytest.mark.parametrize(
     "features",
     [{}, {"mask": "sample", "momentum": 0.9, "input_keep": 0.8}, {"precision": "bf16"}],
     ids=str,
 )
-def test_a_run_resumed_from_disk_at_any_batch_gives_the_figures_of_an_undisturbed_one(
+def test_a_run_resumed_from_disk_at_any_batch_has_the_metrics_of_an_undisturbed_one(
     *,
     spec: ExperimentSpec,
     digits: Data,
@@ -167,7 +172,7 @@ def test_a_run_resumed_from_disk_at_any_batch_gives_the_figures_of_an_undisturbe
     resumed = engine.restore(spec, digits, "cpu", checkpoint.load(tmp_path / "c", spec))
     after = list(train_run(resumed, digits))
 
-    assert untimed(before + after) == train_alone(spec, digits)
+    assert untimed(before + after) == train_undisturbed(spec, digits)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -207,14 +212,14 @@ def test_training_leaves_the_global_generator_alone(spec: ExperimentSpec, digits
 
 @st.composite
 def packs(draw: st.DrawFn) -> list[ExperimentSpec]:
-    """Draw specs of one shape that a CPU stacks."""
+    """Draw specs of one shape that a CPU packs."""
     layers = draw(st.integers(1, 3))
     shape = {
         "dataset": "digits",
         "hidden": tuple(draw(st.sampled_from([16, 32, 48, 128])) for _ in range(layers)),
-        "train_size": draw(st.sampled_from([90, 100])),
-        "batch_size": draw(st.sampled_from([7, 10, 32, 90])),
-        "epochs": 3,
+        "train_size": draw(st.sampled_from([45, 50])),
+        "batch_size": draw(st.sampled_from([7, 10, 32, 45])),
+        "epochs": 2,
         "mask": draw(st.sampled_from(["batch", "sample"])),
         "precision": draw(st.sampled_from(["fp32", "bf16"])),
     }
@@ -229,114 +234,99 @@ def packs(draw: st.DrawFn) -> list[ExperimentSpec]:
             momentum=draw(st.sampled_from([0.5, 0.9])) if moves else 0.0,
             max_norm=draw(st.sampled_from([0.7, 2.0])) if is_limited else None,
             input_keep=0.8 if has_input else 1.0,
-            seed=draw(st.integers(0, 2)),  # those of one seed see the same images
+            seed=draw(st.integers(0, 2)),  # runs of one seed see the same images
         )
         for _ in range(draw(st.integers(2, 6)))
     ]
 
 
-#: From how many multiplications on a product goes through oneDNN by itself: none here, and all.
-LARGE = [batched_runs._ONEDNN_SIZE, 1]
+#: At this size products go through oneDNN one by one: no products here, or all of them.
+ONEDNN_SIZES = [batched_runs._ONEDNN_SIZE, 1]
 
 
-@pytest.mark.parametrize("large", LARGE)
-@settings(max_examples=25, deadline=None)
+@pytest.mark.parametrize("onednn_size", ONEDNN_SIZES)
+@settings(max_examples=12, deadline=None)
 @given(specs=packs(), data=st.data())
-def test_a_member_of_a_pack_has_the_figures_of_its_run_alone_whoever_its_neighbours_are(
-    digits: Data, large: int, specs: list[ExperimentSpec], data: st.DataObject
+def test_a_run_in_a_pack_has_the_metrics_of_the_run_alone(
+    digits: Data, onednn_size: int, specs: list[ExperimentSpec], data: st.DataObject
 ) -> None:
-    """Whatever their order, and whoever leaves at whatever batch."""
-    with mock.patch.object(batched_runs, "_ONEDNN_SIZE", large):
-        compare_with_solo(digits, specs, data)
-
-
-def compare_with_solo(digits: Data, specs: list[ExperimentSpec], data: st.DataObject) -> None:
+    """In any order, with any other runs, and whatever run leaves before whatever batch."""
     batches = specs[0].batches * specs[0].epochs
     order = data.draw(st.permutations(range(len(specs))))
     leaving = data.draw(st.dictionaries(st.sampled_from(order), st.integers(0, batches - 1)))
 
-    came = train_together(
-        {key: engine.start(specs[key], digits, "cpu") for key in order}, digits, leaving
-    )
+    with mock.patch.object(batched_runs, "_ONEDNN_SIZE", onednn_size):
+        runs = {key: engine.start(specs[key], digits, "cpu") for key in order}
+        outcomes = train_together(runs, digits, leaving)
+        alone = [train_alone(spec, digits) for spec in specs]
 
     assert len({spec.shape for spec in specs}) == 1
     for key, spec in enumerate(specs):
-        alone = train_alone(spec, digits)
-        measured = [each for each in came[key] if isinstance(each, EpochMetrics)]
-        assert measured == alone[: len(measured)]
+        measured = [each for each in outcomes[key] if isinstance(each, EpochMetrics)]
+        assert measured == alone[key][: len(measured)]
         assert len(measured) == leaving.get(key, batches) // spec.batches
-        assert (key in leaving) == isinstance(came[key][-1], Stop)
+        assert (key in leaving) == isinstance(outcomes[key][-1], Stop)
 
 
-@pytest.mark.parametrize("large", LARGE)
-@settings(max_examples=10, deadline=None)
+@pytest.mark.parametrize("onednn_size", ONEDNN_SIZES)
+@settings(max_examples=6, deadline=None)
 @given(specs=packs(), data=st.data())
-def test_a_member_that_left_goes_on_alone_or_in_another_pack_to_the_same_figures(
-    digits: Data, large: int, specs: list[ExperimentSpec], data: st.DataObject
+def test_a_run_that_left_a_pack_continues_in_another_one_with_the_same_metrics(
+    digits: Data, onednn_size: int, specs: list[ExperimentSpec], data: st.DataObject
 ) -> None:
-    with mock.patch.object(batched_runs, "_ONEDNN_SIZE", large):
-        compare_after_leaving(digits, specs, data)
+    left_at = data.draw(st.integers(0, specs[0].batches * specs[0].epochs - 1))
+
+    with mock.patch.object(batched_runs, "_ONEDNN_SIZE", onednn_size):
+        runs = {key: engine.start(spec, digits, "cpu") for key, spec in enumerate(specs)}
+        first = train_together(runs, digits, {0: left_at, 1: left_at // 2})
+        again = {
+            key: engine.restore(specs[key], digits, "cpu", engine.snapshot(runs[key]))
+            for key in (0, 1)
+        }
+        again[2] = engine.start(specs[0].model_copy(update={"seed": 99}), digits, "cpu")
+        second = train_together(again, digits)
+        alone = [train_alone(spec, digits) for spec in specs[:2]]
+
+    assert [first[key][:-1] + second[key] for key in (0, 1)] == alone
 
 
-def compare_after_leaving(digits: Data, specs: list[ExperimentSpec], data: st.DataObject) -> None:
-    batches = specs[0].batches * specs[0].epochs
-    runs = {key: engine.start(spec, digits, "cpu") for key, spec in enumerate(specs)}
-    left_at = data.draw(st.integers(0, batches - 1))
-    first = train_together(runs, digits, {0: left_at, 1: left_at // 2})
-
-    again = {
-        key: engine.restore(specs[key], digits, "cpu", engine.snapshot(runs[key])) for key in (0, 1)
-    }
-    again[2] = engine.start(specs[0].model_copy(update={"seed": 99}), digits, "cpu")
-    second = train_together(again, digits)
-
-    for key in (0, 1):
-        assert first[key][:-1] + second[key] == train_alone(specs[key], digits)
-
-
-@pytest.mark.parametrize("large", [2**21, math.inf])
-def test_runs_of_one_seed_on_mnist_have_the_figures_of_each_alone(
-    real_data_dir: Path, large: float
+@pytest.mark.parametrize("onednn_size", [2**21, math.inf])
+def test_runs_of_one_seed_on_mnist_have_the_metrics_of_each_alone(
+    mnist: Data, onednn_size: float
 ) -> None:
-    """At the size at which their first layers are one product, or share what comes in."""
-    with mock.patch.object(batched_runs, "_ONEDNN_SIZE", large):
-        compare_runs_of_one_seed(real_data_dir)
-
-
-def compare_runs_of_one_seed(real_data_dir: Path) -> None:
-    data = load("mnist", real_data_dir, "cpu")
+    """At the size at which their first layers are one product, or share their input."""
     specs = [
         ExperimentSpec(
-            train_size=1000, hidden=(64, 64), keep=keep, lr=lr, batch_size=64, epochs=2, seed=seed
+            train_size=300, hidden=(64, 64), keep=keep, lr=lr, batch_size=64, epochs=2, seed=seed
         )
         for seed in (0, 1)
         for keep in ((1.0, 1.0), (0.9, 0.8))
         for lr in (0.05, 0.1)
     ]
 
-    came = train_together(
-        {key: engine.start(spec, data, "cpu") for key, spec in enumerate(specs)}, data
-    )
+    with mock.patch.object(batched_runs, "_ONEDNN_SIZE", onednn_size):
+        runs = {key: engine.start(spec, mnist, "cpu") for key, spec in enumerate(specs)}
+        outcomes = train_together(runs, mnist)
+        alone = [train_alone(spec, mnist) for spec in specs]
 
-    for key, spec in enumerate(specs):
-        assert came[key] == train_alone(spec, data)
+    assert list(outcomes.values()) == alone
 
 
-def test_a_member_that_diverges_leaves_and_the_others_go_on(
+def test_a_run_that_diverges_leaves_its_pack_and_the_others_continue(
     spec: ExperimentSpec, digits: Data
 ) -> None:
     specs = [widen(spec, 32), widen(spec, 32, lr=1e6), widen(spec, 32, seed=3)]
 
-    came = train_together(
+    outcomes = train_together(
         {key: engine.start(each, digits, "cpu") for key, each in enumerate(specs)}, digits
     )
 
-    assert [str(each) for each in came[1]] == ["diverged at epoch 1"]
-    assert came[0] == train_alone(specs[0], digits)
-    assert came[2] == train_alone(specs[2], digits)
+    assert [str(each) for each in outcomes[1]] == ["diverged at epoch 1"]
+    assert outcomes[0] == train_alone(specs[0], digits)
+    assert outcomes[2] == train_alone(specs[2], digits)
 
 
-def test_the_time_of_a_pack_is_shared_among_its_members(
+def test_the_time_of_a_pack_is_shared_among_its_runs(
     spec: ExperimentSpec, digits: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = itertools.count()
@@ -398,7 +388,7 @@ def gpu_mnist(gpu_digits: Data, real_data_dir: Path) -> Data:
 
 @pytest.fixture
 def drawn_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have runs on a GPU draw what the reference draws: a GPU's generators draw other numbers."""
+    """Have runs on a GPU draw on the CPU, as the reference does: a GPU draws other numbers."""
     order, batch, sample = Randomness.draw_order, draw_batch_masks, draw_sample_masks
 
     def to_gpu(masks: Masks) -> Masks:
@@ -412,11 +402,11 @@ def drawn_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def skipping_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have a GPU skip what is dropped from layers that are tested fast."""
+    """Have a GPU skip dropped units in layers that are fast to test."""
     monkeypatch.setattr(capacity, "_SKIPPING_WIDTH", GPU_WIDTHS[1])
 
 
-#: Stacked on a GPU, and not.
+#: Batched on a GPU, and not.
 GPU_WIDTHS = [64, 400]
 
 
@@ -445,8 +435,8 @@ def test_on_a_gpu_the_engine_follows_the_reference(
 def test_on_a_gpu_a_lower_precision_differs_by_its_rounding_alone(
     spec: ExperimentSpec, digits: Data, gpu_digits: Data, precision: str
 ) -> None:
-    low = widen(spec, 64, precision=precision)
-    started = engine.start(low, gpu_digits, "cuda")
+    rounded = widen(spec, 64, precision=precision)
+    started = engine.start(rounded, gpu_digits, "cuda")
     started.randomness = Randomness.of(spec.seed, "cpu")
 
     *_, last = train_run(started, gpu_digits)
@@ -458,17 +448,17 @@ def test_on_a_gpu_a_lower_precision_differs_by_its_rounding_alone(
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
-def test_on_a_gpu_a_member_has_the_figures_of_its_run_alone(
+def test_on_a_gpu_a_run_in_a_pack_has_the_metrics_of_the_run_alone(
     spec: ExperimentSpec, gpu_digits: Data, precision: str
 ) -> None:
     specs = [widen(spec, 64, seed=seed, precision=precision) for seed in range(5)]
     runs = {key: engine.start(each, gpu_digits, "cuda") for key, each in enumerate(specs)}
 
-    came = train_together(runs, gpu_digits, {3: 17})
+    outcomes = train_together(runs, gpu_digits, {3: 4})
 
     for key in (0, 1, 2, 4):
         alone = train_run(engine.start(specs[key], gpu_digits, "cuda"), gpu_digits)
-        for mine, solo in zip(came[key], alone, strict=True):
+        for mine, solo in zip(outcomes[key], alone, strict=True):
             assert mine.train_loss == pytest.approx(solo.train_loss, rel=1e-6)
             assert mine.valid_loss == pytest.approx(solo.valid_loss, rel=1e-6)
 
@@ -476,7 +466,7 @@ def test_on_a_gpu_a_member_has_the_figures_of_its_run_alone(
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
 @pytest.mark.parametrize("width", [128, 512])
-def test_on_a_gpu_a_member_has_the_figures_of_its_run_alone_on_mnist(
+def test_on_a_gpu_a_run_in_a_pack_has_the_metrics_of_the_run_alone_on_mnist(
     gpu_mnist: Data, precision: str, width: int
 ) -> None:
     specs = [
@@ -490,13 +480,13 @@ def test_on_a_gpu_a_member_has_the_figures_of_its_run_alone_on_mnist(
         )
         for seed in range(5)
     ]
-    came = train_together(
+    outcomes = train_together(
         {key: engine.start(each, gpu_mnist, "cuda") for key, each in enumerate(specs)}, gpu_mnist
     )
 
     for key in (0, 3):
         alone = train_run(engine.start(specs[key], gpu_mnist, "cuda"), gpu_mnist)
-        for mine, solo in zip(came[key], alone, strict=True):
+        for mine, solo in zip(outcomes[key], alone, strict=True):
             assert mine.train_loss == pytest.approx(solo.train_loss, rel=1e-6)
             assert mine.valid_loss == pytest.approx(solo.valid_loss, rel=1e-6)
 
@@ -504,14 +494,14 @@ def test_on_a_gpu_a_member_has_the_figures_of_its_run_alone_on_mnist(
 @pytest.mark.gpu
 @pytest.mark.usefixtures("skipping_early")
 @pytest.mark.parametrize("width", GPU_WIDTHS)
-def test_on_a_gpu_a_resumed_run_draws_what_it_would_have_drawn(
+def test_on_a_gpu_a_resumed_run_draws_the_same_random_numbers(
     spec: ExperimentSpec, gpu_digits: Data, width: int
 ) -> None:
     spec = widen(spec, width)
     training = engine.start(spec, gpu_digits, "cuda")
     before: list[EpochMetrics] = []
     with pytest.raises(Stop):
-        before.extend(train_run(training, gpu_digits, stop_before(18)))
+        before.extend(train_run(training, gpu_digits, stop_before(4)))
 
     resumed = engine.restore(spec, gpu_digits, "cuda", engine.snapshot(training))
     after = list(train_run(resumed, gpu_digits))

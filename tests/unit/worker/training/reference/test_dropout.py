@@ -49,10 +49,10 @@ def test_evaluation_multiplies_by_keep_and_draws_nothing() -> None:
 
 
 def test_keep_is_the_fraction_of_activations_kept() -> None:
-    kept = Dropout1D(0.9, seeded())(torch.ones(1, 1_000_000)).mean()
+    kept = Dropout1D(0.9, seeded())(torch.ones(1, 100_000)).mean()
 
-    # 5 standard deviations of a mean of a million draws
-    assert_close(kept.item(), 0.9, atol=0.0015, rtol=0)
+    # 5 standard deviations of a mean of 100,000 draws
+    assert_close(kept.item(), 0.9, atol=0.0048, rtol=0)
 
 
 def test_the_gradient_passes_only_through_what_was_kept() -> None:

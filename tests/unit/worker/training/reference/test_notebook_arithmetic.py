@@ -1,7 +1,6 @@
 """The trainer against the arithmetic of the notebook and the paper, stated again in NumPy."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,12 +11,18 @@ from torch import nn
 from models.datasets import DATASETS
 from models.metrics import EpochMetrics
 from models.spec import ExperimentSpec
-from worker.training.data.tensors import Data, load
+from worker.training.data.tensors import Data
 from worker.training.randomness import make_generator
 from worker.training.reference import trainer
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
+
+
+@pytest.fixture
+def spec(spec: ExperimentSpec) -> ExperimentSpec:
+    """The same on all images, of which a network learns something."""
+    return spec.model_copy(update={"train_size": None})
 
 
 @dataclass
@@ -183,7 +188,7 @@ def test_all_additions_of_the_paper_together_follow_their_formulas(
 
 
 def test_a_training_size_takes_the_first_images(spec: ExperimentSpec, digits: Data) -> None:
-    spec = spec.model_copy(update={"train_size": 250})
+    spec = spec.model_copy(update={"train_size": 130})
     first = trainer.start(spec, digits, "cpu").network
 
     metrics, _ = train_all(spec, digits)
@@ -203,20 +208,18 @@ def test_the_validation_figures_are_those_of_the_trained_network_not_of_the_last
     assert metrics[-1].train_loss != pytest.approx(loss, abs=1e-3)
 
 
-def test_mnist_follows_the_notebook(real_data_dir: Path) -> None:
-    data = load("mnist", real_data_dir, "cpu")
-    spec = ExperimentSpec(train_size=5000, hidden=(64, 64, 64), keep=(0.9, 0.8, 0.8), epochs=3)
-    first = trainer.start(spec, data, "cpu").network
+def test_mnist_follows_the_notebook(mnist: Data) -> None:
+    spec = ExperimentSpec(train_size=2000, hidden=(64, 64, 64), keep=(0.9, 0.8, 0.8), epochs=2)
+    first = trainer.start(spec, mnist, "cpu").network
 
-    metrics, _ = train_all(spec, data)
+    metrics, _ = train_all(spec, mnist)
 
-    check(metrics, train_by_hand(spec, data, first))
+    check(metrics, train_by_hand(spec, mnist, first))
 
 
-def test_mnist_follows_the_paper(real_data_dir: Path) -> None:
-    data = load("mnist", real_data_dir, "cpu")
+def test_mnist_follows_the_paper(mnist: Data) -> None:
     spec = ExperimentSpec(
-        train_size=2000,
+        train_size=600,
         hidden=(64, 64, 64),
         keep=(0.5, 0.5, 0.5),
         batch_size=100,
@@ -228,8 +231,8 @@ def test_mnist_follows_the_paper(real_data_dir: Path) -> None:
         lr_decay=0.9,
         evaluation="test",
     )
-    first = trainer.start(spec, data, "cpu").network
+    first = trainer.start(spec, mnist, "cpu").network
 
-    metrics, _ = train_all(spec, data)
+    metrics, _ = train_all(spec, mnist)
 
-    check(metrics, train_by_hand(spec, data, first))
+    check(metrics, train_by_hand(spec, mnist, first))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from trainings import Stop, stop_before
+from trainings import Stop, stop_before, untimed
 
 from models.errors import Diverged
 from models.metrics import EpochMetrics
@@ -20,12 +20,8 @@ def draw_globally() -> None:
     torch.randn(10)
 
 
-def untimed(metrics: list[EpochMetrics]) -> list[EpochMetrics]:
-    return [replace(epoch, seconds=0) for epoch in metrics]
-
-
 def train_all(spec: ExperimentSpec, data: Data) -> list[EpochMetrics]:
-    return untimed(list(trainer.train(spec, trainer.start(spec, data, "cpu"), data)))
+    return untimed(trainer.train(spec, trainer.start(spec, data, "cpu"), data))
 
 
 def train_until(
@@ -45,7 +41,7 @@ def resume_at(
     before = train_until(batch, spec, run, data)
     checkpoint.save(path, spec, trainer.snapshot(run))
     resumed = trainer.restore(spec, data, "cpu", checkpoint.load(path, spec))
-    return before, untimed(list(trainer.train(spec, resumed, data)))
+    return before, untimed(trainer.train(spec, resumed, data))
 
 
 @contextmanager
@@ -66,14 +62,14 @@ def test_epochs_are_numbered_from_one_and_timed(spec: ExperimentSpec, digits: Da
 
 
 def test_a_network_learns_the_digits(digits: Data) -> None:
-    spec = ExperimentSpec(dataset="digits", hidden=(64,), batch_size=20, epochs=20)
+    spec = ExperimentSpec(dataset="digits", hidden=(64,), lr=0.5, batch_size=50, epochs=8)
 
     metrics = train_all(spec, digits)
 
-    assert metrics[-1].valid_accuracy > 0.95
+    assert metrics[-1].valid_accuracy > 0.9
 
 
-def test_the_same_spec_gives_the_same_figures_to_the_bit(
+def test_the_same_spec_gives_the_same_metrics_to_the_bit(
     spec: ExperimentSpec, digits: Data
 ) -> None:
     first = train_all(spec, digits)
@@ -94,25 +90,23 @@ def test_two_runs_in_turns_give_what_each_gives_alone(spec: ExperimentSpec, digi
     runs = [trainer.train(s, trainer.start(s, digits, "cpu"), digits) for s in (spec, other)]
     in_turns = list(zip(*runs, strict=True))
 
-    assert [untimed(list(metrics)) for metrics in zip(*in_turns, strict=True)] == alone
+    assert [untimed(metrics) for metrics in zip(*in_turns, strict=True)] == alone
     assert alone[0] != alone[1]
 
 
-def test_one_thread_gives_the_figures_of_two(spec: ExperimentSpec, digits: Data) -> None:
-    wide = spec.model_copy(update={"hidden": (512, 512, 512), "batch_size": 400})
-    with threads(1):
-        one = train_all(wide, digits)
-
-    with threads(2):
-        two = train_all(wide, digits)
-
-    assert one == two
-
-
-def test_one_thread_gives_the_figures_of_two_with_a_limit_on_norms(
-    paper_spec: ExperimentSpec, digits: Data
+@pytest.mark.parametrize("name", ["spec", "paper_spec"])
+def test_one_thread_gives_the_metrics_of_two(
+    name: str, digits: Data, request: pytest.FixtureRequest
 ) -> None:
-    wide = paper_spec.model_copy(update={"hidden": (512, 512, 512), "batch_size": 400})
+    wide = request.getfixturevalue(name).model_copy(
+        update={
+            "hidden": (512, 512),
+            "keep": (0.9, 0.8),
+            "train_size": 800,
+            "batch_size": 400,
+            "epochs": 1,
+        }
+    )
     with threads(1):
         one = train_all(wide, digits)
 
@@ -130,19 +124,19 @@ def test_training_leaves_the_global_generator_alone(spec: ExperimentSpec, digits
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-# 12 batches an epoch: in the first, at an epoch's ends, in the middle, before the very last.
-@pytest.mark.parametrize("batch", [0, 1, 11, 12, 13, 18, 24, 35])
-def test_a_run_resumed_from_disk_at_any_batch_gives_the_figures_of_an_undisturbed_one(
+# 3 batches an epoch: in the first one, around the ends of epochs, before the very last batch.
+@pytest.mark.parametrize("batch", [0, 1, 2, 3, 4, 6, 8])
+def test_a_run_resumed_from_disk_at_any_batch_gives_the_metrics_of_an_undisturbed_one(
     spec: ExperimentSpec, digits: Data, tmp_path: Path, batch: int
 ) -> None:
     before, after = resume_at(batch, spec, digits, tmp_path / "run.checkpoint")
 
     assert before + after == train_all(spec, digits)
-    assert len(before) == batch // 12
+    assert len(before) == batch // 3
 
 
-@pytest.mark.parametrize("batch", [0, 1, 12, 18, 35])
-def test_a_run_with_velocities_resumed_at_any_batch_gives_the_figures_of_an_undisturbed_one(
+@pytest.mark.parametrize("batch", [0, 1, 3, 4, 8])
+def test_a_run_with_velocities_resumed_at_any_batch_gives_the_metrics_of_an_undisturbed_one(
     paper_spec: ExperimentSpec, digits: Data, tmp_path: Path, batch: int
 ) -> None:
     before, after = resume_at(batch, paper_spec, digits, tmp_path / "run.checkpoint")
@@ -167,14 +161,14 @@ def test_a_run_resumed_from_an_epochs_end_ends_with_the_same_weights(
     assert all(torch.equal(mine, again) for mine, again in pairs)
 
 
-def test_a_run_stopped_and_taken_up_twice_in_one_epoch_gives_the_same_figures(
+def test_a_run_stopped_and_taken_up_twice_in_one_epoch_gives_the_same_metrics(
     spec: ExperimentSpec, digits: Data
 ) -> None:
     run = trainer.start(spec, digits, "cpu")
 
-    train_until(3, spec, run, digits)
-    train_until(4, spec, run, digits)
-    metrics = untimed(list(trainer.train(spec, run, digits)))
+    train_until(1, spec, run, digits)
+    train_until(1, spec, run, digits)
+    metrics = untimed(trainer.train(spec, run, digits))
 
     assert metrics == train_all(spec, digits)
 
@@ -186,14 +180,14 @@ def test_a_snapshot_does_not_move_with_its_run(spec: ExperimentSpec, digits: Dat
     list(trainer.train(spec, run, digits))
 
     restored = trainer.restore(spec, digits, "cpu", taken)
-    assert untimed(list(trainer.train(spec, restored, digits))) == train_all(spec, digits)
+    assert untimed(trainer.train(spec, restored, digits)) == train_all(spec, digits)
 
 
 def test_velocities_of_a_snapshot_move_neither_with_its_run_nor_with_one_restored(
     paper_spec: ExperimentSpec, digits: Data
 ) -> None:
     run = trainer.start(paper_spec, digits, "cpu")
-    train_until(5, paper_spec, run, digits)
+    train_until(2, paper_spec, run, digits)
     taken = trainer.snapshot(run)
     before = [velocity.clone() for velocity in taken.velocities]
 
@@ -208,7 +202,7 @@ def test_an_epochs_time_includes_that_before_its_resumption(
     spec: ExperimentSpec, digits: Data
 ) -> None:
     run = trainer.start(spec, digits, "cpu")
-    train_until(5, spec, run, digits)
+    train_until(2, spec, run, digits)
     taken = replace(trainer.snapshot(run), seconds=1000.0)
 
     resumed = trainer.restore(spec, digits, "cpu", taken)
@@ -275,7 +269,7 @@ def test_data_with_fewer_images_than_the_spec_names_are_refused(
 ) -> None:
     short = replace(digits, train_y=digits.train_y[:100])
 
-    with pytest.raises(ValueError, match="100 training images for a spec of 1197"):
+    with pytest.raises(ValueError, match="100 training images for a spec of 250"):
         trainer.start(spec, short, "cpu")
 
 
@@ -287,7 +281,7 @@ def test_the_rate_of_an_epoch_is_that_of_the_first_times_the_decay_to_its_number
 
     train_all(spec.model_copy(update={"lr_decay": 0.5}), digits)
 
-    assert rates == [0.5] * 12 + [0.25] * 12 + [0.125] * 12
+    assert rates == [0.5] * 3 + [0.25] * 3 + [0.125] * 3
 
 
 def test_no_row_of_a_hidden_weight_is_longer_than_the_limit_and_the_output_layer_has_none(
