@@ -1,30 +1,31 @@
-"""What commands that change many jobs have in common: a question, progress, what Ctrl-C left."""
+"""What commands that change many jobs share: a question, the progress, what Ctrl-C left undone."""
 
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import click
+from sqlalchemy import ColumnElement
 
-from service.cli.output import print_message, print_table
-from service.cli.streams import draws
-from service.formatting import plural
-from service.operations.signals import sigint_blocked
+from models.database import Database
+from service.cli.output import command_line, print_message, print_table
+from service.cli.progress_views import Bars
+from service.cli.streams import can_draw
+from service.formatting import format_ids, plural
+from service.jobs import Change
+from service.queries.jobs import count_jobs
+from service.reports.job_tables import change_table
 from service.reports.table import Column, Format, Table
 
-if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement
-
-    from models.database import Database
-    from service.jobs import Change
-
-#: Of more jobs than these a person is asked first, and sees progress.
+#: Before more jobs than these are changed, a person is asked, and sees progress.
 MANY = 1000
 #: Of more changes than these a table has a line a kind.
 _MOST_LINES = 20
+#: In such a line a terminal has so many ranges of ids.
+_MOST_RANGES = 8
 _LINE_SECONDS = 2.0
 
 
@@ -42,25 +43,23 @@ def is_interactive() -> bool:
 def confirm(question: str) -> None:
     """Ask a person; end the command unless the answer is yes."""
     try:
-        is_wanted = click.confirm(question, err=True)
+        is_confirmed = click.confirm(question, err=True)
     except click.Abort:
         print_message("\nNothing was changed.")
         raise SystemExit(130) from None
-    if not is_wanted:
+    if not is_confirmed:
         print_message("Nothing was changed.")
         raise SystemExit(1)
 
 
 @contextmanager
 def changing(
-    database: "Database", which: "ColumnElement[bool]", done: str, again: str, *, yes: bool
+    database: Database, which: ColumnElement[bool], done: str, *, yes: bool
 ) -> Iterator["BulkProgress"]:
     """Ask before many jobs are changed, and give what shows the progress of the change.
 
-    `done` is what they are afterwards; `again` is what to type for the rest after Ctrl-C.
+    `done` is what the jobs are afterwards: "cancelled".
     """
-    from service.queries.jobs import count_jobs
-
     number = count_jobs(database, which)
     if number > MANY and not yes and is_interactive():
         confirm(f"{number:,} jobs will be {done}. Go on?")
@@ -69,9 +68,8 @@ def changing(
             yield show
         except KeyboardInterrupt:
             show.stop()
-            print_message(
-                f"{show.done:,} of {plural(number, 'job')} {done}. For the rest type: {again}"
-            )
+            jobs = f"{show.done:,} of {plural(number, 'job')} {done}"
+            print_message(f"{jobs}. For the rest type: {command_line()}")
             raise SystemExit(130) from None
 
 
@@ -84,7 +82,7 @@ class BulkProgress:
     def __init__(self, verb: str) -> None:
         self.done = 0
         self._verb = verb
-        self._bar: _Bar | None = None
+        self._bars = Bars()
         self._said_at = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -98,64 +96,34 @@ class BulkProgress:
     def __call__(self, done: int, total: int) -> None:
         """Show how many jobs are done."""
         self.done = done
+        text = f"{done:,} of {plural(total, 'job')} {self._verb}"
         if total <= MANY:
             return
-        if draws(sys.stderr):
-            self._bar = self._bar or _Bar(self._verb, total)
-            self._bar.update(done)
+        if can_draw(sys.stderr):
+            self._bars.update(0, text, done, total)
         elif done < total and time.monotonic() - self._said_at > _LINE_SECONDS:
-            print_message(f"{done:,} of {plural(total, 'job')} {self._verb}")
+            print_message(text)
             self._said_at = time.monotonic()
 
     def stop(self) -> None:
         """Leave the bar as it is."""
-        if self._bar:
-            self._bar.stop()
-            self._bar = None
+        self._bars.stop()
 
 
-class _Bar:
-    def __init__(self, verb: str, total: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._rich = Progress(
-            TextColumn("{task.completed:,.0f} of {task.total:,.0f} jobs {task.description}"),
-            BarColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-        )
-        self._task = self._rich.add_task(verb, total=total)
-        with sigint_blocked():
-            self._rich.start()
-
-    def update(self, done: int) -> None:
-        self._rich.update(self._task, completed=done)
-
-    def stop(self) -> None:
-        with sigint_blocked():
-            self._rich.stop()
-
-
-def print_changes(changes: Sequence["Change"], format: Format) -> None:
-    """Print what became of jobs: a line a job, or of many a line for all that fared alike."""
-    from service.reports.job_tables import change_table
-
+def print_changes(changes: Sequence[Change], format: Format) -> None:
+    """Print what became of jobs: a line a job, or of many jobs a line a kind of change."""
     is_long = format == "table" and len(changes) > _MOST_LINES
-    print_table(
-        _summarise(changes) if is_long else change_table(changes), format, "The jobs are changed."
-    )
+    table = _summarise(changes) if is_long else change_table(changes)
+    print_table(table, format, "The jobs are changed.")
     if not changes:
         print_message("No job is in that state.")
 
 
-def _summarise(changes: Sequence["Change"]) -> Table:
-    from service.formatting import format_ids
-
+def _summarise(changes: Sequence[Change]) -> Table:
     kinds: dict[str, list[int]] = {}
     for each in changes:
         kinds.setdefault(each.change, []).append(each.job_id)
-    most = 8 if sys.stdout.isatty() else len(changes)
+    most = _MOST_RANGES if sys.stdout.isatty() else len(changes)
     rows = [
         {"change": change, "jobs": len(ids), "ids": format_ids(ids, most)}
         for change, ids in kinds.items()

@@ -4,8 +4,11 @@ import click
 
 from models.settings import Settings
 from service.cli.output import format_option, print_message, print_table
-from service.cli.parameters import dataset_choice
+from service.cli.parameters import DATASET
+from service.operations import worker_program
 from service.reports.table import Column, Format, Table
+
+_STYLES = {"ok": "green", "missing": "yellow", "corrupt": "red", "unreadable": "red"}
 
 
 @click.group
@@ -14,26 +17,21 @@ def command() -> None:
 
 
 @command.command
-@click.argument("dataset", type=dataset_choice(), default="mnist")
+@click.argument("dataset", type=DATASET, default="mnist")
 def fetch(*, dataset: str) -> None:
     """Download the files of a data set (mnist by default) that are missing or damaged."""
-    from service.operations.worker_program import call
-
-    if code := call(["fetch", dataset]):
+    if code := worker_program.call(["fetch", dataset]):
         raise SystemExit(code)
     print_message(f"{dataset} is complete. Check it with: dq data verify {dataset}")
 
 
 @command.command
-@click.argument("dataset", type=dataset_choice(), default="mnist")
+@click.argument("dataset", type=DATASET, default="mnist")
 @format_option
 def verify(*, dataset: str, format: Format) -> None:
     """Check the files of a data set by their checksums; exit with 1 if one is wrong."""
-    from service.operations.worker_program import ask
-
-    files = ask(["verify", dataset])
-    styles = {"ok": "green", "missing": "yellow", "corrupt": "red", "unreadable": "red"}
-    columns = (Column("name", "file"), Column("state", "state", style=lambda s: styles[s]))
+    files = worker_program.ask(["verify", dataset])
+    columns = (Column("name", "file"), Column("state", "state", style=_STYLES.__getitem__))
     folder = Settings.load().data_dir / dataset
     print_table(Table(columns, files, title=(str(folder),) if files else ()), format)
     if not files:

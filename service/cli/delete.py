@@ -3,11 +3,14 @@
 import click
 
 from models.errors import UsageError
-from models.settings import Settings
 from service.cli.bulk import changing, confirm, is_interactive, print_changes
-from service.cli.output import format_option, print_message
+from service.cli.context import open_context
+from service.cli.output import command_line, format_option, print_message
 from service.cli.parameters import selector_argument
 from service.formatting import plural
+from service.jobs import Change
+from service.jobs.deletion import delete_jobs
+from service.queries.jobs import count_jobs
 from service.reports.table import Format
 
 
@@ -23,25 +26,20 @@ def command(*, selectors: tuple[str, ...], yes: bool, format: Format) -> None:
 
     Other sweeps that share a job lose it, too.
     """
-    from service.jobs import Change
-    from service.jobs.deletion import delete_jobs
-    from service.operations.schema import open_database
-    from service.queries.jobs import count_jobs
-    from service.queries.selectors import resolve_selectors
-
-    settings = Settings.load()
-    database = open_database(settings)
-    which = resolve_selectors(database, selectors)
-    number, again = count_jobs(database, which), f"dq delete {' '.join(selectors)}"
-    if number and not yes and not is_interactive():
-        raise UsageError(f"Deleting cannot be undone. Type: {again} --yes")
+    context = open_context()
+    which, folder = context.find_jobs(selectors), context.settings.checkpoints
+    number = count_jobs(context.database, which)
     if number and not yes:
-        confirm(f"{plural(number, 'job')} will be deleted for ever. Go on?")
-    with changing(database, which, "deleted", again, yes=True) as show:
-        deleted = delete_jobs(database, which, settings.checkpoints, show)
+        _confirm(number)
+    with changing(context.database, which, "deleted", yes=True) as show:
+        deleted = delete_jobs(context.database, which, folder, show)
     print_changes([Change(job_id, "deleted") for job_id in deleted.job_ids], format)
     if deleted.checkpoints_elsewhere:
         jobs = plural(deleted.checkpoints_elsewhere, "job")
-        print_message(
-            f"Checkpoints of {jobs} are not in {settings.checkpoints}: their hosts keep them."
-        )
+        print_message(f"Checkpoints of {jobs} are not in {folder}: their hosts keep them.")
+
+
+def _confirm(number: int) -> None:
+    if not is_interactive():
+        raise UsageError(f"Deleting cannot be undone. Type: {command_line()} --yes")
+    confirm(f"{plural(number, 'job')} will be deleted for ever. Go on?")

@@ -1,17 +1,24 @@
 """`dq demo`: the notebook's comparison, small enough for a CPU."""
 
 import uuid
-from typing import TYPE_CHECKING
 
 import click
 
+from models.message import Priority
 from models.settings import Settings
 from models.spec import ExperimentSpec
+from service.analysis.comparison import compare
+from service.cli.context import Context, open_context
 from service.cli.output import on_ctrl_c, print_message, print_table
-
-if TYPE_CHECKING:
-    from models.database import Database
-    from service.operations.local_service import LocalService
+from service.cli.progress_views import open_bars
+from service.cli.worker import worker_arguments
+from service.jobs import SubmitOptions, submit
+from service.operations import worker_program
+from service.operations.local_service import LocalService
+from service.queries.jobs import list_compared_jobs
+from service.queries.selectors import ids_condition
+from service.queries.watching import watch
+from service.reports.comparison_table import comparison_table
 
 _KEEPS = ((0.9, 0.8, 0.8), (1.0, 1.0, 1.0))
 _SEEDS = (0, 1)
@@ -27,27 +34,22 @@ def command() -> None:
 
     It starts what it needs, and stops what it started. The jobs stay, tagged "demo".
     """
-    from service.cli.worker import worker_arguments
-    from service.operations.local_service import LocalService
-
     settings = Settings.load()
     with on_ctrl_c("Nothing is queued yet. Type: dq demo"):
-        base = _choose(settings)
+        base = _choose_spec(settings)
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     log = settings.home / "demo-worker.log"
     with LocalService(settings, worker_arguments("auto", None), log=log) as local:
         if local.others:
             print_message(f"{local.others[0]} already runs here: its workers run the demo, too.")
-        _run(settings, base, local)
+        _run(open_context(), base, local)
 
 
-def _choose(settings: Settings) -> ExperimentSpec:
+def _choose_spec(settings: Settings) -> ExperimentSpec:
     """Return the spec on MNIST if it can be had, else on the digits that are always there."""
-    from service.operations.worker_program import ask, call
-
-    if all(file["state"] == "ok" for file in ask(["verify", "mnist"])):
+    if all(file["state"] == "ok" for file in worker_program.ask(["verify", "mnist"])):
         return _MNIST
-    if call(["fetch", "mnist", "--attempt"]) == 0:
+    if worker_program.call(["fetch", "mnist", "--attempt"]) == 0:
         return _MNIST
     print_message(
         f"MNIST is not in {settings.data_dir} and cannot be downloaded, "
@@ -56,42 +58,22 @@ def _choose(settings: Settings) -> ExperimentSpec:
     return _DIGITS
 
 
-def _run(settings: Settings, base: ExperimentSpec, local: "LocalService") -> None:
-    from models.message import Priority
-    from service.jobs import SubmitOptions, submit
-    from service.jobs.broker import Broker
-    from service.operations.schema import open_database
-
+def _run(context: Context, base: ExperimentSpec, local: LocalService) -> None:
+    """Submit the jobs, show their progress, then their comparison."""
     specs = [
         base.model_copy(update={"keep": keep, "seed": seed}) for seed in _SEEDS for keep in _KEEPS
     ]
     print_message(f"{len(_KEEPS)} configurations x {len(_SEEDS)} seeds = {len(specs)} jobs")
-    database = open_database(settings)
     options = SubmitOptions(name="demo", tags=("demo",), priority=Priority.HIGH)
-    submitted = submit(database, Broker(settings), specs, options, uuid.uuid4().hex)
-    again = f"dq wait s{submitted.sweep_id}"
+    submitted = submit(context.database, context.broker, specs, options, uuid.uuid4().hex)
+    which, again = ids_condition(submitted.job_ids), f"dq wait s{submitted.sweep_id}"
     kept = f"The worker stops, and its jobs are kept. Type: dq up, and in another terminal: {again}"
-    with on_ctrl_c(f"The jobs go on. Type: {again}" if local.others else kept):
-        _follow(database, submitted.job_ids, local)
-    print_message(f"\nNext: dq show {submitted.job_ids[0]}; dq submit --help; dq results --compare")
-
-
-def _follow(database: "Database", job_ids: tuple[int, ...], local: "LocalService") -> None:
-    """Show the jobs' progress to their end, then their comparison."""
-    from service.analysis.comparison import compare
-    from service.cli.progress_view import ProgressView
-    from service.queries.jobs import list_compared_jobs
-    from service.queries.rows import Progress
-    from service.queries.selectors import ids_condition
-    from service.queries.waiting import wait
-    from service.reports.comparison_table import comparison_table
-
-    which = ids_condition(job_ids)
-    with ProgressView() as view:
-
-        def show(progress: Progress) -> None:
+    with (
+        on_ctrl_c(f"The jobs go on. Type: {again}" if local.others else kept),
+        open_bars() as show,
+    ):
+        for snapshot in watch(context.database, which):
             local.check()
-            view(progress)
-
-        wait(database, which, None, show)
-    print_table(comparison_table(compare(list_compared_jobs(database, which))), "table")
+            show(snapshot)
+    print_table(comparison_table(compare(list_compared_jobs(context.database, which))), "table")
+    print_message(f"\nNext: dq show {submitted.job_ids[0]}; dq submit --help; dq results --compare")

@@ -1,12 +1,18 @@
-"""`dq diff`: what sets two jobs apart."""
+"""`dq diff`: how two jobs differ."""
+
+from collections.abc import Sequence
 
 import click
 
 from models.errors import UsageError
-from models.settings import Settings
+from service.analysis.difference import find_differences
+from service.cli.context import open_context
 from service.cli.output import format_option, print_message, print_table
 from service.cli.parameters import selector_argument
 from service.formatting import plural
+from service.queries.jobs import list_ids, show_job
+from service.queries.selectors import split_selectors
+from service.reports.job_tables import difference_table
 from service.reports.table import Format
 
 
@@ -19,27 +25,21 @@ def command(*, selectors: tuple[str, ...], format: Format) -> None:
     \b
     dq diff 142 143
     """
-    from service.analysis.difference import find_differences
-    from service.operations.schema import open_database
-    from service.queries.jobs import list_ids, show_job
-    from service.queries.selectors import resolve_selectors, split_selectors
-    from service.reports.job_tables import difference_table
-
-    database = open_database(Settings.load())
-    ids = [
-        i
-        for word in split_selectors(selectors)
-        for i in list_ids(database, resolve_selectors(database, [word]))
-    ]
-    if len(ids) != 2:  # noqa: PLR2004
-        named = f"{' '.join(selectors)} names {plural(len(ids), 'job')}"
-        raise UsageError(f"{named}, and dq diff compares two: dq diff {_example(ids)}")
-    a, b = (show_job(database, job_id) for job_id in ids)
-    differences = find_differences(a, b)
-    print_table(difference_table(differences, *ids), format)
+    context = open_context()
+    # Word by word: `dq diff 143 142` shows 143 first.
+    conditions = [context.find_jobs([word]) for word in split_selectors(selectors)]
+    ids = [job_id for which in conditions for job_id in list_ids(context.database, which)]
+    first, second = _check_two(ids, selectors)
+    jobs = (show_job(context.database, job_id) for job_id in (first, second))
+    differences = find_differences(*jobs)
+    print_table(difference_table(differences, first, second), format)
     if not differences:
-        print_message(f"Jobs {ids[0]} and {ids[1]} do not differ.")
+        print_message(f"Jobs {first} and {second} do not differ.")
 
 
-def _example(ids: list[int]) -> str:
-    return " ".join(map(str, [*ids, 142, 143][:2]))
+def _check_two(ids: Sequence[int], selectors: Sequence[str]) -> Sequence[int]:
+    if len(ids) != 2:  # noqa: PLR2004
+        example = " ".join(map(str, [*ids, 142, 143][:2]))
+        named = f"{' '.join(selectors)} names {plural(len(ids), 'job')}"
+        raise UsageError(f"{named}, and dq diff compares two: dq diff {example}")
+    return ids

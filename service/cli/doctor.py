@@ -3,6 +3,7 @@
 import click
 
 from service.cli.output import format_option, print_message, print_table
+from service.operations.doctor import check_all, check_liveness, check_readiness
 from service.reports.table import Column, Format, Table
 
 _STYLES = {"ok": "green", "note": "yellow", "fail": "red"}
@@ -19,8 +20,6 @@ def command(*, ready: bool, live: bool, format: Format) -> None:
 
     --ready and --live answer fast, for the health checks of containers.
     """
-    from service.operations.doctor import check_all, check_liveness, check_readiness
-
     checks = check_liveness() if live else check_readiness() if ready else check_all()
     columns = (
         Column("name", "check"),
@@ -30,6 +29,6 @@ def command(*, ready: bool, live: bool, format: Format) -> None:
     )
     print_table(Table(columns, checks), format)
     failed = sum(check.state == "fail" for check in checks)
-    print_message("All is well." if not failed else f"{failed} of {len(checks)} checks failed.")
+    print_message(f"{failed} of {len(checks)} checks failed." if failed else "All is well.")
     if failed:
         raise SystemExit(1)

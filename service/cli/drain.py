@@ -2,9 +2,10 @@
 
 import click
 
-from models.settings import Settings
+from service.cli.context import open_context
 from service.cli.output import print_message
 from service.formatting import plural
+from service.jobs import drain
 
 
 @click.command
@@ -16,13 +17,9 @@ def command(*, worker: str | None) -> None:
     dq drain
     dq drain cpu0-3cc4-6681@host
     """
-    from service.jobs import drain
-    from service.operations.schema import open_database
-
-    drained = drain(open_database(Settings.load()), worker)
+    drained = drain(open_context().database, worker)
     if drained:
-        print_message(
-            f"{plural(len(drained), 'worker')} will stop after the current job. See: dq workers"
-        )
+        workers = plural(len(drained), "worker")
+        print_message(f"{workers} will stop after the current job. See: dq workers")
     else:
         print_message("No worker is running.")

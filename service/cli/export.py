@@ -2,28 +2,30 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
-from click.core import ParameterSource
+from sqlalchemy import ColumnElement
 
+from models.database import Database
 from models.errors import DqError, UsageError
-from models.settings import Settings
+from service.analysis.comparison import compare
+from service.cli.context import open_context
 from service.cli.output import print_message, print_table, print_text
-from service.cli.parameters import selector_argument
-from service.cli.streams import draws
+from service.cli.parameters import is_given, join_or, selector_argument
+from service.cli.streams import can_draw
 from service.formatting import plural
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sqlalchemy import ColumnElement
-
-    from models.database import Database
-    from service.reports.table import Table
+from service.queries.epoch_choice import expand_metric_name
+from service.queries.jobs import list_compared_jobs, list_curves, list_jobs, show_job
+from service.reports.comparison_table import comparison_table
+from service.reports.export import files
+from service.reports.export.mlflow import Experiment
+from service.reports.export.tensorboard import write_run
+from service.reports.job_tables import job_table
+from service.reports.table import Table
 
 _Item = TypeVar("_Item")
 
@@ -73,33 +75,24 @@ def command(
     dq export s7 --to tensorboard --out runs
     dq export @last --to mlflow --url http://127.0.0.1:5000 --experiment dropout
     """
-    from service.operations.schema import open_database
-    from service.queries.selectors import resolve_selectors
-
-    _refuse_stray_options(kind)
+    for option, kinds in _TAKEN_BY.items():
+        if kind not in kinds and is_given(option):
+            takers = join_or(kinds)
+            raise UsageError(f"--{option} does not go with --to {kind}, but with {takers}")
     path = _read_out(kind, out)
-    database = open_database(Settings.load())
-    which = resolve_selectors(database, selectors)
+    context = open_context()
+    database, which = context.database, context.find_jobs(selectors)
     if kind == "mlflow":
         _export_to_mlflow(database, which, url, experiment)
     elif kind == "tensorboard":
         _export_to_tensorboard(database, which, Path(out))
     elif kind == "latex":
-        _write(_compare(database, which, metric, baseline), kind, path)
+        compared = compare(
+            list_compared_jobs(database, which), expand_metric_name(metric), baseline
+        )
+        _write(comparison_table(compared), kind, path)
     else:
         _write(_list(database, which, epochs=epochs), kind, path)
-
-
-def _refuse_stray_options(kind: str) -> None:
-    source = click.get_current_context().get_parameter_source
-    for option, kinds in _TAKEN_BY.items():
-        if kind not in kinds and source(option) is not ParameterSource.DEFAULT:
-            raise UsageError(f"--{option} does not go with --to {kind}, but with {_or(kinds)}")
-
-
-def _or(words: Sequence[str]) -> str:
-    *most, last = words
-    return f"{', '.join(most)} or {last}" if most else last
 
 
 def _read_out(kind: str, out: str) -> Path | None:
@@ -112,27 +105,10 @@ def _read_out(kind: str, out: str) -> Path | None:
     return None
 
 
-def _compare(
-    database: "Database", which: "ColumnElement[bool]", metric: str, baseline: str | None
-) -> "Table":
-    from service.analysis.comparison import compare
-    from service.queries.epoch_choice import expand_metric_name
-    from service.queries.jobs import list_compared_jobs
-    from service.reports.comparison_table import comparison_table
-
-    return comparison_table(
-        compare(list_compared_jobs(database, which), expand_metric_name(metric), baseline)
-    )
-
-
-def _list(database: "Database", which: "ColumnElement[bool]", *, epochs: bool) -> "Table":
-    from service.queries.jobs import list_curves, list_jobs
-    from service.reports.export.files import epoch_table
-    from service.reports.job_tables import job_table
-
+def _list(database: Database, which: ColumnElement[bool], *, epochs: bool) -> Table:
     jobs = list_jobs(database, which)[::-1]  # oldest first: a later export appends
     _refuse_none(jobs)
-    return epoch_table(jobs, list_curves(database, which)) if epochs else job_table(jobs)
+    return files.epoch_table(jobs, list_curves(database, which)) if epochs else job_table(jobs)
 
 
 def _refuse_none(jobs: Sequence[object]) -> None:
@@ -140,9 +116,7 @@ def _refuse_none(jobs: Sequence[object]) -> None:
         raise DqError("No job matches, so nothing is exported. Type: dq results")
 
 
-def _write(table: "Table", kind: Any, path: Path | None) -> None:
-    from service.reports.export import files
-
+def _write(table: Table, kind: Any, path: Path | None) -> None:
     if kind == "parquet" and path:
         files.write_parquet(table, path)
     elif path:
@@ -155,49 +129,39 @@ def _write(table: "Table", kind: Any, path: Path | None) -> None:
         print_message(f"{plural(len(table.rows), 'row')} in {path}")
 
 
-def _export_to_tensorboard(
-    database: "Database", which: "ColumnElement[bool]", folder: Path
-) -> None:
-    from service.queries.jobs import list_curves, list_jobs
-    from service.reports.export.tensorboard import write_run
-
+def _export_to_tensorboard(database: Database, which: ColumnElement[bool], folder: Path) -> None:
     jobs = list_jobs(database, which)[::-1]
     _refuse_none(jobs)
     epochs = {curve.job_id: curve.epochs for curve in list_curves(database, which)}
     started = [job for job in jobs if epochs.get(job.job_id)]
-    with _counting(started) as counted:
+    with _show_progress(started) as counted:
         for job in counted:
             write_run(folder, job, epochs[job.job_id])
-    _say_left_out(len(jobs) - len(started))
+    _print_left_out(len(jobs) - len(started))
     print_message(f"{plural(len(started), 'run')} in {folder}. Type: tensorboard --logdir {folder}")
 
 
-def _export_to_mlflow(
-    database: "Database", which: "ColumnElement[bool]", url: str, name: str
-) -> None:
-    from service.queries.jobs import list_curves, show_job
-    from service.reports.export.mlflow import Experiment
-
+def _export_to_mlflow(database: Database, which: ColumnElement[bool], url: str, name: str) -> None:
     jobs = list_curves(database, which)
     _refuse_none(jobs)
     started = [job.job_id for job in jobs if job.epochs or job.state.is_final]
     experiment = Experiment.open(url, name)
-    with _counting(started) as counted:
+    with _show_progress(started) as counted:
         done = Counter(experiment.add(show_job(database, id), database.name) for id in counted)
-    _say_left_out(len(jobs) - len(started))
+    _print_left_out(len(jobs) - len(started))
     counts = ", ".join(f"{done[outcome]} {outcome}" for outcome in ("new", "updated", "unchanged"))
     print_message(f"{plural(len(started), 'run')} in MLflow's experiment {name}: {counts}")
 
 
-def _say_left_out(left_out: int) -> None:
+def _print_left_out(left_out: int) -> None:
     if left_out:
         print_message(f"Not included: {plural(left_out, 'job')} without an epoch so far.")
 
 
 @contextmanager
-def _counting(items: Sequence[_Item]) -> "Iterator[Iterable[_Item]]":
-    """Show on standard error how far the exporting is, if it takes a while."""
-    is_dumb = sys.stderr.isatty() and not draws(sys.stderr)
+def _show_progress(items: Sequence[_Item]) -> Iterator[Iterable[_Item]]:
+    """Show on standard error how far an export is, if it takes a while."""
+    is_dumb = sys.stderr.isatty() and not can_draw(sys.stderr)
     hidden = is_dumb or len(items) < _FEW_JOBS
     with click.progressbar(items, label="Exporting", file=sys.stderr, hidden=hidden) as bar:
         yield bar

@@ -1,11 +1,12 @@
-"""`dq hold`: keep queued jobs from being started."""
+"""`dq hold`: keep queued jobs from starting."""
 
 import click
 
-from models.settings import Settings
 from service.cli.bulk import changing, print_changes, yes_option
+from service.cli.context import open_context
 from service.cli.output import format_option
 from service.cli.parameters import selector_argument
+from service.jobs import hold
 from service.reports.table import Format
 
 
@@ -19,12 +20,8 @@ def command(*, selectors: tuple[str, ...], yes: bool, format: Format) -> None:
     \b
     dq hold tag:later
     """
-    from service.jobs import hold
-    from service.operations.schema import open_database
-    from service.queries.selectors import resolve_selectors
-
-    database = open_database(Settings.load())
-    which = resolve_selectors(database, selectors)
-    with changing(database, which, "held", f"dq hold {' '.join(selectors)}", yes=yes) as show:
-        changes = hold(database, which, show)
+    context = open_context()
+    which = context.find_jobs(selectors)
+    with changing(context.database, which, "held", yes=yes) as show:
+        changes = hold(context.database, which, show)
     print_changes(changes, format)

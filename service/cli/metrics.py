@@ -2,8 +2,9 @@
 
 import click
 
-from models.settings import Settings
+from service.cli.context import open_context
 from service.cli.output import print_text
+from service.operations.metrics import render
 
 
 @click.command
@@ -13,7 +14,4 @@ def command() -> None:
     \b
     dq metrics > /var/lib/node_exporter/dq.prom
     """
-    from service.operations.metrics import render
-    from service.operations.schema import open_database
-
-    print_text(render(open_database(Settings.load())), newline=False)
+    print_text(render(open_context().database), newline=False)

@@ -2,11 +2,12 @@
 
 import click
 
-from models.settings import Settings
 from service.cli.bulk import changing, yes_option
+from service.cli.context import open_context
 from service.cli.output import print_message
 from service.cli.parameters import one_selector_argument
 from service.formatting import plural
+from service.jobs.annotations import write_note
 
 
 @click.command
@@ -19,14 +20,9 @@ def command(*, selector: str, text: str, yes: bool) -> None:
     \b
     dq note 142 "the fan was broken that day"
     """
-    from service.jobs.annotations import write_note
-    from service.operations.schema import open_database
-    from service.queries.selectors import resolve_selectors
-
-    database = open_database(Settings.load())
-    which = resolve_selectors(database, [selector])
-    with changing(database, which, "changed", "the same again", yes=yes) as show:
-        changed = write_note(database, which, text, show)
-    print_message(
-        f"{'Wrote a note on' if text else 'Removed the note from'} {plural(changed, 'job')}."
-    )
+    context = open_context()
+    which = context.find_jobs([selector])
+    with changing(context.database, which, "changed", yes=yes) as show:
+        changed = write_note(context.database, which, text, show)
+    done = "Wrote a note on" if text else "Removed the note from"
+    print_message(f"{done} {plural(changed, 'job')}.")

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from models.errors import OutputFailed
-from service.cli.streams import colors, end_line, is_plain
+from service.cli.streams import can_color, end_line, is_ascii_only
 from service.formatting import printable
 from service.reports.table import Column, Format, Table, render
 
@@ -32,12 +32,12 @@ def print_table(table: Table, format: Format, done: str = "") -> None:
 
     A command that changed something gives what it has `done`, for when the table fails to print.
     """
-    is_terminal, ascii = sys.stdout.isatty(), is_plain(sys.stdout)
+    is_terminal, ascii = sys.stdout.isatty(), is_ascii_only(sys.stdout)
     text = render(
         table,
         format,
         width=shutil.get_terminal_size().columns if is_terminal else _width_of_pipe(),
-        color=colors(sys.stdout),
+        color=can_color(sys.stdout),
         ascii=ascii,
     )
     # A file takes CSV as it is; a terminal would obey what somebody wrote into a note.
@@ -64,7 +64,7 @@ def print_text(text: str, *, newline: bool = True) -> None:
 def print_message(text: str) -> None:
     """Print words for a person, on standard error."""
     for line in text.splitlines():
-        click.echo(printable(line, ascii=is_plain(sys.stderr)), err=True)
+        click.echo(printable(line, ascii=is_ascii_only(sys.stderr)), err=True)
 
 
 @contextmanager

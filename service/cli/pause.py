@@ -2,15 +2,13 @@
 
 import click
 
-from models.settings import Settings
+from service.cli.context import open_context
 from service.cli.output import print_message
+from service.jobs import pause
 
 
 @click.command
 def command() -> None:
     """Stop all workers from taking jobs, until `dq resume`; running jobs go on."""
-    from service.jobs import pause
-    from service.operations.schema import open_database
-
-    pause(open_database(Settings.load()))
+    pause(open_context().database)
     print_message("Paused: workers finish their jobs and take no more. Type, to go on: dq resume")

@@ -1,11 +1,12 @@
-"""`dq release`: let held jobs be started."""
+"""`dq release`: let held jobs start."""
 
 import click
 
-from models.settings import Settings
 from service.cli.bulk import changing, print_changes, yes_option
+from service.cli.context import open_context
 from service.cli.output import format_option
 from service.cli.parameters import selector_argument
+from service.jobs import release
 from service.reports.table import Format
 
 
@@ -19,15 +20,8 @@ def command(*, selectors: tuple[str, ...], yes: bool, format: Format) -> None:
     \b
     dq release tag:later
     """
-    from service.jobs import release
-    from service.jobs.broker import Broker
-    from service.operations.schema import open_database
-    from service.queries.selectors import resolve_selectors
-
-    settings = Settings.load()
-    database = open_database(settings)
-    which = resolve_selectors(database, selectors)
-    again = f"dq release {' '.join(selectors)}"
-    with changing(database, which, "released", again, yes=yes) as show:
-        changes = release(database, Broker(settings), which, show)
+    context = open_context()
+    which = context.find_jobs(selectors)
+    with changing(context.database, which, "released", yes=yes) as show:
+        changes = release(context.database, context.broker, which, show)
     print_changes(changes, format)

@@ -1,28 +1,26 @@
 """`dq results`: list results, or compare configurations."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
+from sqlalchemy import ColumnElement
 
+from models.database import Database
 from models.errors import UsageError
-from models.settings import Settings
+from service.analysis.comparison import compare as compare_jobs
+from service.cli.context import open_context
 from service.cli.output import format_option, print_message, print_table
-from service.cli.parameters import COUNT, selector_argument
-from service.cli.streams import is_plain
+from service.cli.parameters import COUNT, is_given, join_or, selector_argument
+from service.cli.streams import is_ascii_only
+from service.queries.epoch_choice import expand_metric_name, parse_epoch_choice
+from service.queries.jobs import check_epoch_choice, list_compared_jobs, list_curves
+from service.queries.pages import PageRequest, parse_sort, read_page
+from service.reports.comparison_table import comparison_table
+from service.reports.curve_table import curve_table
+from service.reports.job_tables import ColumnChoice, job_table
+from service.reports.plot import save_plot
 from service.reports.table import Format
-
-if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement
-
-    from models.database import Database
-    from service.queries.epoch_choice import EpochChoice
-    from service.queries.pages import PageRequest
-    from service.reports.job_tables import ColumnChoice
-
 
 _SCREENFUL = 50
 _NO_JOBS = "There are no jobs yet. Type: dq submit"
@@ -92,39 +90,26 @@ def command(
     dq results --compare s7
     dq results --where 'keep[0] == 0.9 and valid_acc > 0.98' --sort valid_acc
     """
-    from service.operations.schema import open_database
-    from service.queries.epoch_choice import expand_metric_name, parse_epoch_choice
-    from service.queries.jobs import check_epoch_choice
-    from service.queries.pages import PageRequest, parse_sort
-    from service.queries.selectors import resolve_selectors
-    from service.reports.job_tables import ColumnChoice
-
     _refuse_stray_options(top, compare=compare, curves=curves, plot=plot is not None)
     metric, epoch_choice = expand_metric_name(metric), parse_epoch_choice(at)
-    database = open_database(Settings.load())
-    which = resolve_selectors(database, selectors, where)
+    context = open_context()
+    database, which = context.database, context.find_jobs(selectors, where)
     check_epoch_choice(database, which, epoch_choice)
     if plot:
-        _plot(database, which, metric, plot)
+        save_plot(list_curves(database, which), metric, plot)
+        print_message(f"Saved {plot}.")
     if curves:
-        _draw_curves(database, which, metric, format)
+        table = curve_table(list_curves(database, which), metric, ascii=is_ascii_only(sys.stdout))
+        print_table(table, format)
     elif compare:
-        _compare(
-            database,
-            which,
-            metric=metric,
-            epoch_choice=epoch_choice,
-            baseline=baseline,
-            mix=mix,
-            format=format,
-        )
+        jobs = list_compared_jobs(database, which, epoch_choice)
+        compared = compare_jobs(jobs, metric, baseline, mix=mix)
+        print_table(comparison_table(compared, str(epoch_choice)), format)
     elif not plot:
         order = parse_sort(sort or (metric if top else "id"))
         request = PageRequest(order, top or limit or _limit_by_output(), epoch_choice, after)
-        columns = ColumnChoice(
-            tuple(map(str.strip, cols.split(","))) if cols else None, only_changed
-        )
-        _list(database, which, request, columns, format)
+        names = tuple(map(str.strip, cols.split(","))) if cols else None
+        _list(database, which, request, ColumnChoice(names, only_changed), format)
 
 
 def _refuse_stray_options(top: int | None, **chosen: bool) -> None:
@@ -132,49 +117,21 @@ def _refuse_stray_options(top: int | None, **chosen: bool) -> None:
         raise UsageError("--compare and --curves exclude each other: give one of them")
     special = {f"--{way}" for way, is_chosen in chosen.items() if is_chosen}
     ways = special or {"", "--top" if top else ""}
-    source = click.get_current_context().get_parameter_source
     for option, takers in _TAKEN_BY.items():
-        if not ways & set(takers) and source(option) is not ParameterSource.DEFAULT:
+        if not ways & set(takers) and is_given(option):
             name = f"--{option.replace('_', '-')}"
             fault = f"does not go with {' and '.join(sorted(special))}"
-            raise UsageError(f"{name} {fault if special else f'needs {_or(takers)}'}")
-
-
-def _or(words: Sequence[str]) -> str:
-    *most, last = words
-    return f"{', '.join(most)} or {last}" if most else last
-
-
-def _compare(
-    database: "Database",
-    which: "ColumnElement[bool]",
-    *,
-    metric: str,
-    epoch_choice: "EpochChoice",
-    baseline: str | None,
-    mix: bool,
-    format: Format,
-) -> None:
-    """Print the comparison of the jobs' configurations."""
-    from service.analysis.comparison import compare
-    from service.queries.jobs import list_compared_jobs
-    from service.reports.comparison_table import comparison_table
-
-    compared = compare(list_compared_jobs(database, which, epoch_choice), metric, baseline, mix=mix)
-    print_table(comparison_table(compared, str(epoch_choice)), format)
+            raise UsageError(f"{name} {fault if special else f'needs {join_or(takers)}'}")
 
 
 def _list(
-    database: "Database",
-    which: "ColumnElement[bool]",
-    request: "PageRequest",
-    columns: "ColumnChoice",
+    database: Database,
+    which: ColumnElement[bool],
+    request: PageRequest,
+    columns: ColumnChoice,
     format: Format,
 ) -> None:
     """Print a page, and say how to see more."""
-    from service.queries.pages import read_page
-    from service.reports.job_tables import job_table
-
     page = read_page(database, which, request)
     print_table(job_table(page.rows, columns, request.epoch_choice), format)
     given = click.get_current_context().params
@@ -190,22 +147,3 @@ def _list(
 def _limit_by_output() -> int | None:
     """Return how many jobs to list where nobody says; a pipe gets all."""
     return _SCREENFUL if sys.stdout.isatty() else None
-
-
-def _draw_curves(
-    database: "Database", which: "ColumnElement[bool]", metric: str, format: Format
-) -> None:
-    from service.queries.jobs import list_curves
-    from service.reports.curve_table import curve_table
-
-    print_table(
-        curve_table(list_curves(database, which), metric, ascii=is_plain(sys.stdout)), format
-    )
-
-
-def _plot(database: "Database", which: "ColumnElement[bool]", metric: str, path: Path) -> None:
-    from service.queries.jobs import list_curves
-    from service.reports.plot import save_plot
-
-    save_plot(list_curves(database, which), metric, path)
-    print_message(f"Saved {path}.")

@@ -2,22 +2,19 @@
 
 import click
 
-from models.settings import Settings
 from service.cli.bulk import BulkProgress
+from service.cli.context import open_context
 from service.cli.output import print_message
+from service.jobs import resume
 
 
 @click.command
 def command() -> None:
     """Let workers take jobs again after `dq pause`."""
-    from service.jobs import resume
-    from service.jobs.broker import Broker
-    from service.operations.schema import open_database
-
-    settings = Settings.load()
+    context = open_context()
     with BulkProgress("sent to the queue again") as show:
         try:
-            unsent = resume(open_database(settings), Broker(settings), show)
+            unsent = resume(context.database, context.broker, show)
         except KeyboardInterrupt:
             show.stop()
             print_message("Resumed. A worker sends the messages that were not sent.")

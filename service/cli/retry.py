@@ -2,10 +2,11 @@
 
 import click
 
-from models.settings import Settings
 from service.cli.bulk import changing, print_changes, yes_option
+from service.cli.context import open_context
 from service.cli.output import format_option
 from service.cli.parameters import selector_argument
+from service.jobs import retry
 from service.reports.table import Format
 
 
@@ -20,16 +21,10 @@ def command(*, selectors: tuple[str, ...], from_scratch: bool, yes: bool, format
     \b
     dq retry state:failed
     """
-    from service.jobs import retry
-    from service.jobs.broker import Broker
-    from service.operations.schema import open_database
-    from service.queries.selectors import resolve_selectors
-
-    settings = Settings.load()
-    database = open_database(settings)
-    which = resolve_selectors(database, selectors)
-    again = f"dq retry {' '.join(selectors)}{' --from-scratch' * from_scratch}"
-    with changing(database, which, "queued again", again, yes=yes) as show:
-        broker = Broker(settings)
-        changes = retry(database, broker, which, from_scratch=from_scratch, on_progress=show)
+    context = open_context()
+    which = context.find_jobs(selectors)
+    with changing(context.database, which, "queued again", yes=yes) as show:
+        changes = retry(
+            context.database, context.broker, which, from_scratch=from_scratch, on_progress=show
+        )
     print_changes(changes, format)

@@ -1,18 +1,26 @@
-"""`dq show`: one job, or several a line each."""
+"""`dq show`: one job in full, or several a line each."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import click
 
-from models.settings import Settings
+from models.database import Database
+from models.state import JobState
+from service.cli.context import open_context
 from service.cli.output import format_option, print_message, print_table, print_text
 from service.cli.parameters import selector_argument
+from service.queries.explanations import explain, explain_wait
+from service.queries.jobs import list_jobs, show_job
+from service.queries.rows import JobRow
+from service.reports.job_tables import (
+    attempt_table,
+    detail_table,
+    epoch_table,
+    explained_table,
+    job_table,
+    reason_table,
+)
 from service.reports.table import Format
-
-if TYPE_CHECKING:
-    from models.database import Database
-    from service.queries.rows import JobRow
 
 
 @click.command
@@ -26,41 +34,26 @@ def command(*, selectors: tuple[str, ...], why: bool, format: Format) -> None:
     dq show 142
     dq show s7 --why
     """
-    from service.operations.schema import open_database
-    from service.queries.jobs import list_jobs
-    from service.queries.selectors import resolve_selectors
-    from service.reports.job_tables import job_table
-
-    database = open_database(Settings.load())
-    rows = list_jobs(database, resolve_selectors(database, selectors))[::-1]
+    context = open_context()
+    rows = list_jobs(context.database, context.find_jobs(selectors))[::-1]
     if why:
-        _explain(database, rows, format)
+        _explain(context.database, rows, format)
     elif len(rows) == 1:
-        _show(database, rows[0].job_id, format)
+        _show(context.database, rows[0].job_id, format)
     else:
         print_table(job_table(rows), format)
-        print_message(
-            f"For all of one job, type: dq show {rows[0].job_id}"
-            if rows
-            else "No job is in that state."
-        )
+        more = f"For all of one job, type: dq show {rows[0].job_id}" if rows else None
+        print_message(more or "No job is in that state.")
 
 
-def _explain(database: "Database", rows: "Sequence[JobRow]", format: Format) -> None:
+def _explain(database: Database, rows: Sequence[JobRow], format: Format) -> None:
     """Print why each job waits or ended; of one job, sentences."""
-    from service.queries.explanations import explain
-    from service.reports.job_tables import explained_table, reason_table
-
     reasons = [explain(database, row) for row in rows]
     table = reason_table(reasons[0]) if len(rows) == 1 else explained_table(rows, reasons)
     print_table(table, format)
 
 
-def _show(database: "Database", job_id: int, format: Format) -> None:
-    from service.queries.explanations import explain_wait
-    from service.queries.jobs import show_job
-    from service.reports.job_tables import attempt_table, detail_table, epoch_table
-
+def _show(database: Database, job_id: int, format: Format) -> None:
     detail = show_job(database, job_id)
     print_table(detail_table(detail, explain_wait(database, job_id)), format)
     if format == "table":
@@ -68,5 +61,5 @@ def _show(database: "Database", job_id: int, format: Format) -> None:
             if table.rows:
                 print_text("")
                 print_table(table, format)
-    if detail.row.state == "failed":
+    if detail.row.state == JobState.FAILED:
         print_message(f"Next: dq logs {job_id}; dq retry {job_id}")

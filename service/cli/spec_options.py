@@ -1,11 +1,11 @@
-"""The options that spell a spec: repeated ones make a grid."""
+"""The options that describe a spec: repeated ones make a grid."""
 
 from collections.abc import Callable
 from typing import Any
 
 import click
 
-from service.cli.parameters import Seeds, Whole, dataset_choice
+from service.cli.parameters import DATASET, SEEDS, whole_number
 
 _OPTIONS = (
     click.option(
@@ -36,9 +36,7 @@ _OPTIONS = (
     click.option(
         "--epochs", multiple=True, type=int, help="Passes over the training images.  [default: 10]"
     ),
-    click.option(
-        "--dataset", multiple=True, type=dataset_choice(), help="Data set.  [default: mnist]"
-    ),
+    click.option("--dataset", multiple=True, type=DATASET, help="Data set.  [default: mnist]"),
     click.option("--train-size", multiple=True, type=int, help="Train on the first N images only."),
     click.option(
         "--input-keep", multiple=True, type=float, help="Keep probability of pixels.  [default: 1]"
@@ -74,8 +72,10 @@ _OPTIONS = (
         type=click.Choice(["fp32", "tf32", "bf16"]),
         help="Of matrix products; tf32 needs a GPU.  [default: fp32]",
     ),
-    click.option("--seed", multiple=True, type=Whole(0, 2**63 - 1), help="One seed.  [default: 0]"),
-    click.option("--seeds", type=Seeds(), help="How many seeds (5), or which (0..9)."),
+    click.option(
+        "--seed", multiple=True, type=whole_number(0, 2**63 - 1), help="One seed.  [default: 0]"
+    ),
+    click.option("--seeds", type=SEEDS, help="How many seeds (5), or which (0..9)."),
 )
 
 

@@ -24,17 +24,17 @@ def prepare() -> None:
     sys.stderr = _wrap(_Words(2, "w", closefd=False), sys.stderr, "backslashreplace")
 
 
-def draws(stream: Any) -> bool:
+def can_draw(stream: Any) -> bool:
     """Whether a stream is a terminal that obeys escape sequences."""
     return bool(stream.isatty()) and os.environ.get("TERM", "") not in _DUMB
 
 
-def colors(stream: Any) -> bool:
+def can_color(stream: Any) -> bool:
     """Whether a stream is a terminal whose user wants colours."""
-    return draws(stream) and not os.environ.get("NO_COLOR")
+    return can_draw(stream) and not os.environ.get("NO_COLOR")
 
 
-def is_plain(stream: Any) -> bool:
+def is_ascii_only(stream: Any) -> bool:
     """Whether a stream takes ASCII alone."""
     return not (stream.encoding or "ascii").lower().startswith("utf")
 

@@ -2,29 +2,37 @@
 
 import sys
 import uuid
-from collections.abc import Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TextIO
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TextIO
 
 import click
 
+from models.database import Database
 from models.errors import DatabaseUnreachable, SchemaOutdated, UsageError
 from models.message import Priority
 from models.settings import Settings
 from models.spec import ExperimentSpec
 from service.cli.bulk import MANY, BulkProgress, confirm, is_interactive
+from service.cli.context import open_context
 from service.cli.output import format_option, print_message, print_table
-from service.cli.parameters import COUNT, Duration
+from service.cli.parameters import COUNT, DURATION
 from service.cli.spec_options import spec_options
+from service.cli.wait import print_ended
+from service.cli.wait import wait as wait_for_jobs
 from service.formatting import format_ids, plural
+from service.jobs import SubmitOptions, Submitted, submit
+from service.jobs.preview import Preview, preview
+from service.jobs.submission import SubmitProgress
+from service.queries.estimate import estimate_remaining
+from service.queries.jobs import list_jobs
+from service.queries.selectors import ids_condition, in_sweep
+from service.queries.workers import list_workers
+from service.reports.job_tables import spec_table, submitted_table
 from service.reports.table import Format
+from service.specs.files import parse_rows
 from service.specs.grid import Grid, build_spec, deduplicate, repeat, sample
 from service.specs.options import choose_seeds, parse_grid, warn_about_low_keep
-
-if TYPE_CHECKING:
-    from models.database import Database
-    from service.jobs import SubmitOptions, Submitted
-    from service.jobs.submission import SubmitProgress
 
 
 @click.command
@@ -43,10 +51,10 @@ if TYPE_CHECKING:
     type=click.Choice([priority.name.lower() for priority in Priority]),
     help="Which of the waiting jobs go first.  [default: normal]",
 )
-@click.option("--timeout", type=Duration(), help="The most an attempt may take: 30m.")
+@click.option("--timeout", type=DURATION, help="The most an attempt may take: 30m.")
 @click.option(
     "--stall-timeout",
-    type=Duration(),
+    type=DURATION,
     help="Fail a job that stands still so long.  [default: 10m]",
 )
 @click.option(
@@ -87,7 +95,7 @@ def command(
 
     What is finished already, or queued, is not run again unless you say --force.
     """
-    grid = _choose(like, fill, file, fields)
+    grid = _read_specs(like, fill, file, fields)
     grid = sample(grid, size) if size else grid
     print_message(str(grid))
     if warning := warn_about_low_keep(fields["dropout"]):
@@ -95,8 +103,6 @@ def command(
     if dry_run:
         _preview(grid, force, format)
         return
-    from service.jobs import SubmitOptions
-
     options = SubmitOptions(
         name=name,
         tags=tags,
@@ -110,45 +116,35 @@ def command(
     _submit(grid.specs, options, format, wait=wait, yes=yes)
 
 
-def _choose(
-    like: int | None, fill: str | None, file: TextIO | None, options: dict[str, Any]
+def _read_specs(
+    like: int | None, fill: str | None, file: TextIO | None, fields: dict[str, Any]
 ) -> Grid:
     """Return the specs of the one source that was named: a file, jobs to fill up, or options."""
     if sum(source is not None for source in (like, fill, file)) > 1:
         raise UsageError("--like, --fill and --from exclude each other: give one of them")
-    seeds = options["seed"] or options["seeds"]
-    given = [name for name, value in options.items() if value and name not in {"seed", "seeds"}]
-    if (fill or file) and given:
+    if fill is None and file is None:
+        return parse_grid(**fields, base=_list_specs(str(like))[0] if like else None)
+    seeds = fields["seed"] or fields["seeds"]
+    if given := [name for name, value in fields.items() if value and "seed" not in name]:
         option = f"--{given[0].replace('_', '-')}"
         raise UsageError(f"{option} goes with neither --fill nor --from, which bring whole specs")
-    if fill is not None:
-        if not seeds:
-            raise UsageError("--fill tops up to how many seeds? Add --seeds 10")
-        return repeat(_list_specs(fill), choose_seeds(options["seed"], options["seeds"]))
-    if file:
-        specs = _read_file(file)
-        if not seeds:
-            return deduplicate(specs)
-        return repeat(specs, choose_seeds(options["seed"], options["seeds"]))
-    base = _list_specs(str(like))[0] if like else None
-    return parse_grid(**options, base=base)
+    if fill is not None and not seeds:
+        raise UsageError("--fill tops up to how many seeds? Add --seeds 10")
+    specs = _read_file(file) if file else _list_specs(str(fill))
+    if not seeds:
+        return deduplicate(specs)
+    return repeat(specs, choose_seeds(fields["seed"], fields["seeds"]))
 
 
 def _list_specs(selector: str) -> list[ExperimentSpec]:
-    from service.operations.schema import open_database
-    from service.queries.jobs import list_jobs
-    from service.queries.selectors import resolve_selectors
-
-    database = open_database(Settings.load())
-    rows = list_jobs(database, resolve_selectors(database, [selector]))
+    context = open_context()
+    rows = list_jobs(context.database, context.find_jobs([selector]))
     if not rows:
         raise UsageError(f"{selector} names no jobs now. Type: dq results")
     return [row.spec for row in reversed(rows)]
 
 
 def _read_file(file: TextIO) -> list[ExperimentSpec]:
-    from service.specs.files import parse_rows
-
     try:
         text = file.read()
     except ValueError as error:
@@ -159,9 +155,6 @@ def _read_file(file: TextIO) -> list[ExperimentSpec]:
 
 def _preview(grid: Grid, force: bool, format: Format) -> None:
     """Print the jobs, what is known of them, and how long they will take."""
-    from service.jobs.preview import Preview, preview
-    from service.reports.job_tables import spec_table
-
     try:
         found = preview(_find_database(), grid.specs, is_forced=force)
     except (DatabaseUnreachable, SchemaOutdated) as error:
@@ -171,61 +164,47 @@ def _preview(grid: Grid, force: bool, format: Format) -> None:
         print_message(sentence)
 
 
-def _find_database() -> "Database | None":
+def _find_database() -> Database | None:
     """Return the database, unless it is dq's own and there is none yet."""
-    from service.operations.schema import open_database
-
     settings = Settings.load()
     if settings.is_database_embedded and not (settings.home / "dq.sqlite").exists():
         return None
-    return open_database(settings)
+    return open_context().database
 
 
 def _submit(
     specs: Sequence[ExperimentSpec],
-    options: "SubmitOptions",
+    options: SubmitOptions,
     format: Format,
     *,
     wait: bool,
     yes: bool,
 ) -> None:
-    from service.jobs import submit
-    from service.jobs.broker import Broker
-    from service.operations.schema import open_database
-    from service.queries.estimate import estimate_remaining
-    from service.queries.selectors import in_sweep
-    from service.reports.job_tables import submitted_table
-
-    settings = Settings.load()
-    database = open_database(settings)
+    context = open_context()
+    database = context.database
     if len(specs) > MANY and not yes and is_interactive():
-        _ask(database, specs, options)
-    with _SubmitView() as show:
-        broker, token = Broker(settings), uuid.uuid4().hex
-        submitted = submit(database, broker, specs, options, token, on_progress=show)
-    _say_shared(submitted)
-    if submitted.publish_error:
-        error = submitted.publish_error.rstrip(".")
-        print_message(f"Saved but not queued: {error}. Sent as soon as Redis answers.")
+        _ask(database, specs, is_forced=not options.reuse)
+    with _showing_progress() as show:
+        submitted = submit(
+            database, context.broker, specs, options, uuid.uuid4().hex, on_progress=show
+        )
+    _print_shared(submitted)
+    sweep = f"s{submitted.sweep_id}"
     if submitted.created or submitted.open_before:
         print_message(str(estimate_remaining(database, in_sweep(submitted.sweep_id))))
     if wait:
-        from service.cli.wait import wait_and_report
-
-        again = f"dq wait s{submitted.sweep_id}"
-        wait_and_report(database, submitted.job_ids, None, format, again)
-        return
-    print_table(
-        submitted_table(submitted), format, f"The jobs are saved as sweep s{submitted.sweep_id}."
-    )
-    _say_next(database, submitted)
+        which = ids_condition(submitted.job_ids)
+        progress = wait_for_jobs(database, which, f"dq wait {sweep}")
+        print_ended(database, which, progress, format)
+    else:
+        table = submitted_table(submitted)
+        print_table(table, format, f"The jobs are saved as sweep {sweep}.")
+        _print_next(database, submitted)
 
 
-def _ask(database: "Database", specs: Sequence[ExperimentSpec], options: "SubmitOptions") -> None:
+def _ask(database: Database, specs: Sequence[ExperimentSpec], *, is_forced: bool) -> None:
     """Ask before many new jobs are submitted."""
-    from service.jobs.preview import preview
-
-    found = preview(database, specs, is_forced=not options.reuse)
+    found = preview(database, specs, is_forced=is_forced)
     new = len(specs) - len(found.known)
     if new > MANY:
         for sentence in found.sentences:
@@ -233,34 +212,30 @@ def _ask(database: "Database", specs: Sequence[ExperimentSpec], options: "Submit
         confirm(f"{new:,} new jobs will be submitted. Go on?")
 
 
-class _SubmitView:
-    """Shows how far a submit is; if it is interrupted, says what it left behind."""
+@contextmanager
+def _showing_progress() -> Iterator[Callable[[SubmitProgress], None]]:
+    """Show how far a submit is; if it is interrupted, say what it left behind."""
+    last: SubmitProgress | None = None
 
-    def __init__(self) -> None:
-        self._progress = BulkProgress("submitted")
-        self._last: SubmitProgress | None = None
+    def show(progress: SubmitProgress) -> None:
+        nonlocal last
+        last = progress
+        show_jobs(progress.sent or progress.saved, progress.specs)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
-    ) -> None:
-        self._progress.stop()
-        if kind and self._last:
-            print_message(_describe_left(self._last))
-        if kind is KeyboardInterrupt:
-            if not self._last:
-                print_message("Nothing was submitted.")
-            raise SystemExit(130)
-
-    def __call__(self, progress: "SubmitProgress") -> None:
-        """Show how far it is."""
-        self._last = progress
-        self._progress(progress.sent or progress.saved, progress.specs)
+    with BulkProgress("submitted") as show_jobs:
+        try:
+            yield show
+        except BaseException as error:
+            show_jobs.stop()
+            is_ctrl_c = isinstance(error, KeyboardInterrupt)
+            if last or is_ctrl_c:
+                print_message(_describe_left(last) if last else "Nothing was submitted.")
+            if is_ctrl_c:
+                raise SystemExit(130) from None
+            raise
 
 
-def _describe_left(progress: "SubmitProgress") -> str:
+def _describe_left(progress: SubmitProgress) -> str:
     sweep, jobs = f"s{progress.sweep_id}", plural(progress.specs, "job")
     sent = f"{plural(progress.sent, 'message')} sent, and a worker sends the rest"
     undo = f"To undo: dq cancel {sweep}"
@@ -270,23 +245,22 @@ def _describe_left(progress: "SubmitProgress") -> str:
     return f"{saved} For the rest type the same again. {undo}"
 
 
-def _say_shared(submitted: "Submitted") -> None:
+def _print_shared(submitted: Submitted) -> None:
+    """Say which jobs were there before, and whether messages were not sent."""
     if submitted.finished_before:
-        jobs, ids = (
-            plural(len(submitted.finished_before), "job"),
-            format_ids(submitted.finished_before),
-        )
-        print_message(f"{jobs} finished before: {ids} (--force runs them again).")
+        jobs = f"{plural(len(submitted.finished_before), 'job')} finished before"
+        print_message(f"{jobs}: {format_ids(submitted.finished_before)} (--force runs them again).")
     if submitted.open_before:
-        jobs = plural(len(submitted.open_before), "job")
-        print_message(f"{jobs} queued before: {format_ids(submitted.open_before)}.")
+        jobs = f"{plural(len(submitted.open_before), 'job')} queued before"
+        print_message(f"{jobs}: {format_ids(submitted.open_before)}.")
     for note in submitted.notes:
         print_message(note)
+    if submitted.publish_error:
+        why = submitted.publish_error.rstrip(".")
+        print_message(f"Saved but not queued: {why}. Sent as soon as Redis answers.")
 
 
-def _say_next(database: "Database", submitted: "Submitted") -> None:
-    from service.queries.workers import list_workers
-
+def _print_next(database: Database, submitted: Submitted) -> None:
     sweep = f"s{submitted.sweep_id}"
     if not submitted.created and not submitted.open_before:
         print_message(f"Nothing is left to run. Next: dq results --compare {sweep}")

@@ -2,11 +2,12 @@
 
 import click
 
-from models.settings import Settings
 from service.cli.bulk import changing, yes_option
+from service.cli.context import open_context
 from service.cli.output import print_message
 from service.cli.parameters import one_selector_argument
 from service.formatting import plural
+from service.jobs.annotations import add_tags, remove_tags
 
 
 @click.command
@@ -20,15 +21,10 @@ def command(*, selector: str, tags: tuple[str, ...], remove: bool, yes: bool) ->
     \b
     dq tag s7 paper final
     """
-    from service.jobs.annotations import add_tags, remove_tags
-    from service.operations.schema import open_database
-    from service.queries.selectors import resolve_selectors
-
+    context = open_context()
+    which = context.find_jobs([selector])
     change = remove_tags if remove else add_tags
-    database = open_database(Settings.load())
-    which = resolve_selectors(database, [selector])
-    again = f"dq tag {selector} {' '.join(tags)}{' --remove' * remove}"
-    with changing(database, which, "changed", again, yes=yes) as show:
-        changed = change(database, which, tags, show)
-    change_made = "Untagged" if remove else "Tagged"
-    print_message(f"{change_made} {plural(changed, 'job')}: {', '.join(tags)}.")
+    with changing(context.database, which, "changed", yes=yes) as show:
+        changed = change(context.database, which, tags, show)
+    done = "Untagged" if remove else "Tagged"
+    print_message(f"{done} {plural(changed, 'job')}: {', '.join(tags)}.")

@@ -9,20 +9,19 @@ import click
 from models.errors import DqError
 from models.settings import Settings
 from service.cli.output import on_ctrl_c, print_message
-from service.cli.parameters import pack_option
+from service.cli.parameters import pack_option, workers_option
+from service.cli.worker import worker_arguments
+from service.operations.local_service import LocalService
 
 if TYPE_CHECKING:
     from service.web.server import WebServer
 
 
 @click.command
-@click.option("--workers", type=click.IntRange(1, 256), help="On the CPU: how many at once.")
+@workers_option
 @pack_option
 def command(*, workers: int | None, pack: str | None) -> None:
     """Start the embedded Redis, a worker and the page; Ctrl-C stops all. Nothing queued is lost."""
-    from service.cli.worker import worker_arguments
-    from service.operations.local_service import LocalService
-
     settings = Settings.load()
     end = "dq is down. What is queued is kept. Type: dq up"
     arguments = worker_arguments("auto", workers, pack)
@@ -32,9 +31,8 @@ def command(*, workers: int | None, pack: str | None) -> None:
         )
         with ExitStack() as page:
             if find_spec("fastapi"):
-                print_message(
-                    f"To look, and to act, open: {page.enter_context(_serve(settings)).login_url}"
-                )
+                server = page.enter_context(_serve(settings))
+                print_message(f"To look, and to act, open: {server.login_url}")
             else:
                 print_message("There is no page without: pip install 'dq[web]'")
             code = local.wait()
@@ -44,7 +42,7 @@ def command(*, workers: int | None, pack: str | None) -> None:
 
 def _serve(settings: Settings) -> "WebServer":
     """Return the page's server, on the port where it always is, or else on any."""
-    from service.web.server import DEFAULT_PORT, WebServer
+    from service.web.server import DEFAULT_PORT, WebServer  # needs FastAPI, an extra
 
     try:
         return WebServer(settings, "127.0.0.1", DEFAULT_PORT)

@@ -1,19 +1,17 @@
 """`dq watch`: how far jobs are, live."""
 
-from typing import TYPE_CHECKING
-
 import click
 
-from models.settings import Settings
+from models.state import JobState
+from service.cli.context import open_context
 from service.cli.output import command_line, on_ctrl_c, print_message
 from service.cli.parameters import selector_argument
+from service.cli.progress_views import open_table
 from service.formatting import plural
-
-if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement
-
-    from models.database import Database
-    from service.queries.rows import Progress
+from service.queries.jobs import list_ids
+from service.queries.rows import Progress
+from service.queries.selectors import ids_condition, open_condition
+from service.queries.watching import watch
 
 
 @click.command
@@ -30,39 +28,21 @@ def command(*, selectors: tuple[str, ...], as_json: bool) -> None:
     \b
     dq watch s7
     """
-    from service.operations.schema import open_database
-    from service.queries.jobs import list_ids
-    from service.queries.selectors import ids_condition, open_condition, resolve_selectors
-
-    database = open_database(Settings.load())
-    ids = list_ids(
-        database, resolve_selectors(database, selectors) if selectors else open_condition()
-    )
-    if not ids:
-        print_message(
-            f"No job is {'in that state' if selectors else 'queued or running'}. Type: dq results"
-        )
+    context = open_context()
+    which = context.find_jobs(selectors) if selectors else open_condition()
+    job_ids = list_ids(context.database, which)
+    if not job_ids:
+        state = "in that state" if selectors else "queued or running"
+        print_message(f"No job is {state}. Type: dq results")
         return
-    with on_ctrl_c(f"The jobs go on. Type: {command_line()}"):
-        # Those there are now: others may be submitted meanwhile.
-        progress = _watch(database, ids_condition(ids), as_json)
-    _say_end(progress, " ".join(selectors))
+    # By their ids: others may be submitted meanwhile.
+    with on_ctrl_c(f"The jobs go on. Type: {command_line()}"), open_table(as_json=as_json) as show:
+        for snapshot in watch(context.database, ids_condition(job_ids)):
+            show(snapshot)
+    _print_next(snapshot.progress, " ".join(selectors))
 
 
-def _watch(database: "Database", which: "ColumnElement[bool]", as_json: bool) -> "Progress":
-    """Show looks until all jobs have ended; return the last."""
-    from service.cli.watch_view import open_view
-    from service.queries.watching import watch
-
-    with open_view(as_json=as_json) as show:
-        for look in watch(database, which):
-            show(look)
-    return look.progress
-
-
-def _say_end(progress: "Progress", selector: str) -> None:
-    from models.state import JobState
-
+def _print_next(progress: Progress, selector: str) -> None:
     if failed := progress.states[JobState.FAILED]:
         print_message(
             f"{plural(failed, 'job')} failed. Type: dq results {selector or 'state:failed'}"

@@ -6,6 +6,7 @@ import click
 
 from models.settings import Settings
 from service.cli.output import print_message
+from service.extras import needing
 
 
 @click.command
@@ -27,8 +28,6 @@ def command(*, host: str, port: int, names: tuple[str, ...], public_url: str | N
     dq web --port 8765
     dq web --public-url https://dq.example.org/dq
     """
-    from service.extras import needing
-
     with needing("fastapi", "web", "The page"):
         from service.web.server import WebServer
 

@@ -4,9 +4,13 @@ from collections.abc import Sequence
 
 import click
 
+from models.embedded_redis import EmbeddedRedis
 from models.settings import Settings
 from service.cli.output import print_message
-from service.cli.parameters import Gpus, pack_option
+from service.cli.parameters import GPUS, pack_option, workers_option
+from service.operations.running_commands import RunningCommands
+from service.operations.schema import open_when_reachable
+from service.operations.worker_program import become
 
 
 @click.command
@@ -16,8 +20,8 @@ from service.cli.parameters import Gpus, pack_option
     default="auto",
     help="Where to train; auto is every GPU, or the CPU if there is none.",
 )
-@click.option("--gpus", type=Gpus(), help="Which GPUs to use, by number: 0,1.  [default: all]")
-@click.option("--workers", type=click.IntRange(1, 256), help="On the CPU: how many at once.")
+@click.option("--gpus", type=GPUS, help="Which GPUs to use, by number: 0,1.  [default: all]")
+@workers_option
 @pack_option
 def command(
     *, device: str, gpus: tuple[int, ...] | None, workers: int | None, pack: str | None
@@ -32,11 +36,6 @@ def command(
     dq worker --gpus 0,1
     dq worker --device cpu --workers 2
     """
-    from models.embedded_redis import EmbeddedRedis
-    from service.operations.running_commands import RunningCommands
-    from service.operations.schema import open_when_reachable
-    from service.operations.worker_program import become
-
     if gpus and device == "cpu":
         raise click.UsageError("--gpus and --device cpu exclude each other: leave one out")
     settings = Settings.load()
@@ -54,8 +53,11 @@ def command(
 def worker_arguments(
     device: str, workers: int | None, pack: str | None = None, gpus: Sequence[int] = ()
 ) -> list[str]:
-    """Return the worker program's words for these options."""
-    count = [] if workers is None else ["--workers", str(workers)]
-    packing = [] if pack is None else ["--pack", pack]
-    chosen = ["--gpus", ",".join(map(str, gpus))] if gpus else []
-    return ["supervise", "--device", device, *count, *packing, *chosen]
+    """Return the worker program's arguments for these options."""
+    options = {
+        "--workers": None if workers is None else str(workers),
+        "--pack": pack,
+        "--gpus": ",".join(map(str, gpus)) or None,
+    }
+    given = [word for option, value in options.items() if value for word in (option, value)]
+    return ["supervise", "--device", device, *given]

@@ -2,8 +2,10 @@
 
 import click
 
-from models.settings import Settings
+from service.cli.context import open_context
 from service.cli.output import format_option, print_message, print_table
+from service.queries.workers import list_workers
+from service.reports.job_tables import worker_table
 from service.reports.table import Format
 
 
@@ -11,11 +13,7 @@ from service.reports.table import Format
 @format_option
 def command(*, format: Format) -> None:
     """List the workers: host, device, current job, last heartbeat."""
-    from service.operations.schema import open_database
-    from service.queries.workers import list_workers
-    from service.reports.job_tables import worker_table
-
-    workers = list_workers(open_database(Settings.load()))
+    workers = list_workers(open_context().database)
     print_table(worker_table(workers), format)
     if not workers:
         print_message("No worker is running. Type: dq worker")

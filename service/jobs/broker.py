@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from celery import Celery
-from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
 from models.embedded_redis import EmbeddedRedis
@@ -25,6 +23,10 @@ class Broker:
 
     def publish(self, messages: Sequence[JobMessage]) -> None:
         """Send a message for each job; raise BrokerUnreachable if Redis does not take them."""
+        # Celery takes 0.2 s to import, and most commands publish nothing.
+        from celery import Celery
+        from kombu.exceptions import KombuError
+
         if self._embedded:
             self._embedded.ensure_running()
         app = Celery("dq", set_as_current=False)

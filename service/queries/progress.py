@@ -1,4 +1,4 @@
-"""How far jobs are."""
+"""How far jobs are, and how long those that run still take."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,11 +11,12 @@ from service.queries import spec_columns
 from service.queries.jobs import count_states_in, read_rows, select_jobs
 from service.queries.rows import JobRow, Progress
 
+#: Of more running jobs, these are read.
+_MOST_RUNNING = 1000
 
-def measure_progress(
-    database: Database, which: ColumnElement[bool], most_running: int = 16
-) -> Progress:
-    """Return how far the selected jobs are, with so many of those that run, oldest first."""
+
+def measure_progress(database: Database, which: ColumnElement[bool]) -> Progress:
+    """Return how far the selected jobs are, with those that run, oldest first."""
     epochs = spec_columns.column("epochs")
     done = case((Job.state == JobState.SUCCEEDED, epochs), else_=Job.epochs_done)
     with database.reading() as session:
@@ -26,14 +27,14 @@ def measure_progress(
             states=count_states_in(session, which),
             epochs_done=int(epochs_done),
             epochs=int(epochs_in_all),
-            running=tuple(read_rows(session, running.limit(most_running))),
+            running=tuple(read_rows(session, running.limit(_MOST_RUNNING))),
         )
 
 
 def measure_left(running: Sequence[JobRow]) -> dict[int, float | None]:
     """Return by job for how many seconds it still runs; None before its first epoch.
 
-    Jobs of one worker are a pack: epoch by epoch they train together, each for its share of time.
+    Jobs of one worker are a pack: they train together, and each takes its share of an epoch's time.
     """
     packs: dict[str | None, list[JobRow]] = {}
     for job in running:

@@ -16,12 +16,13 @@ def backend() -> str:
 
 
 def test_ctrl_c_says_how_far_it_was_and_what_to_type_for_the_rest(
-    database: Database, capsys: pytest.CaptureFixture[str]
+    database: Database, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setattr("sys.argv", ["dq", "cancel", "s1"])
     rows.submit(database, *[rows.spec(seed=seed) for seed in range(3)])
 
     def be_interrupted() -> None:
-        with changing(database, true(), "cancelled", "dq cancel s1", yes=False) as show:
+        with changing(database, true(), "cancelled", yes=False) as show:
             show(2, 3)
             raise KeyboardInterrupt
 

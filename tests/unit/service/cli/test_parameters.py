@@ -1,7 +1,7 @@
 import click
 import pytest
 
-from service.cli.parameters import Duration, Seeds
+from service.cli.parameters import DURATION, SEEDS
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from service.cli.parameters import Duration, Seeds
     ],
 )
 def test_a_duration_is_a_number_with_a_unit_and_seconds_without(typed, seconds):
-    assert Duration().convert(typed, None, None) == seconds
+    assert DURATION.convert(typed, None, None) == seconds
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_a_duration_is_a_number_with_a_unit_and_seconds_without(typed, seconds):
 )
 def test_what_is_no_duration_is_refused_with_examples(typed):
     with pytest.raises(click.BadParameter, match="write 90s, 30m or 2h"):
-        Duration().convert(typed, None, None)
+        DURATION.convert(typed, None, None)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_what_is_no_duration_is_refused_with_examples(typed):
     ],
 )
 def test_seeds_are_how_many_or_from_to_with_both_ends(typed, seeds):
-    assert Seeds().convert(typed, None, None) == seeds
+    assert SEEDS.convert(typed, None, None) == seeds
 
 
 @pytest.mark.parametrize(
@@ -65,4 +65,4 @@ def test_seeds_are_how_many_or_from_to_with_both_ends(typed, seeds):
 )
 def test_what_is_no_seeds_is_refused_with_examples(typed):
     with pytest.raises(click.BadParameter, match=r"write how many \(5\), or from\.\.to \(0\.\.9\)"):
-        Seeds().convert(typed, None, None)
+        SEEDS.convert(typed, None, None)

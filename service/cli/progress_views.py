@@ -1,0 +1,177 @@
+"""Show how far jobs are: bars or a live table on a terminal, elsewhere lines or JSON."""
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from service.cli.output import print_message, print_text
+from service.cli.streams import can_color, can_draw, is_ascii_only
+from service.formatting import describe_field, plural, printable
+from service.operations.signals import sigint_blocked
+from service.queries.rows import JobRow
+from service.queries.watching import Snapshot
+from service.reports.job_tables import (
+    describe_batches,
+    describe_progress,
+    describe_rest,
+    watch_document,
+    watch_table,
+)
+from service.reports.table import render, to_json_line
+
+_LINE_SECONDS = 10.0
+_MOST_BARS = 16
+#: The lines of a terminal that the rows of the live table leave to all else.
+_OTHER_LINES = 11
+
+View = Callable[[Snapshot], None]
+
+
+class Bars:
+    """Progress bars on standard error, there from the first update on."""
+
+    def __init__(self) -> None:
+        self._rich = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.fields[figures]}", markup=False),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._bars: dict[int, TaskID] = {}
+
+    def update(self, key: int, title: str, done: float, total: float, figures: str = "") -> None:
+        """Draw the bar of a key as it is now."""
+        if key not in self._bars:
+            self._bars[key] = self._rich.add_task(title, total=total, figures=figures)
+        self._rich.update(
+            self._bars[key], description=title, completed=done, total=total, figures=figures
+        )
+        with sigint_blocked():
+            self._rich.start()  # again, it does nothing
+
+    def remove_all_but(self, keys: Collection[int]) -> None:
+        """Remove the bars of other keys."""
+        for key in self._bars.keys() - keys:
+            self._rich.remove_task(self._bars.pop(key))
+
+    def stop(self) -> None:
+        """Leave the bars as they are."""
+        if self._bars:
+            with sigint_blocked():  # or the cursor stays hidden
+                self._rich.stop()
+
+
+@contextmanager
+def open_bars() -> Iterator[View]:
+    """Give a view on standard error: bars on a terminal, else a line at times."""
+    if not can_draw(sys.stderr):
+        yield _Lines(lambda snapshot: print_message(describe_progress(snapshot.progress)))
+        return
+    bars = Bars()
+    try:
+        yield lambda snapshot: _draw_bars(bars, snapshot)
+    finally:
+        bars.stop()
+
+
+@contextmanager
+def open_table(*, as_json: bool) -> Iterator[View]:
+    """Give a view on standard output: a live table on a terminal, else lines or JSON lines."""
+    if as_json:
+        yield _JsonLines()
+    elif not can_draw(sys.stdout):
+        yield _Lines(_print_line)
+    else:
+        with _open_live() as live:
+            yield lambda snapshot: _draw_table(live, snapshot)
+
+
+def _draw_bars(bars: Bars, snapshot: Snapshot) -> None:
+    """Draw a bar for all jobs together, and one for each that runs."""
+    progress = snapshot.progress
+    running = progress.running[:_MOST_BARS]
+    ended, epochs = progress.jobs - progress.open_jobs, max(1, progress.epochs)
+    title = f"{ended:,} of {plural(progress.jobs, 'job')} done"
+    done = f"{progress.epochs_reached:.0f}/{epochs} epochs"
+    bars.update(0, title, progress.epochs_reached, epochs, done)
+    bars.remove_all_but({0, *(job.job_id for job in running)})
+    for job in running:
+        title = f"job {job.job_id}: {describe_field('keep', job.spec.keep)}, seed {job.spec.seed}"
+        done = f"{job.epochs_reached:.0f}/{job.spec.epochs} epochs {_describe_figures(job)}"
+        bars.update(job.job_id, title, job.epochs_reached, job.spec.epochs, done)
+
+
+def _describe_figures(job: JobRow) -> str:
+    accuracy = job.metrics.get("valid_accuracy")
+    return describe_batches(job) if accuracy is None else f"valid acc {accuracy:.4f}"
+
+
+@contextmanager
+def _open_live() -> Iterator[Live]:
+    # A redirected standard output would no longer say which characters it takes.
+    live = Live(
+        console=Console(highlight=False),
+        auto_refresh=False,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    with sigint_blocked():
+        live.start()
+    try:
+        yield live
+    finally:
+        with sigint_blocked():
+            live.stop()
+
+
+def _draw_table(live: Live, snapshot: Snapshot) -> None:
+    """Draw the table in place of the last one, as wide and high as the terminal is now."""
+    columns, lines = shutil.get_terminal_size()
+    ascii, color = is_ascii_only(sys.stdout), can_color(sys.stdout)
+    table = watch_table(snapshot, max(1, lines - _OTHER_LINES), ascii=ascii)
+    drawn = render(table, "table", width=columns, color=color, ascii=ascii)
+    live.update(Text.from_ansi(drawn, no_wrap=True), refresh=True)
+
+
+class _JsonLines:
+    """A JSON object a line, whenever a job got further."""
+
+    _last: Any = None
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        document = watch_document(snapshot)
+        compared = [document[name] for name in ("states", "running", "workers", "is_paused")]
+        if compared != self._last:
+            print_text(to_json_line(document))
+            self._last = compared
+
+
+class _Lines:
+    """A line at the start, at the end, and between them every ten seconds if there is news."""
+
+    def __init__(self, print_line: View) -> None:
+        self._print_line = print_line
+        self._last, self._last_at = "", float("-inf")
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        text = describe_progress(snapshot.progress)
+        is_due = not snapshot.is_open or time.monotonic() - self._last_at > _LINE_SECONDS
+        if is_due and text != self._last:
+            self._print_line(snapshot)
+            self._last, self._last_at = text, time.monotonic()
+
+
+def _print_line(snapshot: Snapshot) -> None:
+    rest = describe_rest(snapshot) if snapshot.is_open else ""
+    parts = [describe_progress(snapshot.progress), rest, snapshot.obstacle or ""]
+    text = ". ".join(part.rstrip(".") for part in parts if part)
+    print_text(printable(f"{snapshot.at:%H:%M:%S} {text}.", ascii=is_ascii_only(sys.stdout)))
