@@ -9,25 +9,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
 
 from service.formatting import format_default, printable
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table as Grid
 
 Format = Literal["table", "json", "csv", "md"]
 
 #: A column of this priority is never left out of a narrow table; its cells fold instead.
 ESSENTIAL = 100
-#: More columns than any table has.
-_BOUNDLESS = 100_000
-
-
-def leave_unstyled(_: Any) -> str:
-    """Give a cell no style."""
-    return ""
+#: Wider than any table.
+_UNLIMITED_WIDTH = 100_000
 
 
 @dataclass(frozen=True)
@@ -47,13 +44,13 @@ class Column:
     priority: int = ESSENTIAL
     max_length: int | None = None
     fold: int | None = None
-    style: Callable[[Any], str] = leave_unstyled
+    style: Callable[[Any], str] = lambda _: ""
     factors_out: bool = False
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows, which are mappings or objects with a value per column, and the words around them."""
+    """Rows, which are mappings or objects with a value per column, and the text around them."""
 
     columns: tuple[Column, ...]
     rows: Sequence[Any]
@@ -78,8 +75,7 @@ def render(table: Table, format: Format, *, width: int | None, color: bool, asci
     Table and Markdown are for people: control characters are shown as escapes. JSON and CSV are
     for programs: every field, at full precision, NaN and infinity as null or nothing. `width`
     and `color` concern the table alone, `ascii` the table and Markdown (JSON is always ASCII).
-    Without a width, as in a pipe, a table is as wide as it needs to be, nothing is cut, and
-    nothing has a colour.
+    Without a width, as in a pipe, a table is as wide as its cells, nothing is cut or coloured.
     """
     if format == "json":
         return _render_json(table)
@@ -89,7 +85,7 @@ def render(table: Table, format: Format, *, width: int | None, color: bool, asci
         return _render_markdown(table, ascii)
     if width is None:
         return _render_whole(table, ascii)
-    return _render_table(_cut(table), width, color, ascii)
+    return _render_table(table, width, color, ascii)
 
 
 def get_value(row: Any, name: str) -> Any:
@@ -98,7 +94,7 @@ def get_value(row: Any, name: str) -> Any:
 
 
 def format_cell(row: Any, column: Column, ascii: bool = False) -> str:
-    """Write a row's value in a column as people see it; a dash for what is not there."""
+    """Write a row's value in a column for people; None is a dash."""
     value = get_value(row, column.name)
     return printable("—" if value is None else column.format(value), ascii)
 
@@ -171,9 +167,7 @@ def _escape(text: str) -> str:
 
 
 def _render_whole(table: Table, ascii: bool) -> str:
-    """Write a table as wide as its cells, which rich does in ten times the time."""
-    from rich.cells import cell_len
-
+    """Write a table as wide as its cells; rich takes ten times as long."""
     head = [printable(column.title, ascii) for column in table.columns]
     body = [[format_cell(row, column, ascii) for column in table.columns] for row in table.rows]
     widths = [max(map(cell_len, cells)) for cells in zip(head, *body, strict=True)]
@@ -188,7 +182,7 @@ def _render_whole(table: Table, ascii: bool) -> str:
     rule = ("-" if ascii else "─") * (sum(widths) + 2 * (len(widths) - 1))
     heading = [line(head), rule] if any(head) else []
     title, notes = (
-        [printable(each, ascii) for each in said] for said in (table.title, table.footnotes)
+        [printable(each, ascii) for each in lines] for lines in (table.title, table.footnotes)
     )
     return "\n".join([*title, *heading, *map(line, body), *([""] if notes else []), *notes])
 
@@ -196,32 +190,32 @@ def _render_whole(table: Table, ascii: bool) -> str:
 def _render_table(table: Table, width: int, color: bool, ascii: bool) -> str:
     out = io.StringIO()
     console = _open_console(out, width, color)
-    shown, gone = _fit(table, console, ascii)
-    notes = [*table.footnotes, *_note_dropped(table, gone, width)]
-    _print_lines(console, [*table.title, *_say_shared(table, gone)], "bold", ascii)
-    console.print(_build_grid(shown, ascii))
+    table = _cut(table)
+    fitted = _fit(table, console, ascii)
+    names = {column.name for column in fitted.columns}
+    dropped = [column for column in table.columns if column.name not in names]
+    notes = [*table.footnotes, *_note_dropped(table, dropped, width)]
+    _print_lines(console, [*table.title, *_describe_shared(table, dropped)], "bold", ascii)
+    console.print(_build_grid(fitted, ascii))
     _print_lines(console, [""][: len(notes)] + notes, "dim", ascii)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
 def _cut(table: Table) -> Table:
-    """Have columns end long cells in dots."""
+    """Return the table with cells of at most `max_length` characters."""
 
-    def shorten(column: Column) -> Callable[[Any], str]:
+    def cut(column: Column) -> Column:
         def format(value: Any) -> str:
             text, limit = column.format(value), column.max_length
             return text if limit is None or len(text) <= limit else f"{text[: limit - 1]}…"
 
-        return format
+        return replace(column, format=format)
 
-    columns = [replace(column, format=shorten(column)) for column in table.columns]
-    return replace(table, columns=tuple(columns))
+    return replace(table, columns=tuple(map(cut, table.columns)))
 
 
-def _open_console(out: io.StringIO, width: int, color: bool) -> "Console":
+def _open_console(out: io.StringIO, width: int, color: bool) -> Console:
     """Open a console that heeds no environment variable."""
-    from rich.console import Console
-
     return Console(
         file=out,
         width=width,
@@ -234,67 +228,56 @@ def _open_console(out: io.StringIO, width: int, color: bool) -> "Console":
     )
 
 
-def _print_lines(console: "Console", lines: Sequence[str], style: str, ascii: bool) -> None:
-    from rich.text import Text
-
+def _print_lines(console: Console, lines: Sequence[str], style: str, ascii: bool) -> None:
     for line in lines:
         console.print(Text(printable(line, ascii), style=style, overflow="fold"))
 
 
-def _fit(table: Table, console: "Console", ascii: bool) -> tuple[Table, list[Column]]:
-    """Fold cells, then leave out columns until the rest fits; return the rest, and those."""
+def _fit(table: Table, console: Console, ascii: bool) -> Table:
+    """Fold cells, then leave out columns, until the table fits the console."""
 
     @cache
     def rank(column: Column) -> tuple[bool, int]:
         return not _is_shared(table, column), column.priority
 
-    shown = table
-    while not _fits(_unfold(shown), console, ascii) and not _fits(shown, console, ascii):
-        least = min(reversed(shown.columns), key=rank)
+    columns = list(table.columns)
+    while True:
+        folded = replace(table, columns=tuple(columns))
+        unfolded = replace(table, columns=tuple(replace(each, fold=None) for each in columns))
+        for candidate in (unfolded, folded):
+            if _fits(candidate, console, ascii):
+                return candidate
+        least = min(reversed(columns), key=rank)
         if least.priority >= ESSENTIAL:
-            break
-        shown = replace(shown, columns=tuple(each for each in shown.columns if each is not least))
-    gone = [column for column in table.columns if column not in shown.columns]
-    return (_unfold(shown) if _fits(_unfold(shown), console, ascii) else shown), gone
+            return folded
+        columns.remove(least)
+
+
+def _fits(table: Table, console: Console, ascii: bool) -> bool:
+    """Whether a table with no cell folded more than it may be is as wide as the console or less."""
+    unlimited = console.options.update(max_width=_UNLIMITED_WIDTH)
+    return console.measure(_build_grid(table, ascii), options=unlimited).maximum <= console.width
 
 
 def _is_shared(table: Table, column: Column) -> bool:
-    """Whether one line can say the column's value for all rows."""
+    """Whether a column may go into the title: all rows have one value."""
     if not column.factors_out or len(table.rows) < 2:  # noqa: PLR2004
         return False
     return len({format_cell(row, column) for row in table.rows}) == 1
 
 
-def _say_shared(table: Table, gone: Sequence[Column]) -> list[str]:
-    shared = [column for column in gone if _is_shared(table, column)]
+def _describe_shared(table: Table, dropped: Sequence[Column]) -> list[str]:
+    shared = [column for column in dropped if _is_shared(table, column)]
     values = [f"{column.title} {format_cell(table.rows[0], column)}" for column in shared]
     return [f"In all rows: {', '.join(values)}"] if values else []
 
 
-def _unfold(table: Table) -> Table:
-    return replace(table, columns=tuple(replace(column, fold=None) for column in table.columns))
+def _note_dropped(table: Table, dropped: Sequence[Column], width: int) -> list[str]:
+    titles = ", ".join(column.title for column in dropped if not _is_shared(table, column))
+    return [f"Not shown at {width} columns: {titles}; {table.remedy}."] if titles else []
 
 
-def _fits(table: Table, console: "Console", ascii: bool) -> bool:
-    """Whether the console is as wide as a grid in which no cell is folded more than it may be."""
-    boundless = console.options.update(max_width=_BOUNDLESS)
-    measured = console.measure(_build_grid(table, ascii), options=boundless).maximum
-    return measured <= console.width
-
-
-def _note_dropped(table: Table, gone: Sequence[Column], width: int) -> list[str]:
-    dropped = [column for column in gone if not _is_shared(table, column)]
-    if not dropped:
-        return []
-    titles = ", ".join(column.title for column in dropped)
-    return [f"Not shown at {width} columns: {titles}; {table.remedy}."]
-
-
-def _build_grid(table: Table, ascii: bool) -> "Grid":
-    from rich import box
-    from rich.table import Table as Grid
-    from rich.text import Text
-
+def _build_grid(table: Table, ascii: bool) -> Grid:
     line = box.Box(str(box.SIMPLE_HEAD).replace("─", "-"), ascii=True) if ascii else box.SIMPLE_HEAD
     grid = Grid(
         box=line,
@@ -312,9 +295,7 @@ def _build_grid(table: Table, ascii: bool) -> "Grid":
     return grid
 
 
-def _build_cell(row: Any, column: Column, ascii: bool) -> Any:
+def _build_cell(row: Any, column: Column, ascii: bool) -> Text:
     """Build a rich text, which unlike a string is never read as markup."""
-    from rich.text import Text
-
     value = get_value(row, column.name)
     return Text(format_cell(row, column, ascii), style="" if value is None else column.style(value))
