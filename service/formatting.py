@@ -127,6 +127,11 @@ def format_ids(ids: Collection[int], most: int = 8) -> str:
     return ", ".join(ranges[:most] + ["..."] * (len(ranges) > most))
 
 
+def format_all_ids(ids: Collection[int]) -> str:
+    """Write job ids as `format_ids` does, however many ranges there are."""
+    return format_ids(ids, most=len(ids))
+
+
 def format_jobs(ids: Collection[int]) -> str:
     """Write job ids with their noun: "job 3", "jobs 1..5, 8"."""
     return f"{'job' if len(ids) == 1 else 'jobs'} {format_ids(ids)}"

@@ -12,7 +12,7 @@ from service.cli.parameters import selector_argument
 from service.formatting import plural
 from service.queries.jobs import list_ids, show_job
 from service.queries.selectors import split_selectors
-from service.reports.job_tables import difference_table
+from service.reports.detail_tables import difference_table
 from service.reports.table import Format
 
 

@@ -16,7 +16,7 @@ from service.formatting import printable
 from service.queries.jobs import list_log
 from service.queries.progress import measure_progress
 from service.queries.rows import LogRow
-from service.reports.job_tables import log_table
+from service.reports.detail_tables import log_table
 from service.reports.table import Format, to_json_line
 
 _POLL_SECONDS = 0.5

@@ -18,7 +18,7 @@ from service.formatting import describe_field, plural, printable
 from service.operations.signals import sigint_blocked
 from service.queries.rows import JobRow
 from service.queries.watching import Snapshot
-from service.reports.job_tables import (
+from service.reports.progress_tables import (
     describe_batches,
     describe_progress,
     describe_rest,

@@ -12,14 +12,8 @@ from service.cli.parameters import selector_argument
 from service.queries.explanations import explain, explain_wait
 from service.queries.jobs import list_jobs, show_job
 from service.queries.rows import JobRow
-from service.reports.job_tables import (
-    attempt_table,
-    detail_table,
-    epoch_table,
-    explained_table,
-    job_table,
-    reason_table,
-)
+from service.reports.detail_tables import attempt_table, detail_table, epoch_table
+from service.reports.job_tables import explained_table, job_table, reason_table
 from service.reports.table import Format
 
 

@@ -5,7 +5,7 @@ import click
 from service.cli.context import open_context
 from service.cli.output import format_option, print_message, print_table
 from service.queries.workers import list_workers
-from service.reports.job_tables import worker_table
+from service.reports.progress_tables import worker_table
 from service.reports.table import Format
 
 

@@ -24,15 +24,10 @@ from service.queries.jobs import list_log
 from service.queries.queue import read_queue
 from service.queries.selectors import in_sweep
 from service.queries.sweeps import SweepRequest, read_sweeps
-from service.reports.job_tables import (
-    attempt_table,
-    epoch_table,
-    job_table,
-    log_table,
-    spec_table,
-    worker_table,
-)
+from service.reports.detail_tables import attempt_table, epoch_table, log_table
+from service.reports.job_tables import job_table, spec_table
 from service.reports.plot import draw_figure, draw_run
+from service.reports.progress_tables import worker_table
 from service.reports.table import Table, render
 from service.specs.options import warn_about_low_keep
 from service.web import actions

@@ -18,7 +18,7 @@ from service.formatting import (
     plural,
     printable,
 )
-from service.reports.job_tables import repeat_command
+from service.reports.detail_tables import repeat_command
 from service.reports.table import format_cell, jsonable
 from service.web.static_files import PLOTLY_PATH, fingerprint
 

@@ -19,7 +19,7 @@ from service import jobs
 from service.queries.jobs import show_job
 from service.queries.progress import measure_progress
 from service.queries.selectors import ids_condition
-from service.reports.job_tables import describe_progress
+from service.reports.progress_tables import describe_progress
 from worker.execution import runner
 from worker.execution.checkpoints import Checkpoints
 from worker.execution.heartbeat import Heartbeat

@@ -27,7 +27,7 @@ from service.queries.jobs import (
 from service.queries.progress import measure_left, measure_progress
 from service.queries.selectors import ids_condition
 from service.queries.workers import is_paused, list_workers
-from service.reports.job_tables import worker_table
+from service.reports.progress_tables import worker_table
 from service.reports.table import render
 from worker.execution.recorder import AttemptUpdate, Recorder
 

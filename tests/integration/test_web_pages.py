@@ -20,7 +20,7 @@ from service.queries.jobs import list_compared_jobs
 from service.queries.selectors import parse_selectors
 from service.queries.versions import read_job_version, read_queue_version
 from service.reports.comparison_table import comparison_table
-from service.reports.job_tables import repeat_command
+from service.reports.detail_tables import repeat_command
 from service.reports.table import format_cell, render
 from worker.execution.recorder import AttemptUpdate, Recorder
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from models.spec import ExperimentSpec
-from service.reports.job_tables import repeat_command
+from service.reports.detail_tables import repeat_command
 
 #: A spec, and for each field a value that makes another one of it.
 SMALL = {"hidden": (8, 8), "batch_size": 100}

@@ -8,7 +8,7 @@ from models.state import JobState
 from service.queries.estimate import Estimate
 from service.queries.rows import Progress
 from service.queries.watching import Snapshot
-from service.reports.job_tables import describe_progress, describe_rest
+from service.reports.progress_tables import describe_progress, describe_rest
 
 
 def snapshot(seconds: float | None, workers: int) -> Snapshot:
