@@ -1,14 +1,21 @@
 """What people may type or store, and what must not come of it."""
 
 import json
-import os
 
 import pytest
 
-from acceptance.conftest import COLOURLESS
+from acceptance.conftest import COLOURLESS, open_terminal
 
 ESCAPES = "\x1b[2J\x1b]0;owned\x07red\x9b31m"
-OUTSIDE = "../../../../tmp/dq-was-here"
+
+
+@pytest.fixture(scope="module")
+def used():
+    """A terminal where job 1 is queued, with escapes in its name and its note."""
+    with open_terminal() as opened:
+        opened.submit("--name", f"name{ESCAPES}")
+        opened.dq("note", "1", f"note{ESCAPES}")
+        yield opened
 
 
 @pytest.mark.parametrize(
@@ -24,32 +31,25 @@ OUTSIDE = "../../../../tmp/dq-was-here"
     ],
     ids=" ".join,
 )
-def test_escapes_in_a_name_and_a_note_reach_no_terminal(terminal, words):
-    terminal.submit("--name", f"name{ESCAPES}")
-    terminal.dq("note", "1", f"note{ESCAPES}")
-
-    screen = terminal.open_screen(*words, kind=COLOURLESS)
+def test_escapes_in_a_name_and_a_note_reach_no_terminal(used, words):
+    screen = used.open_screen(*words, kind=COLOURLESS)
 
     assert screen.finish() == 0
     assert not set("\x1b\x07\x9b") & set(screen.written.decode())
     assert screen.text.strip()
 
 
-def test_programs_get_a_name_as_it_was_typed(terminal):
-    terminal.submit("--name", f"name{ESCAPES}")
-
-    assert terminal.data("show", "1")["name"] == f"name{ESCAPES}"
+def test_programs_get_a_name_as_it_was_typed(used):
+    assert used.data("show", "1")["name"] == f"name{ESCAPES}"
 
 
 @pytest.mark.parametrize("tag", [ESCAPES, "two\nlines", "a,b", "", "x" * 101])
-def test_a_tag_that_could_not_be_typed_again_is_refused(terminal, tag):
-    terminal.submit()
-
-    done = terminal.dq("tag", "1", tag)
+def test_a_tag_that_could_not_be_typed_again_is_refused(used, tag):
+    done = used.dq("tag", "1", tag)
 
     assert done.returncode == 2
     assert "\x1b" not in done.stderr
-    assert terminal.data("show", "1")["tags"] == []
+    assert used.data("show", "1")["tags"] == []
 
 
 @pytest.mark.parametrize(
@@ -70,10 +70,8 @@ def test_a_tag_that_could_not_be_typed_again_is_refused(terminal, tag):
     ],
     ids=lambda words: " ".join(words)[:30],
 )
-def test_a_value_too_long_or_too_large_to_mean_anything_is_a_short_usage_error(terminal, words):
-    terminal.submit()
-
-    done = terminal.dq(*words)
+def test_a_value_too_long_or_too_large_to_mean_anything_is_a_short_usage_error(used, words):
+    done = used.dq(*words)
 
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
@@ -93,29 +91,15 @@ def test_a_value_too_long_or_too_large_to_mean_anything_is_a_short_usage_error(t
     ],
     ids=" ".join,
 )
-def test_sql_in_a_filter_selects_nothing_and_is_never_executed(terminal, words):
-    job_id = terminal.submit()[0]
-
-    done = terminal.dq(*words, "--json") if words[0] == "results" else terminal.dq(*words)
+def test_sql_in_a_filter_selects_nothing_and_is_never_executed(used, words):
+    done = used.dq(*words, "--json") if words[0] == "results" else used.dq(*words)
 
     assert done.returncode == 2 or json.loads(done.stdout) == []
     assert "Traceback" not in done.stderr
-    assert terminal.show(job_id)["state"] == "queued"
+    assert used.show(1)["state"] == "queued"
 
 
-def test_a_name_that_climbs_out_of_a_folder_is_only_a_name(terminal):
-    terminal.start("up.log", "up", "--workers", "1")
-    terminal.run_jobs("--name", OUTSIDE, "--tag", OUTSIDE)
-    for kind in ("tensorboard", "csv"):
-        done = terminal.dq("export", "1", "--to", kind, "--out", str(terminal.folder / kind))
-        assert done.returncode == 0, done.stderr
-
-    assert not os.path.lexists("/tmp/dq-was-here")
-    climbed = [path for path in terminal.folder.rglob("*") if "dq-was-here" in path.name]
-    assert climbed == []
-
-
-@pytest.mark.parametrize("name", [OUTSIDE, "mnist/../../etc", "/etc"])
-def test_a_data_set_is_one_of_those_dq_knows_and_no_path(terminal, name):
-    assert terminal.dq("data", "verify", name).returncode == 2
-    assert terminal.dq("submit", "--dataset", name).returncode == 2
+@pytest.mark.parametrize("name", ["../../../../tmp/dq-was-here", "mnist/../../etc", "/etc"])
+def test_a_data_set_is_one_of_those_dq_knows_and_no_path(used, name):
+    assert used.dq("data", "verify", name).returncode == 2
+    assert used.dq("submit", "--dataset", name).returncode == 2

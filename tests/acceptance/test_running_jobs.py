@@ -1,9 +1,13 @@
 """What test_everywhere.py leaves out of jobs that run, on one worker for all tests."""
 
+import os
+
 from servers import wait_until
 
 #: It ends by itself after a test that failed to cancel it.
 ENDLESS = ["--epochs", "1000000", "--hidden", "64x2", "--timeout", "60s"]
+#: A name that would be outside dq's folders if it were a path.
+OUTSIDE = "../../../../tmp/dq-was-here"
 DIVERGING = ["--lr", "1e30"]
 METRICS = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
 
@@ -90,6 +94,18 @@ def test_the_worker_is_listed_with_its_device_and_its_job(manned):
     assert (worker["device"], worker["state"], worker["job_id"]) == ("cpu", "active", job_id)
     assert status["running"] == [job_id]
     assert status["workers"] == 1
+
+
+def test_a_name_that_climbs_out_of_a_folder_is_only_a_name(manned):
+    (job_id,) = manned.run_jobs("--name", OUTSIDE, "--tag", OUTSIDE)
+
+    for kind in ("tensorboard", "csv"):
+        done = manned.dq("export", str(job_id), "--to", kind, "--out", str(manned.folder / kind))
+        assert done.returncode == 0, done.stderr
+
+    assert not os.path.lexists("/tmp/dq-was-here")
+    climbed = [path for path in manned.folder.rglob("*") if "dq-was-here" in path.name]
+    assert climbed == []
 
 
 def test_torch_is_in_the_process_that_trains_and_in_no_other(manned):
