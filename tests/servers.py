@@ -47,10 +47,11 @@ def short_folder(prefix: str, parent: str = "/tmp") -> Iterator[Path]:
 
 def wait_until(condition: Callable[[], Any], what: str, seconds: float = _START_SECONDS) -> Any:
     """Return the condition's first true value; fail if there is none for so long."""
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, 0.002
     while not (found := condition()):
         assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
-        time.sleep(0.005)
+        time.sleep(pause)
+        pause = min(1.5 * pause, 0.03)  # looks take time from what is waited for
     return found
 
 

@@ -17,6 +17,7 @@ from chaos.stack import Stack
 from models.spec import ExperimentSpec
 from models.state import JobState, Outcome
 from models.tables import Attempt, Epoch, Job, LogLine, Result
+from servers import wait_until
 from service.jobs import SubmitOptions, submit
 from service.jobs.broker import Broker
 
@@ -85,10 +86,11 @@ def make_specs(count: int, epochs: int) -> list[ExperimentSpec]:
 def rage(
     stack: Stack, specs: Sequence[ExperimentSpec], seed: int, seconds: float, pause: float
 ) -> Report:
-    """Submit the specs, strike for `seconds`, wait for the end, and look at what is left."""
+    """Submit the specs, strike for `seconds` from the first start on, and look at what is left."""
     order = SubmitOptions(max_crashes=_MAX_CRASHES)
     settings = stack.settings
     submitted = submit(stack.database, Broker(settings), specs, order, uuid.uuid4().hex)
+    wait_until(lambda: _has_begun(stack), "a job is tried", _CALM_SECONDS)
     faults = _strike(stack, random.Random(seed), seconds, pause)
     _wait(stack)
     return _look(stack, seed, faults, dict(zip(submitted.job_ids, run_calmly(specs), strict=True)))
@@ -125,6 +127,11 @@ def _strike(stack: Stack, rng: random.Random, seconds: float, pause: float) -> C
         for worker in stack.workers:
             worker.revive()
     return struck
+
+
+def _has_begun(stack: Stack) -> bool:
+    with stack.database.reading() as session:
+        return session.scalar(select(Attempt.job_id).limit(1)) is not None
 
 
 def _open_jobs(stack: Stack) -> int:
