@@ -1,12 +1,12 @@
-"""Estimates how long a sweep will take, from what past runs took, or else from a product rate."""
+"""Estimates how long jobs will take, from what past runs took, or else from a worker's speed."""
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from sqlalchemy import ColumnElement, Double, and_, cast, func, or_, select
+from sqlalchemy import ColumnElement, Double, Select, and_, cast, func, or_, select
 from sqlalchemy.orm import Session
 
 from models.database import Database
@@ -21,16 +21,16 @@ from service.queries.selectors import open_condition
 from service.queries.speed import Speed, find_speed, has_gpu
 from service.queries.workers import list_workers
 
-#: The newest so many results count.
-_PAST_RUNS = 500
-#: From here on it is said what to type instead: layers of one of these widths.
+#: How many of the newest results count.
+_MOST_PAST_RUNS = 500
+#: From here on, the estimate advises to make all layers at most as wide as one of these.
 _LONG_SECONDS = 3600.0
 _NARROWER = (512, 256, 128, 64, 32)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """The wall time of some specs; without past runs it goes by `speed`."""
+    """The wall time of some jobs; `speed` is what it goes by if there are no past runs."""
 
     seconds: float
     past_runs: int
@@ -49,54 +49,53 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class _Crew:
+class _Workers:
     """The workers that take jobs, or one on this host if none does."""
 
-    workers: int
+    number: int
     has_gpu: bool
 
 
 @dataclass(frozen=True)
-class _Work:
-    """What is to be done of one configuration: how many runs, of which one may be half done."""
+class _Workload:
+    """The open jobs of one configuration, and how many runs are left of them: 0.5 of a half."""
 
     spec: ExperimentSpec
-    runs: float
     jobs: int
+    runs: float
 
 
-#: What a run of a spec took, in seconds.
-_Past = tuple[ExperimentSpec, float]
-#: Gives what a run of a spec will take, in seconds.
-_Guess = Callable[[ExperimentSpec], float]
+#: A spec, and what a run of it took, in seconds.
+_TimedRun = tuple[ExperimentSpec, float]
+_PredictSeconds = Callable[[ExperimentSpec], float]
 
 
 def estimate(database: Database | None, specs: Sequence[ExperimentSpec]) -> Estimate:
     """Return how long the specs take on the workers that take jobs, or on one if none does.
 
     A spec takes what its own configuration took; else its work at the median speed of past runs,
-    or at a product rate where there are none, as where there is no database yet.
+    or at a worker's speed where there are none, as where there is no database yet.
     """
-    past, crew = list[_Past](), _Crew(1, has_gpu([]))
+    past, workers = list[_TimedRun](), _Workers(1, has_gpu([]))
     if database:
+        workers = _find_workers(database)
         with database.reading() as session:
-            past = _list_past(session)
-        crew = _find_crew(database)
+            past = _list_past_runs(session)
     numbers = Counter(spec.configuration for spec in specs)
-    some = {spec.configuration: spec for spec in specs}
-    works = [_Work(some[name], number, number) for name, number in numbers.items()]
-    return _estimate(works, past, crew)
+    examples = {spec.configuration: spec for spec in specs}
+    workloads = [_Workload(examples[name], number, number) for name, number in numbers.items()]
+    return _estimate(workloads, past, workers)
 
 
 def estimate_remaining(database: Database, which: ColumnElement[bool]) -> Estimate:
     """Return how long it takes until the selected jobs have ended, with those ahead of them.
 
-    It goes by what runs now, too.
+    Running jobs count among the past runs, at the speed of their last epoch.
     """
     with database.reading() as session:
-        past = [*_list_running(session), *_list_past(session)]
-        works = _list_open(session, which)
-    return _estimate(works, past, _find_crew(database))
+        past = [*_list_running(session), *_list_past_runs(session)]
+        workloads = _list_open(session, which)
+    return _estimate(workloads, past, _find_workers(database))
 
 
 def count_weights(spec: ExperimentSpec) -> int:
@@ -111,29 +110,32 @@ def count_work(spec: ExperimentSpec) -> int:
     return spec.epochs * spec.images * count_weights(spec)
 
 
-def _estimate(works: Sequence[_Work], past: Sequence[_Past], crew: _Crew) -> Estimate:
-    speed = None if past else find_speed(is_gpu=crew.has_gpu)
-    guess = _guess_by_speed(speed) if speed else _guess_by_past(past)
-    seconds = _add_up(works, guess, crew.workers)
-    is_long = seconds > _LONG_SECONDS and not crew.has_gpu
-    advice = _advise(works, guess, crew.workers) if is_long else ""
-    return Estimate(seconds, len(past), crew.workers, speed, advice)
+def _estimate(
+    workloads: Sequence[_Workload], past: Sequence[_TimedRun], workers: _Workers
+) -> Estimate:
+    speed = None if past else find_speed(is_gpu=workers.has_gpu)
+    predict = _predict_by_speed(speed) if speed else _predict_by_past_runs(past)
+    seconds = _share_out(workloads, predict, workers.number)
+    is_long = seconds > _LONG_SECONDS and not workers.has_gpu
+    advice = _advise(workloads, predict, workers.number) if is_long else ""
+    return Estimate(seconds, len(past), workers.number, speed, advice)
 
 
-def _add_up(works: Sequence[_Work], guess: _Guess, workers: int) -> float:
-    parts = [(work, work.runs * guess(work.spec)) for work in works]
-    jobs = sum(work.jobs for work in works)
-    shared = sum(seconds for _, seconds in parts) / min(workers, max(1, jobs))
-    longest = max((seconds / work.jobs for work, seconds in parts), default=0.0)
-    return max(shared, longest)
+def _share_out(workloads: Sequence[_Workload], predict: _PredictSeconds, workers: int) -> float:
+    """Return the seconds until the workers have done the work; no job is shared by two."""
+    seconds = [each.runs * predict(each.spec) for each in workloads]
+    jobs = sum(each.jobs for each in workloads)
+    shared = sum(seconds) / min(workers, max(1, jobs))
+    longest = (each / work.jobs for each, work in zip(seconds, workloads, strict=True))
+    return max(shared, *longest, 0.0)
 
 
-def _advise(works: Sequence[_Work], guess: _Guess, workers: int) -> str:
+def _advise(workloads: Sequence[_Workload], predict: _PredictSeconds, workers: int) -> str:
     """Name the widest layers with which it does not take long."""
     for width in _NARROWER:
-        narrow = [replace(work, spec=_narrow(work.spec, width)) for work in works]
-        seconds = _add_up(narrow, guess, workers)
-        if seconds < _LONG_SECONDS and narrow != works:
+        narrow = [replace(each, spec=_narrow(each.spec, width)) for each in workloads]
+        seconds = _share_out(narrow, predict, workers)
+        if seconds < _LONG_SECONDS and narrow != workloads:
             hidden = format_field("hidden", narrow[0].spec.hidden)
             return f"Without a GPU, try: --hidden {hidden} (about {format_duration(seconds)})."
     return ""
@@ -143,58 +145,56 @@ def _narrow(spec: ExperimentSpec, width: int) -> ExperimentSpec:
     return spec.model_copy(update={"hidden": tuple(min(each, width) for each in spec.hidden)})
 
 
-def _guess_by_speed(speed: Speed) -> _Guess:
-    return lambda spec: speed.guess(spec, count_weights(spec))
+def _predict_by_speed(speed: Speed) -> _PredictSeconds:
+    return lambda spec: speed.predict_seconds(spec, count_weights(spec))
 
 
-def _guess_by_past(past: Sequence[_Past]) -> _Guess:
-    """Take what the configuration took, or else its work at the median pace."""
-    own: dict[str, list[float]] = {}
+def _predict_by_past_runs(past: Sequence[_TimedRun]) -> _PredictSeconds:
+    """Predict what the configuration took, or else its work at the median speed."""
+    taken: dict[str, list[float]] = {}
     for spec, seconds in past:
-        own.setdefault(spec.configuration, []).append(seconds)
-    pace = statistics.median(seconds / count_work(spec) for spec, seconds in past)
+        taken.setdefault(spec.configuration, []).append(seconds)
+    seconds_per_work = statistics.median(seconds / count_work(spec) for spec, seconds in past)
 
-    def guess(spec: ExperimentSpec) -> float:
-        known = own.get(spec.configuration)
-        return statistics.median(known) if known else pace * count_work(spec)
+    def predict(spec: ExperimentSpec) -> float:
+        known = taken.get(spec.configuration)
+        return statistics.median(known) if known else seconds_per_work * count_work(spec)
 
-    return guess
+    return predict
 
 
-def _find_crew(database: Database) -> _Crew:
+def _find_workers(database: Database) -> _Workers:
     workers = list_workers(database)
     active = [each for each in workers if each.is_alive and each.state != WorkerState.DRAINING]
-    return _Crew(len(active) or 1, has_gpu(active))
+    return _Workers(len(active) or 1, has_gpu(active))
 
 
-def _list_past(session: Session) -> list[_Past]:
-    query = select(Job.spec, Result.seconds).join(Result).order_by(Job.id.desc()).limit(_PAST_RUNS)
-    return _read(session.execute(query))
+def _list_past_runs(session: Session) -> list[_TimedRun]:
+    query = select(Job.spec, Result.seconds).join(Result).order_by(Job.id.desc())
+    return _fetch_timed_runs(session, query.limit(_MOST_PAST_RUNS))
 
 
-def _list_running(session: Session) -> list[_Past]:
-    """List what the jobs that run will take in all, at the pace of their last epoch."""
+def _list_running(session: Session) -> list[_TimedRun]:
+    """List the running jobs with what they will take in all, at the speed of their last epoch."""
     seconds = Epoch.seconds * cast(spec_columns.column("epochs"), Double)
     query = select(Job.spec, seconds).join(Epoch, FINAL.condition())
-    return _read(session.execute(query.where(Job.state == JobState.RUNNING)))
+    return _fetch_timed_runs(session, query.where(Job.state == JobState.RUNNING))
 
 
-def _read(rows: Iterable[tuple[dict[str, object], float]]) -> list[_Past]:
-    return [(ExperimentSpec.model_validate(spec), seconds) for spec, seconds in rows]
+def _fetch_timed_runs(session: Session, query: Select[dict[str, object], float]) -> list[_TimedRun]:
+    found = session.execute(query)
+    return [(ExperimentSpec.model_validate(spec), seconds) for spec, seconds in found]
 
 
-def _list_open(session: Session, which: ColumnElement[bool]) -> list[_Work]:
-    """List what is queued or runs, a configuration each: a sweep has far fewer than jobs."""
-    share = 1 - cast(Job.epochs_done, Double) / cast(spec_columns.column("epochs"), Double)
-    totals = func.max(Job.id), func.sum(share), func.count()
+def _list_open(session: Session, which: ColumnElement[bool]) -> list[_Workload]:
+    """List the open jobs by configuration: a sweep has far fewer of these than jobs."""
+    left = 1 - cast(Job.epochs_done, Double) / cast(spec_columns.column("epochs"), Double)
+    totals = func.max(Job.id), func.count(), func.sum(left)
     wanted = or_(which, _is_ahead(session, which)) & open_condition()
     grouped = select(*totals).where(wanted).group_by(Job.configuration).subquery()
-    some_id, runs, jobs = grouped.c
-    query = select(Job.spec, runs, jobs).join(grouped, some_id == Job.id)
-    return [
-        _Work(ExperimentSpec.model_validate(spec), runs, jobs)
-        for spec, runs, jobs in session.execute(query)
-    ]
+    some_id, jobs, runs = grouped.c
+    found = session.execute(select(Job.spec, jobs, runs).join(grouped, some_id == Job.id))
+    return [_Workload(ExperimentSpec.model_validate(spec), *figures) for spec, *figures in found]
 
 
 def _is_ahead(session: Session, which: ColumnElement[bool]) -> ColumnElement[bool]:

@@ -1,9 +1,9 @@
-"""What a person reads: frozen rows out of SQL."""
+"""Jobs as people read them: listed, counted, compared, and one job in full."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 
-from sqlalchemy import ColumnElement, Select, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, func, select
 
 from models.database import Database
 from models.errors import UsageError
@@ -13,6 +13,7 @@ from models.state import JobState
 from models.tables import Attempt, Epoch, Job, LogLine, Result, Tag
 from service.queries import spec_columns
 from service.queries.epoch_choice import FINAL, EpochChoice
+from service.queries.job_rows import count_states_in, fetch_job_rows, select_jobs
 from service.queries.rows import AttemptRow, ComparedJob, Curve, JobDetail, JobRow, LogRow
 
 
@@ -47,7 +48,13 @@ def list_jobs(
 ) -> list[JobRow]:
     """Return the newest of the selected jobs, newest first."""
     with database.reading() as session:
-        return read_rows(session, select_jobs(which).order_by(Job.id.desc()).limit(limit))
+        return fetch_job_rows(session, select_jobs(which).order_by(Job.id.desc()).limit(limit))
+
+
+def list_ids(database: Database, which: ColumnElement[bool]) -> list[int]:
+    """Return the ids of the selected jobs."""
+    with database.reading() as session:
+        return list(session.scalars(select(Job.id).where(which).order_by(Job.id)))
 
 
 def list_compared_jobs(
@@ -57,7 +64,7 @@ def list_compared_jobs(
     query = select(Job, Result, Epoch).outerjoin(Result)
     query = query.outerjoin(Epoch, epoch_choice.condition()).where(which).order_by(Job.id)
     with database.reading() as session:
-        return [_run(*row, epoch_choice) for row in session.execute(query)]
+        return [_make_compared_job(*row, epoch_choice) for row in session.execute(query)]
 
 
 def list_curves(database: Database, which: ColumnElement[bool]) -> list[Curve]:
@@ -73,19 +80,19 @@ def list_curves(database: Database, which: ColumnElement[bool]) -> list[Curve]:
             by_job.setdefault(job_id, []).append(EpochMetrics(*metrics))
         return [
             Curve(
-                job.id,
-                JobState(job.state),
-                ExperimentSpec.model_validate(job.spec),
-                tuple(by_job.get(job.id, ())),
+                job_id,
+                JobState(state),
+                ExperimentSpec.model_validate(spec),
+                tuple(by_job.get(job_id, ())),
             )
-            for job in session.execute(jobs)
+            for job_id, state, spec in session.execute(jobs)
         ]
 
 
 def show_job(database: Database, job_id: int) -> JobDetail:
     """Return one job; raise UsageError if there is none of that id."""
     with database.reading() as session:
-        rows = read_rows(session, select_jobs(Job.id == job_id))
+        rows = fetch_job_rows(session, select_jobs(Job.id == job_id))
         if not rows:
             raise UsageError(f"There is no job {job_id}. Type: dq results")
         tags = select(Tag.tag).where(Tag.job_id == job_id).order_by(Tag.tag)
@@ -94,8 +101,8 @@ def show_job(database: Database, job_id: int) -> JobDetail:
         return JobDetail(
             row=rows[0],
             tags=tuple(session.scalars(tags)),
-            epochs=tuple(_metrics(epoch) for epoch in session.scalars(epochs)),
-            attempts=tuple(_attempt(attempt) for attempt in session.scalars(attempts)),
+            epochs=tuple(_make_epoch_metrics(epoch) for epoch in session.scalars(epochs)),
+            attempts=tuple(_make_attempt_row(attempt) for attempt in session.scalars(attempts)),
         )
 
 
@@ -110,57 +117,7 @@ def list_log(
         return [LogRow(line.id, line.job_id, line.attempt, line.at, line.text) for line in lines]
 
 
-def list_ids(database: Database, which: ColumnElement[bool]) -> list[int]:
-    """Return the ids of the selected jobs."""
-    with database.reading() as session:
-        return list(session.scalars(select(Job.id).where(which).order_by(Job.id)))
-
-
-def count_states_in(
-    session: Session, which: ColumnElement[bool] | None = None
-) -> Mapping[JobState, int]:
-    """Return how many jobs, of all or of those selected, are in each state."""
-    query = select(Job.state, func.count()).group_by(Job.state)
-    found = dict(session.execute(query if which is None else query.where(which)).all())
-    return {state: found.get(state, 0) for state in JobState}
-
-
-def select_jobs(
-    which: ColumnElement[bool], epoch_choice: EpochChoice = FINAL
-) -> Select[Job, Epoch]:
-    """Select jobs, each with its chosen epoch, for `read_rows`."""
-    return select(Job, Epoch).outerjoin(Epoch, epoch_choice.condition()).where(which)
-
-
-def read_rows(session: Session, query: Select[Job, Epoch]) -> list[JobRow]:
-    """Return the rows of a query that `select_jobs` began."""
-    return [to_row(job, epoch) for job, epoch in session.execute(query)]
-
-
-def to_row(job: Job, epoch: Epoch | None) -> JobRow:
-    """Return a job's row with the metrics of an epoch."""
-    return JobRow(
-        job_id=job.id,
-        sweep_id=job.sweep_id,
-        name=job.name,
-        state=JobState(job.state),
-        reason=job.reason,
-        note=job.note,
-        spec=ExperimentSpec.model_validate(job.spec),
-        attempt=job.attempt,
-        epochs_done=job.epochs_done,
-        worker=job.worker,
-        created_at=job.created_at,
-        started_at=job.started_at,
-        finished_at=job.finished_at,
-        held=job.held,
-        metrics={name: getattr(epoch, name) for name in EPOCH_METRICS} if epoch else {},
-        epoch_seconds=epoch.seconds if epoch else None,
-        batches_done=job.batches_done if job.state == JobState.RUNNING else 0,
-    )
-
-
-def _run(
+def _make_compared_job(
     job: Job, result: Result | None, epoch: Epoch | None, epoch_choice: EpochChoice
 ) -> ComparedJob:
     metrics = {name: getattr(epoch, name) for name in EPOCH_METRICS} if result and epoch else {}
@@ -175,18 +132,9 @@ def _run(
     )
 
 
-def _metrics(epoch: Epoch) -> EpochMetrics:
+def _make_epoch_metrics(epoch: Epoch) -> EpochMetrics:
     return EpochMetrics(epoch.epoch, *(getattr(epoch, name) for name in METRICS))
 
 
-def _attempt(attempt: Attempt) -> AttemptRow:
-    return AttemptRow(
-        number=attempt.number,
-        worker=attempt.worker,
-        started_at=attempt.started_at,
-        ended_at=attempt.ended_at,
-        outcome=attempt.outcome,
-        detail=attempt.detail,
-        resumed_epoch=attempt.resumed_epoch,
-        provenance=attempt.provenance,
-    )
+def _make_attempt_row(attempt: Attempt) -> AttemptRow:
+    return AttemptRow(*(getattr(attempt, field.name) for field in fields(AttemptRow)))

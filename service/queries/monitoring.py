@@ -9,7 +9,7 @@ from models.clock import now
 from models.database import Database
 from models.state import JobState, Outcome
 from models.tables import Attempt, Job, Repair, Result
-from service.queries.jobs import count_states_in
+from service.queries.job_rows import count_states_in
 from service.queries.rows import WorkerRow
 from service.queries.workers import list_workers
 

@@ -14,7 +14,7 @@ from models.state import JobState
 from models.tables import Epoch, Job, Result
 from service.queries import spec_columns
 from service.queries.epoch_choice import FINAL, EpochChoice, expand_metric_name
-from service.queries.jobs import to_row
+from service.queries.job_rows import make_job_row
 from service.queries.rows import JobRow
 
 #: The spec's fields that have one value, by which jobs can be sorted; with that value's kind.
@@ -87,7 +87,7 @@ def read_page(database: Database, which: ColumnElement[bool], request: PageReque
     sort, limit = request.sort, request.limit
     with database.reading() as session:
         found = session.execute(_select(which, request)).all()
-    rows = tuple(to_row(job, epoch) for job, epoch, _ in found[:limit])
+    rows = tuple(make_job_row(job, epoch) for job, epoch, _ in found[:limit])
     if limit is None or len(found) <= limit:
         return Page(rows, None)
     return Page(rows, _cursor(rows[-1].job_id, sort, found[limit - 1][2]))

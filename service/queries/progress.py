@@ -8,7 +8,7 @@ from models.database import Database
 from models.state import JobState
 from models.tables import Job
 from service.queries import spec_columns
-from service.queries.jobs import count_states_in, read_rows, select_jobs
+from service.queries.job_rows import count_states_in, fetch_job_rows, select_jobs
 from service.queries.rows import JobRow, Progress
 
 #: Of more running jobs, these are read.
@@ -27,7 +27,7 @@ def measure_progress(database: Database, which: ColumnElement[bool]) -> Progress
             states=count_states_in(session, which),
             epochs_done=int(epochs_done),
             epochs=int(epochs_in_all),
-            running=tuple(read_rows(session, running.limit(_MOST_RUNNING))),
+            running=tuple(fetch_job_rows(session, running.limit(_MOST_RUNNING))),
         )
 
 

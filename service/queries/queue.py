@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Select, select
+from sqlalchemy import select
 
 from models.database import Database
 from models.spec import ExperimentSpec
 from models.state import JobState
-from models.tables import Epoch, Job
+from models.tables import Job
 from service.queries.estimate import Estimate, estimate
-from service.queries.jobs import count_states, select_jobs, to_row
+from service.queries.job_rows import count_states_in, fetch_job_rows, select_jobs
 from service.queries.progress import measure_left
 from service.queries.rows import JobRow, WorkerRow
 from service.queries.workers import is_paused, list_workers
@@ -42,10 +42,13 @@ class Queue:
 
 def read_queue(database: Database, limit: int = 20) -> Queue:
     """Return the queue, with at most `limit` of the jobs that wait, and of those that run."""
-    states = count_states(database)
+    running_jobs = select_jobs(Job.state == JobState.RUNNING).order_by(Job.id)
+    queued_jobs = select_jobs(Job.state == JobState.QUEUED)
+    queued_jobs = queued_jobs.order_by(Job.held, Job.priority, Job.id)
     with database.reading() as session:
-        running = [to_row(*row) for row in session.execute(_select_running(limit))]
-        queued = [to_row(*row) for row in session.execute(_select_queued(limit))]
+        states = count_states_in(session)
+        running = fetch_job_rows(session, running_jobs.limit(limit))
+        queued = fetch_job_rows(session, queued_jobs.limit(limit))
     left = measure_left(running)
     return Queue(
         states=states,
@@ -55,15 +58,6 @@ def read_queue(database: Database, limit: int = 20) -> Queue:
         left=_estimate(database, states[JobState.QUEUED]),
         workers=tuple(list_workers(database)),
     )
-
-
-def _select_running(limit: int) -> Select[Job, Epoch]:
-    return select_jobs(Job.state == JobState.RUNNING).order_by(Job.id).limit(limit)
-
-
-def _select_queued(limit: int) -> Select[Job, Epoch]:
-    queued = select_jobs(Job.state == JobState.QUEUED)
-    return queued.order_by(Job.held, Job.priority, Job.id).limit(limit)
 
 
 def _estimate(database: Database, queued: int) -> Estimate | None:

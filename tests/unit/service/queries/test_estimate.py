@@ -53,30 +53,30 @@ def add_past(database: Database, spec: ExperimentSpec, *seconds: float) -> None:
 
 @pytest.fixture
 def slow(home: Path) -> Iterator[None]:
-    """Have this host's product rate be known: a tenth of what a core does today."""
+    """Have this host's speed be known: a tenth of what a core does today."""
     file = user_cache_path("dq") / f"product-rate-{socket.gethostname()}.json"
     file.parent.mkdir(parents=True)
     file.write_text('{"flops": 5e9}')
-    speed._find_rate.cache_clear()
+    speed._find_flops.cache_clear()
     yield
-    speed._find_rate.cache_clear()
+    speed._find_flops.cache_clear()
 
 
-def test_without_a_past_run_a_product_rate_is_measured_once_and_gone_by(database: Database):
-    speed._find_rate.cache_clear()
+def test_without_a_past_run_the_speed_of_this_host_is_measured_once(database: Database):
+    speed._find_flops.cache_clear()
 
-    told = estimate(database, [changed(SMALL, hidden=(1000,))])
+    estimated = estimate(database, [changed(SMALL, hidden=(1000,))])
     (file,) = user_cache_path("dq").iterdir()
     before = file.read_bytes()
-    speed._find_rate.cache_clear()
+    speed._find_flops.cache_clear()
     again = estimate(database, [changed(SMALL, hidden=(1000,))])
 
     assert re.fullmatch(
-        r"About \d+ s on 1 worker, going by a product rate measured on this host\.", str(told)
+        r"About \d+ s on 1 worker, going by matrix products timed on this host\.", str(estimated)
     )
-    assert (told.past_runs, again.speed) == (0, told.speed)
-    assert told.speed
-    assert 1e9 < told.speed.flops < 1e13
+    assert (estimated.past_runs, again.speed) == (0, estimated.speed)
+    assert estimated.speed
+    assert 1e9 < estimated.speed.flops < 1e13
     assert file.read_bytes() == before
 
 
@@ -85,11 +85,11 @@ def test_past_an_hour_without_a_gpu_it_is_said_what_takes_less(database: Databas
     notebook = ExperimentSpec(keep=(0.9, 0.8, 0.8))
     flops = 10 * (6 * 50_000 + 2 * 10_000) * count_weights(notebook)
 
-    told = estimate(database, [notebook])
+    estimated = estimate(database, [notebook])
 
-    assert told.seconds == pytest.approx(flops / 5e9 + 10 * 50 * 0.001)
-    assert str(told) == (
-        "About 25.0 h on 1 worker, going by a product rate measured on this host. "
+    assert estimated.seconds == pytest.approx(flops / 5e9 + 10 * 50 * 0.001)
+    assert str(estimated) == (
+        "About 25.0 h on 1 worker, going by matrix products timed on this host. "
         "Without a GPU, try: --hidden 512x3 (about 10 min)."
     )
 
@@ -104,9 +104,9 @@ def test_what_takes_under_an_hour_or_too_long_with_any_width_gets_no_advice(data
 def test_past_runs_count_and_the_advice_goes_by_them_too(database: Database):
     add_past(database, changed(SMALL, hidden=(2000,)), 7200)
 
-    told = estimate(database, [changed(SMALL, hidden=(2000,))])
+    estimated = estimate(database, [changed(SMALL, hidden=(2000,))])
 
-    assert str(told) == (
+    assert str(estimated) == (
         "About 2.0 h on 1 worker, going by 1 run. Without a GPU, try: --hidden 512 (about 31 min)."
     )
 
@@ -116,16 +116,16 @@ def test_a_worker_with_a_gpu_is_assumed_to_be_fast_and_gets_no_advice(database: 
     with database.writing() as session:
         session.execute(update(Worker).values(device="a GPU", device_uuid="GPU-0"))
 
-    told = estimate(database, [changed(ExperimentSpec(), epochs=1000)])
+    estimated = estimate(database, [changed(ExperimentSpec(), epochs=1000)])
 
-    assert str(told) == "About 76 min on 1 worker, going by an assumed 10 TFLOP/s of a GPU."
+    assert str(estimated) == "About 76 min on 1 worker, going by an assumed 10 TFLOP/s of a GPU."
 
 
-def test_before_there_is_a_database_the_product_rate_tells():
-    told = estimate(None, [SMALL, changed(SMALL, seed=1)])
+def test_before_there_is_a_database_the_speed_of_this_host_tells():
+    estimated = estimate(None, [SMALL, changed(SMALL, seed=1)])
 
-    assert told.speed
-    assert told.seconds > 0
+    assert estimated.speed
+    assert estimated.seconds > 0
 
 
 def test_a_configuration_that_ran_takes_the_median_of_what_it_took_whatever_the_seed(
@@ -134,10 +134,10 @@ def test_a_configuration_that_ran_takes_the_median_of_what_it_took_whatever_the_
     add_past(database, SMALL, 10, 11, 1000)
     add_past(database, changed(SMALL, lr=0.2), 1, 1, 1, 1)
 
-    told = estimate(database, [SMALL.model_copy(update={"seed": 77})])
+    estimated = estimate(database, [SMALL.model_copy(update={"seed": 77})])
 
-    assert told.seconds == 11
-    assert told.past_runs == 7
+    assert estimated.seconds == 11
+    assert estimated.past_runs == 7
 
 
 @pytest.mark.parametrize(
@@ -152,30 +152,30 @@ def test_a_configuration_that_ran_takes_the_median_of_what_it_took_whatever_the_
         ({"dataset": "mnist"}, 50_000 / 1_197 * (7840 + 100) / (640 + 100)),
     ],
 )
-def test_a_configuration_that_never_ran_takes_its_work_at_the_pace_of_the_past(
+def test_a_configuration_that_never_ran_takes_its_work_at_the_speed_of_past_runs(
     database: Database, changes: dict[str, Any], factor: float
 ):
     add_past(database, SMALL, 6)
 
-    told = estimate(database, [changed(SMALL, **changes)])
+    estimated = estimate(database, [changed(SMALL, **changes)])
 
-    assert told.seconds == pytest.approx(6 * factor)
+    assert estimated.seconds == pytest.approx(6 * factor)
 
 
-def test_the_pace_is_the_median_so_that_one_slow_run_does_not_count(database: Database):
+def test_the_speed_is_the_median_so_that_one_slow_run_does_not_count(database: Database):
     add_past(database, SMALL, 2, 3, 4000)
 
-    told = estimate(database, [changed(SMALL, epochs=10)])
+    estimated = estimate(database, [changed(SMALL, epochs=10)])
 
-    assert told.seconds == pytest.approx(30)
+    assert estimated.seconds == pytest.approx(30)
 
 
 def test_the_seconds_of_all_specs_add_up(database: Database):
     add_past(database, SMALL, 4)
 
-    told = estimate(database, [SMALL, changed(SMALL, epochs=2), changed(SMALL, epochs=3)])
+    estimated = estimate(database, [SMALL, changed(SMALL, epochs=2), changed(SMALL, epochs=3)])
 
-    assert told.seconds == pytest.approx(4 + 8 + 12)
+    assert estimated.seconds == pytest.approx(4 + 8 + 12)
 
 
 def test_workers_that_take_jobs_share_the_work_and_silent_or_draining_ones_do_not(
@@ -188,9 +188,9 @@ def test_workers_that_take_jobs_share_the_work_and_silent_or_draining_ones_do_no
     rows.add_worker(database, "ending", state="draining")
     specs = [SMALL.model_copy(update={"seed": seed}) for seed in range(4)]
 
-    told = estimate(database, specs)
+    estimated = estimate(database, specs)
 
-    assert (told.seconds, told.workers) == (24, 2)
+    assert (estimated.seconds, estimated.workers) == (24, 2)
 
 
 def test_more_workers_than_jobs_make_a_job_no_shorter(database: Database):
@@ -207,9 +207,9 @@ def test_no_number_of_workers_makes_all_jobs_shorter_than_the_longest(database: 
     for name in ("one", "two", "three"):
         rows.add_worker(database, name)
 
-    told = estimate(database, [SMALL, changed(SMALL, epochs=10), changed(SMALL, epochs=2)])
+    estimated = estimate(database, [SMALL, changed(SMALL, epochs=10), changed(SMALL, epochs=2)])
 
-    assert told.seconds == pytest.approx(10)
+    assert estimated.seconds == pytest.approx(10)
 
 
 def run(database: Database, job_id: int, epochs: int, seconds: float) -> None:
@@ -220,17 +220,19 @@ def run(database: Database, job_id: int, epochs: int, seconds: float) -> None:
         session.add(Epoch(job_id=job_id, epoch=epochs, attempt=1, **figures))
 
 
-def test_the_rest_of_jobs_goes_by_the_epochs_of_those_that_run(database: Database):
+def test_what_remains_of_jobs_goes_by_the_epochs_of_those_that_run(database: Database):
     long, short = changed(SMALL, epochs=100), changed(SMALL, epochs=50, lr=0.2)
     first, *others = rows.submit(database, long, changed(long, seed=1), short)
     run(database, first, epochs=40, seconds=0.5)
 
-    rest = estimate_remaining(database, ids_condition([first, *others]))
+    remaining = estimate_remaining(database, ids_condition([first, *others]))
 
-    assert rest.seconds == pytest.approx(0.5 * (60 + 100 + 50))
+    assert remaining.seconds == pytest.approx(0.5 * (60 + 100 + 50))
 
 
-def test_the_rest_of_a_job_is_what_its_own_configuration_took_less_what_is_done(database: Database):
+def test_what_remains_of_a_job_is_what_its_own_configuration_took_less_what_is_done(
+    database: Database,
+):
     spec = changed(SMALL, epochs=10)
     add_past(database, spec, 20, 20, 20)
     with database.writing() as session:
@@ -241,7 +243,7 @@ def test_the_rest_of_a_job_is_what_its_own_configuration_took_less_what_is_done(
     assert estimate_remaining(database, ids_condition([job_id])).seconds == pytest.approx(10)
 
 
-def test_the_rest_counts_what_workers_take_before(database: Database):
+def test_what_remains_includes_the_jobs_that_workers_take_before(database: Database):
     add_past(database, SMALL, 4)
     earlier = rows.submit(database, *[changed(SMALL, seed=seed) for seed in (1, 2, 3)])
     (mine,) = rows.submit(database, changed(SMALL, seed=4))
@@ -257,7 +259,7 @@ def test_the_rest_counts_what_workers_take_before(database: Database):
     assert (in_line, ahead_of_two) == (pytest.approx(20), pytest.approx(12))
 
 
-def test_the_rest_of_jobs_that_ended_takes_no_time(database: Database):
+def test_jobs_that_have_ended_take_no_more_time(database: Database):
     add_past(database, SMALL, 4)
     rows.change(database, 1, state="succeeded")
 
@@ -274,9 +276,9 @@ def test_the_newest_five_hundred_results_count(database: Database):
     add_past(database, SMALL, *[1.0] * 10)
     add_past(database, SMALL, *[2.0] * 500)
 
-    told = estimate(database, [SMALL])
+    estimated = estimate(database, [SMALL])
 
-    assert (told.seconds, told.past_runs) == (2, 500)
+    assert (estimated.seconds, estimated.past_runs) == (2, 500)
 
 
 def test_a_run_that_took_no_time_that_could_be_measured_does_no_harm(database: Database):
@@ -317,12 +319,12 @@ def test_a_time_span_is_written_shortly(seconds: float, words: str):
 
 
 @pytest.mark.parametrize(
-    ("told", "words"),
+    ("estimated", "words"),
     [
         (Estimate(40, 12, 1), "About 40 s on 1 worker, going by 12 runs."),
         (Estimate(7200, 500, 8), "About 2.0 h on 8 workers, going by 500 runs."),
         (Estimate(40, 1, 2), "About 40 s on 2 workers, going by 1 run."),
     ],
 )
-def test_an_estimate_is_told_in_words(told: Estimate, words: str):
-    assert str(told) == words
+def test_an_estimate_is_written_in_words(estimated: Estimate, words: str):
+    assert str(estimated) == words
