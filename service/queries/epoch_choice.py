@@ -15,7 +15,7 @@ _MOST_DIGITS = 10
 
 @dataclass(frozen=True)
 class EpochChoice:
-    """Which epoch of each job counts: the one given, the best by a metric, or else the last."""
+    """The epoch of each job that is numbered so, or is best by a metric; else its last."""
 
     metric: str | None = None
     epoch: int | None = None
@@ -37,23 +37,24 @@ class EpochChoice:
     def _number(self) -> ColumnElement[int]:
         if self.metric is None:
             return Job.epochs_done + 0 if self.epoch is None else literal(self.epoch)
-        other = aliased(Epoch)
-        value = getattr(other, self.metric)
+        candidate = aliased(Epoch)
+        value = getattr(candidate, self.metric)
         best_first = value.desc() if HIGHER_IS_BETTER[self.metric] else value
-        best = select(other.epoch).where(other.job_id == Job.id).order_by(best_first, other.epoch)
-        return best.limit(1).correlate(Job).scalar_subquery()
+        best = select(candidate.epoch).where(candidate.job_id == Job.id)
+        best = best.order_by(best_first, candidate.epoch).limit(1)
+        return best.correlate(Job).scalar_subquery()
 
 
 FINAL = EpochChoice()
 
 
 def parse_epoch_choice(text: str) -> EpochChoice:
-    """Read "final", "best:valid_loss" or "epoch:5"; raise UsageError for anything else."""
+    """Return the choice that `--at` gives; raise UsageError for anything else."""
     kind, _, value = text.partition(":")
     if text == "final":
         return FINAL
     if kind == "epoch" and re.fullmatch(r"\d+", value, re.ASCII):
-        return EpochChoice(epoch=_read_epoch(value))
+        return EpochChoice(epoch=_parse_epoch(value))
     if kind == "best" and (metric := expand_metric_name(value)) in EPOCH_METRICS:
         return EpochChoice(metric=metric)
     raise UsageError(
@@ -61,12 +62,12 @@ def parse_epoch_choice(text: str) -> EpochChoice:
     )
 
 
-def _read_epoch(digits: str) -> int:
+def _parse_epoch(digits: str) -> int:
     if len(digits) > _MOST_DIGITS or not 0 < int(digits) < 2**31:
         raise UsageError(f"--at epoch:{digits:.40}: epochs are numbered from 1 to 2,147,483,647")
     return int(digits)
 
 
 def expand_metric_name(text: str) -> str:
-    """Return a metric's whole name: valid_acc is valid_accuracy."""
+    """Return a metric's full name: valid_acc is valid_accuracy."""
     return f"{text}uracy" if text.endswith("_acc") else text

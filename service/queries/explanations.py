@@ -12,12 +12,12 @@ from service.queries.workers import list_workers
 
 
 def explain_wait(database: Database, job_id: int) -> list[str]:
-    """Say what a queued job waits for, in sentences; empty for a job that is not queued."""
+    """Say what a queued job waits for; nothing for a job that is not queued."""
     with database.reading() as session:
         job = session.get(Job, job_id)
         if job is None or job.state != JobState.QUEUED:
             return []
-        reasons = [*_blocks(session, job), *_places(session, job)]
+        reasons = [*_list_obstacles(session, job), _describe_position(session, job)]
     alive = [worker for worker in list_workers(database) if worker.is_alive]
     if not alive:
         return [*reasons, "No worker is running. Type: dq worker"]
@@ -27,27 +27,27 @@ def explain_wait(database: Database, job_id: int) -> list[str]:
 
 
 def explain(database: Database, row: JobRow) -> list[str]:
-    """Say in sentences what a job waits for, or why it ended."""
+    """Say what a job waits for, or why it ended."""
     ended = f"It has {row.state}." if row.state == JobState.SUCCEEDED else f"It is {row.state}."
     return explain_wait(database, row.job_id) or [row.reason or ended]
 
 
-def _blocks(session: Session, job: Job) -> list[str]:
-    """Say what keeps a queued job from being started by whatever worker."""
-    blocks = []
+def _list_obstacles(session: Session, job: Job) -> list[str]:
+    """Say what keeps every worker from starting a queued job."""
+    obstacles = []
     if job.held:
-        blocks.append(f"It is held. Type: dq release {job.id}")
+        obstacles.append(f"It is held. Type: dq release {job.id}")
     if session.get(Pause, 1) is not None:
-        blocks.append("The queue is paused. Type: dq resume")
+        obstacles.append("The queue is paused. Type: dq resume")
     if not job.publish_count and not job.held:
-        blocks.append("Its message is not in Redis yet; a worker will send it. See: dq doctor")
-    return blocks
+        obstacles.append("Its message is not in Redis yet; a worker will send it. See: dq doctor")
+    return obstacles
 
 
-def _places(session: Session, job: Job) -> list[str]:
+def _describe_position(session: Session, job: Job) -> str:
     waiting = Job.state == JobState.QUEUED, Job.held.is_(False)
     earlier = (Job.priority < job.priority) | ((Job.priority == job.priority) & (Job.id < job.id))
     ahead = session.scalar(select(func.count()).select_from(Job).where(*waiting, earlier)) or 0
     if not ahead:
-        return ["It is the next in the queue."]
-    return [f"{plural(ahead, 'queued job')} {'is' if ahead == 1 else 'are'} ahead of it."]
+        return "It is the next in the queue."
+    return f"{plural(ahead, 'queued job')} {'is' if ahead == 1 else 'are'} ahead of it."

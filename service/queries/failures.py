@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
 
@@ -32,19 +31,19 @@ def list_failures(database: Database, which: ColumnElement[bool]) -> list[Failur
     )
     with database.reading() as session:
         found = session.execute(counted.group_by(Job.reason)).all()
-        alike: dict[str, list[tuple[str, int, int]]] = {}
+        groups: dict[str, list[tuple[str, int, int]]] = {}
         for reason, jobs, job_id in sorted(found, key=lambda row: (-row[1], row[2])):
             line = _first_line(reason)
-            alike.setdefault(re.sub(r"\d+", "0", line), []).append((line, jobs, job_id))
-        firsts = [min(job_id for _, _, job_id in rows) for rows in alike.values()]
-        specs: dict[int, Any] = dict(
-            session.execute(select(Job.id, Job.spec).where(Job.id.in_(firsts))).all()
+            groups.setdefault(re.sub(r"\d+", "0", line), []).append((line, jobs, job_id))
+        by_first_id = {min(job_id for _, _, job_id in rows): rows for rows in groups.values()}
+        specs = session.execute(
+            select(Job.id, Job.spec).where(Job.id.in_(by_first_id)).order_by(Job.id)
         )
-    described = [
-        _describe(rows, first, ExperimentSpec.model_validate(specs[first]))
-        for rows, first in zip(alike.values(), firsts, strict=True)
-    ]
-    return sorted(described, key=lambda failure: -failure.jobs)
+        failures = [
+            _describe(by_first_id[job_id], job_id, ExperimentSpec.model_validate(spec))
+            for job_id, spec in specs
+        ]
+    return sorted(failures, key=lambda failure: -failure.jobs)
 
 
 def advise(job_id: int, reason: str, spec: ExperimentSpec) -> tuple[str, str]:

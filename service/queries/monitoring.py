@@ -1,4 +1,4 @@
-"""The figures that a monitoring system watches."""
+"""The metrics that a monitoring system watches."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from service.queries.workers import list_workers
 
 @dataclass(frozen=True)
 class OperationalMetrics:
-    """What somebody who runs dq watches; counts are of all time."""
+    """What an operator of dq watches; counts are of all time."""
 
     states: Mapping[JobState, int]
     #: Seconds since the job that is queued longest was submitted; None if none is queued.
     oldest_queued_seconds: float | None
     attempts: Mapping[Outcome, int]
-    #: How many jobs the reconcilers mended, by what they did.
+    #: How many jobs the reconcilers repaired, by what they did.
     repairs: Mapping[str, int]
     succeeded: int
     succeeded_seconds: float
-    #: How many jobs took at most so many seconds, for each of SECONDS_BUCKETS.
+    #: How many jobs took at most each number of seconds in SECONDS_BUCKETS.
     succeeded_within: Mapping[float, int]
     workers: tuple[WorkerRow, ...]
 
@@ -36,7 +36,7 @@ SECONDS_BUCKETS = (1, 5, 15, 60, 300, 900, 3600, 14400, 86400)
 
 
 def read_operational_metrics(database: Database) -> OperationalMetrics:
-    """Return what a monitor asks for, in a few scans of counts."""
+    """Return the metrics, which a few queries count."""
     workers = tuple(list_workers(database))
     with database.reading() as session:
         oldest = select(func.min(Job.created_at), now()).where(Job.state == JobState.QUEUED)
@@ -46,8 +46,8 @@ def read_operational_metrics(database: Database) -> OperationalMetrics:
         within = [
             func.sum(case((Result.seconds <= limit, 1), else_=0)) for limit in SECONDS_BUCKETS
         ]
-        taken = select(func.count(), func.sum(Result.seconds), *within)
-        succeeded, seconds, *counts = session.execute(taken).one()
+        results = select(func.count(), func.sum(Result.seconds), *within)
+        succeeded, seconds, *counts = session.execute(results).one()
         ended = dict(session.execute(outcomes).all())
         return OperationalMetrics(
             states=count_states_in(session),

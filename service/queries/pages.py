@@ -1,10 +1,10 @@
-"""Pages of jobs in any order; a page costs the same wherever in the list it is."""
+"""Pages of jobs in any order, by keyset: each page costs the same, however far down it is."""
 
 import math
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Select, func, select, true, tuple_, type_coerce
+from sqlalchemy import BigInteger, ColumnElement, Select, func, select, tuple_, type_coerce
 
 from models.database import Database
 from models.datasets import DATASETS
@@ -17,7 +17,7 @@ from service.queries.epoch_choice import FINAL, EpochChoice, expand_metric_name
 from service.queries.job_rows import make_job_row
 from service.queries.rows import JobRow
 
-#: The spec's fields that have one value, by which jobs can be sorted; with that value's kind.
+#: The fields of a spec, each of one value, by which jobs can be sorted.
 _SPEC_FIELDS = {
     "dataset": str,
     "train_size": int,
@@ -28,8 +28,8 @@ _SPEC_FIELDS = {
 }
 
 _BIGINT = 2**63
-#: Where a number that is not given is sorted: after all that are.
-_AFTER_ALL = 2**62
+#: Sorts a number that is not given after all that are.
+_LAST = 2**62
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Sort:
 
 @dataclass(frozen=True)
 class PageRequest:
-    """Which page of jobs: at most `limit` of those that follow the cursor `after`, or all."""
+    """A page of jobs: at most `limit`, or all, of those that follow the cursor `after`."""
 
     sort: Sort = Sort()
     limit: int | None = 50
@@ -62,15 +62,16 @@ class PageRequest:
 
 @dataclass(frozen=True)
 class Page:
-    """Some jobs in order; `next` is what to pass as `after` for the next page, None at the end."""
+    """One page of jobs; `next` is the cursor of the page after it, None on the last page."""
 
     rows: tuple[JobRow, ...]
     next: str | None
 
 
 def parse_sort(text: str) -> Sort:
-    """Read "valid_acc", "lr:asc"; a metric goes from the best on, all else from the highest on.
+    """Return the order that "valid_acc" or "lr:asc" means.
 
+    Without a direction, a metric is sorted from its best value on, all else from the highest.
     Raises UsageError for an unknown name.
     """
     name, _, direction = text.partition(":")
@@ -83,14 +84,14 @@ def parse_sort(text: str) -> Sort:
 
 
 def read_page(database: Database, which: ColumnElement[bool], request: PageRequest) -> Page:
-    """Return the selected jobs that come after the request's cursor, in its order."""
-    sort, limit = request.sort, request.limit
+    """Return the page that is requested of the selected jobs."""
+    limit = request.limit
     with database.reading() as session:
         found = session.execute(_select(which, request)).all()
     rows = tuple(make_job_row(job, epoch) for job, epoch, _ in found[:limit])
     if limit is None or len(found) <= limit:
         return Page(rows, None)
-    return Page(rows, _cursor(rows[-1].job_id, sort, found[limit - 1][2]))
+    return Page(rows, _write_cursor(request.sort, found[limit - 1][2], rows[-1].job_id))
 
 
 def _select(which: ColumnElement[bool], request: PageRequest) -> Select[Job, Epoch, Any]:
@@ -98,24 +99,25 @@ def _select(which: ColumnElement[bool], request: PageRequest) -> Select[Job, Epo
 
     The page is cut out before its jobs get their epochs, of which there may be millions.
     """
-    chosen = _choose(which, request).subquery()
-    job_id, value = chosen.c
-    query = select(Job, Epoch, value).select_from(chosen).join(Job, job_id == Job.id)
+    keys = _select_keys(which, request).subquery()
+    job_id, value = keys.c
+    query = select(Job, Epoch, value).select_from(keys).join(Job, job_id == Job.id)
     query = query.outerjoin(Epoch, request.epoch_choice.condition())
     return query.order_by(*_order((value, job_id), request.sort))
 
 
-def _choose(which: ColumnElement[bool], request: PageRequest) -> Select[int, Any]:
+def _select_keys(which: ColumnElement[bool], request: PageRequest) -> Select[int, Any]:
     sort, epoch_choice = request.sort, request.epoch_choice
-    value, job_id = key = _key(sort, epoch_choice)
+    value, job_id = key = _sort_key(sort, epoch_choice)
     query = select(job_id.label("job_id"), value.label("value")).select_from(Job).where(which)
-    if sort.is_metric:
+    if sort.is_metric and epoch_choice.is_final:
         # Only succeeded jobs have a result; said twice, it saves a walk over those of all others.
-        is_there = Job.state == JobState.SUCCEEDED if epoch_choice.is_final else true()
-        joined = Result.job_id == Job.id if epoch_choice.is_final else epoch_choice.condition()
-        query = query.join(Result if epoch_choice.is_final else Epoch, joined).where(is_there)
+        query = query.join(Result).where(Job.state == JobState.SUCCEEDED)
+    elif sort.is_metric:
+        query = query.join(Epoch, epoch_choice.condition())
     if request.after:
-        query = query.where(_follows(value, job_id, sort, request.after))
+        here, after = tuple_(*key), _read_cursor(sort, request.after)
+        query = query.where(here < after if sort.is_descending else here > after)
     return query.order_by(*_order(key, sort)).limit(request.limit and request.limit + 1)
 
 
@@ -123,7 +125,7 @@ def _order(key: tuple[Any, Any], sort: Sort) -> list[Any]:
     return [each.desc() if sort.is_descending else each for each in key]
 
 
-def _key(sort: Sort, epoch_choice: EpochChoice) -> tuple[Any, Any]:
+def _sort_key(sort: Sort, epoch_choice: EpochChoice) -> tuple[Any, Any]:
     """Return what sorts the jobs; of one table, so that an index can serve both."""
     if sort.is_metric:
         table = Result if epoch_choice.is_final else Epoch
@@ -133,36 +135,34 @@ def _key(sort: Sort, epoch_choice: EpochChoice) -> tuple[Any, Any]:
     value = spec_columns.column(sort.field)
     if _SPEC_FIELDS[sort.field] is not int:
         return value, Job.id
-    # NULL, which is all training images, has no place that both databases agree on.
-    whole = func.coalesce(value, _AFTER_ALL) if spec_columns.is_nullable(sort.field) else value
-    return type_coerce(whole, BigInteger()), Job.id
+    # The two databases sort NULL, which means all training images, at different ends.
+    integer = func.coalesce(value, _LAST) if spec_columns.is_nullable(sort.field) else value
+    return type_coerce(integer, BigInteger()), Job.id
 
 
-def _follows(value: Any, job_id: Any, sort: Sort, after: str) -> ColumnElement[bool]:
-    try:
-        there = _read_cursor(sort, after)
-    except (ValueError, OverflowError):
-        raise UsageError(f"--after {after}: give the value that the page before printed") from None
-    here = tuple_(value, job_id)
-    return here < there if sort.is_descending else here > there
-
-
-def _read_cursor(sort: Sort, after: str) -> tuple[Any, int]:
-    """Read what `_cursor` wrote; raise ValueError or OverflowError for anything else."""
-    typed, comma, last = after.rpartition(",")
-    job_id = int(last)
-    place = _SPEC_FIELDS.get(sort.field, float)(typed) if sort.field != "id" else job_id
-    if isinstance(place, str):
-        is_possible = place in DATASETS
-    else:
-        is_possible = math.isfinite(place) and (isinstance(place, float) or abs(place) < _BIGINT)
-    if not is_possible or abs(job_id) >= _BIGINT or (sort.field == "id" and comma):
-        raise ValueError(after)
-    return place, job_id
-
-
-def _cursor(job_id: int, sort: Sort, value: Any) -> str:
+def _write_cursor(sort: Sort, value: Any, job_id: int) -> str:
     if sort.field == "id":
         return str(job_id)
     value = int(value) if _SPEC_FIELDS.get(sort.field) is int else value  # PostgreSQL's Decimal
     return f"{value if isinstance(value, str) else repr(value)},{job_id}"
+
+
+def _read_cursor(sort: Sort, cursor: str) -> tuple[Any, int]:
+    """Return the sort key of a cursor; raise UsageError for one that no page has."""
+    try:
+        return _parse_cursor(sort, cursor)
+    except (ValueError, OverflowError):
+        raise UsageError(f"--after {cursor}: give the value that the page before printed") from None
+
+
+def _parse_cursor(sort: Sort, cursor: str) -> tuple[Any, int]:
+    text, comma, digits = cursor.rpartition(",")
+    job_id = int(digits)
+    value = _SPEC_FIELDS.get(sort.field, float)(text) if sort.field != "id" else job_id
+    if isinstance(value, str):
+        is_possible = value in DATASETS
+    else:
+        is_possible = math.isfinite(value) and (isinstance(value, float) or abs(value) < _BIGINT)
+    if not is_possible or abs(job_id) >= _BIGINT or (sort.field == "id" and comma):
+        raise ValueError(cursor)
+    return value, job_id

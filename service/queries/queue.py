@@ -1,4 +1,4 @@
-"""The queue as it is now: what runs and how long still, what comes next, and who works."""
+"""The queue as it is now: the running jobs and the time left, the next jobs, and the workers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from service.queries.progress import measure_left
 from service.queries.rows import JobRow, WorkerRow
 from service.queries.workers import is_paused, list_workers
 
-#: The queue's time is taken from so many of the next jobs.
+#: From how many of the next jobs the time of all is estimated.
 _SAMPLE = 200
 
 
@@ -29,26 +29,25 @@ class RunningJob:
 
 @dataclass(frozen=True)
 class Queue:
-    """What a person asks of the queue at a glance; `left` is for the queued jobs."""
+    """The queue at a glance; `left` is the time for the queued jobs."""
 
     states: Mapping[JobState, int]
     is_paused: bool
     running: tuple[RunningJob, ...]
-    #: The next ones, in the order in which workers take them; held ones last.
+    #: The next jobs, in the order in which workers take them; held ones last.
     queued: tuple[JobRow, ...]
     left: Estimate | None
     workers: tuple[WorkerRow, ...]
 
 
 def read_queue(database: Database, limit: int = 20) -> Queue:
-    """Return the queue, with at most `limit` of the jobs that wait, and of those that run."""
-    running_jobs = select_jobs(Job.state == JobState.RUNNING).order_by(Job.id)
-    queued_jobs = select_jobs(Job.state == JobState.QUEUED)
-    queued_jobs = queued_jobs.order_by(Job.held, Job.priority, Job.id)
+    """Return the queue, with at most `limit` of its queued and of its running jobs."""
+    oldest = select_jobs(Job.state == JobState.RUNNING).order_by(Job.id)
+    next_up = select_jobs(Job.state == JobState.QUEUED).order_by(Job.held, Job.priority, Job.id)
     with database.reading() as session:
         states = count_states_in(session)
-        running = fetch_job_rows(session, running_jobs.limit(limit))
-        queued = fetch_job_rows(session, queued_jobs.limit(limit))
+        running = fetch_job_rows(session, oldest.limit(limit))
+        queued = fetch_job_rows(session, next_up.limit(limit))
     left = measure_left(running)
     return Queue(
         states=states,
@@ -61,11 +60,11 @@ def read_queue(database: Database, limit: int = 20) -> Queue:
 
 
 def _estimate(database: Database, queued: int) -> Estimate | None:
-    """Estimate all queued jobs by the next of them."""
-    waiting = select(Job.spec).where(Job.state == JobState.QUEUED).order_by(Job.priority, Job.id)
+    """Estimate the time of all queued jobs from the next ones."""
+    next_up = select(Job.spec).where(Job.state == JobState.QUEUED).order_by(Job.priority, Job.id)
     with database.reading() as session:
-        found = session.scalars(waiting.limit(_SAMPLE)).all()
+        found = session.scalars(next_up.limit(_SAMPLE)).all()
     if not found:
         return None
-    guessed = estimate(database, [ExperimentSpec.model_validate(spec) for spec in found])
-    return replace(guessed, seconds=guessed.seconds * max(1.0, queued / len(found)))
+    sample = estimate(database, [ExperimentSpec.model_validate(spec) for spec in found])
+    return replace(sample, seconds=sample.seconds * max(1.0, queued / len(found)))

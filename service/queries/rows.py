@@ -15,7 +15,7 @@ ALIVE_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class JobRow:
-    """One job in a listing; the metrics are the newest, final if it succeeded."""
+    """One job in a list; the metrics are of its last epoch, unless another was chosen."""
 
     job_id: int
     sweep_id: int
@@ -32,14 +32,14 @@ class JobRow:
     finished_at: datetime | None
     held: bool
     metrics: Mapping[str, float]
-    #: How long the epoch of these metrics took; of a job in a pack, its share of the pack's time.
+    #: How long that epoch took; of jobs trained together, each has its share.
     epoch_seconds: float | None = None
     #: Of the epoch under way, where epochs take long.
     batches_done: int = 0
 
     @property
     def epochs_reached(self) -> float:
-        """How many epochs it has done, with the part of the one under way."""
+        """How many epochs it has done, with the done part of the one under way."""
         return self.epochs_done + self.batches_done / self.spec.batches
 
     @property
@@ -50,7 +50,7 @@ class JobRow:
 
 @dataclass(frozen=True)
 class AttemptRow:
-    """One worker's try at a job."""
+    """One attempt at a job."""
 
     number: int
     worker: str
@@ -97,12 +97,12 @@ class WorkerRow:
     state: str
     #: The newest of its jobs.
     job_id: int | None
-    #: All that it runs: several where it trains them together.
+    #: All jobs that it runs: several if it trains them together.
     job_ids: tuple[int, ...]
     silent_seconds: float
     started_at: datetime
     device_uuid: str | None
-    #: Of the device, in bytes, whoever uses it.
+    #: Of the device, in bytes, of all processes.
     memory_used: int | None
     memory_total: int | None
 
@@ -134,17 +134,17 @@ class Progress:
 
     @property
     def jobs(self) -> int:
-        """How many jobs these are."""
+        """How many jobs there are."""
         return sum(self.states.values())
 
     @property
     def epochs_reached(self) -> float:
-        """The epochs done, with the parts of those under way."""
+        """How many epochs are done, with the done parts of those under way."""
         return self.epochs_done + sum(row.epochs_reached - row.epochs_done for row in self.running)
 
     @property
     def open_jobs(self) -> int:
-        """How many are not at their end."""
+        """How many jobs have not ended."""
         return sum(number for state, number in self.states.items() if not state.is_final)
 
 

@@ -1,12 +1,12 @@
-"""The values of a stored spec as SQL, the same on SQLite and PostgreSQL.
+"""The fields of a stored spec as SQL expressions, with the same values on SQLite and PostgreSQL.
 
-On PostgreSQL most have an index on just this expression and the id, which migrations make.
+On PostgreSQL most of them have an index, on exactly this expression and the id.
 """
 
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
 
 from sqlalchemy import BigInteger, Boolean, ColumnElement, Double, String, func, literal
 from sqlalchemy.ext.compiler import compiles
@@ -19,7 +19,7 @@ from models.tables import Job
 
 _TYPES: Mapping[Any, type[TypeEngine[Any]]] = {bool: Boolean, int: BigInteger, float: Double}
 _EXTRACTIONS: Mapping[type[TypeEngine[Any]], Callable[[Any], ColumnElement[Any]]] = {
-    # A whole number may be beyond BIGINT, at which PostgreSQL would fail all of the query.
+    # An integer may be beyond BIGINT, for which PostgreSQL would refuse the whole query.
     BigInteger: operator.methodcaller("as_numeric", 1000, 0),
     Boolean: operator.methodcaller("as_boolean"),
     Double: operator.methodcaller("as_float"),
@@ -28,16 +28,13 @@ _EXTRACTIONS: Mapping[type[TypeEngine[Any]], Callable[[Any], ColumnElement[Any]]
 
 
 def column(name: str) -> ColumnElement[Any]:
-    """Return a field of one value.
-
-    The row of a job from before the field was lacks it, and is read with the default.
-    """
-    info = ExperimentSpec.model_fields[name]
-    kind = _type_of(annotation(name))
-    value = _EXTRACTIONS[kind](Job.spec[name])
-    if is_nullable(name) or info.is_required():
+    """Return a field of one value; its default for a job that is older than the field."""
+    field = ExperimentSpec.model_fields[name]
+    sql_type = _type_of(annotation(name))
+    value = _EXTRACTIONS[sql_type](Job.spec[name])
+    if is_nullable(name) or field.is_required():
         return value
-    return func.coalesce(value, literal(info.default, kind()))
+    return func.coalesce(value, literal(field.default, sql_type()))
 
 
 def layer(name: str, index: int) -> ColumnElement[Any]:
@@ -46,7 +43,7 @@ def layer(name: str, index: int) -> ColumnElement[Any]:
 
 
 def items(name: str) -> ColumnElement[Any]:
-    """Return the column of a field's values at all layers, a row each, to select from."""
+    """Return a column to select from: a field's values at all layers, one a row."""
     values: ColumnElement[Any] = _items(Job.spec[name]).table_valued("value").c.value
     return values
 
@@ -62,13 +59,13 @@ def is_nullable(name: str) -> bool:
 
 
 def annotation(name: str) -> Any:
-    """Return the type of a field that is not None, without what pydantic checks besides."""
+    """Return the type of a field without None, and without the limits that pydantic checks."""
     alternatives = _alternatives(ExperimentSpec.model_fields[name].annotation)
     return next(each for each in alternatives if each is not type(None))
 
 
 def item_annotation(name: str) -> Any:
-    """Return the type of a field's value at one layer."""
+    """Return the same of a field's value at one layer."""
     return next(_alternatives(get_args(annotation(name))[0]))
 
 
@@ -91,16 +88,7 @@ class _length(FunctionElement[int]):  # noqa: N801 - reads as the SQL function i
 
     inherit_cache = True
     type = BigInteger()
-
-
-@compiles(_length, "postgresql")
-def _length_on_postgresql(element: _length, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"jsonb_array_length({compiler.process(element.clauses, **kw)})"
-
-
-@compiles(_length, "sqlite")
-def _length_on_sqlite(element: _length, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"json_array_length({compiler.process(element.clauses, **kw)})"
+    names: ClassVar = {"postgresql": "jsonb_array_length", "sqlite": "json_array_length"}
 
 
 class _items(FunctionElement[Any]):  # noqa: N801 - reads as the SQL function it is
@@ -108,13 +96,11 @@ class _items(FunctionElement[Any]):  # noqa: N801 - reads as the SQL function it
 
     inherit_cache = True
     name = "items"
+    names: ClassVar = {"postgresql": "jsonb_array_elements_text", "sqlite": "json_each"}
 
 
-@compiles(_items, "postgresql")
-def _items_on_postgresql(element: _items, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"jsonb_array_elements_text({compiler.process(element.clauses, **kw)})"
-
-
-@compiles(_items, "sqlite")
-def _items_on_sqlite(element: _items, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"json_each({compiler.process(element.clauses, **kw)})"
+@compiles(_length)
+@compiles(_items)
+def _call(element: _length | _items, compiler: SQLCompiler, **kw: Any) -> str:
+    name = element.names[compiler.dialect.name]
+    return f"{name}({compiler.process(element.clauses, **kw)})"

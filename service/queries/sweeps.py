@@ -1,4 +1,4 @@
-"""Pages of sweeps, each with what became of its jobs."""
+"""Pages of sweeps, each with the states of its jobs and its best accuracy."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class SweepRow:
 
 @dataclass(frozen=True)
 class SweepPage:
-    """Some sweeps in order; `next` is the `after` of the next page, None at the end."""
+    """One page of sweeps; `next` is the cursor of the page after it, None on the last page."""
 
     rows: tuple[SweepRow, ...]
     next: int | None
@@ -40,7 +40,7 @@ class SweepPage:
 
 @dataclass(frozen=True)
 class SweepRequest:
-    """Which page of sweeps: at most `limit` of those that follow the sweep `after`."""
+    """A page of sweeps: at most `limit`, from the sweep that follows `after` on."""
 
     limit: int = 25
     is_descending: bool = True
@@ -50,7 +50,7 @@ class SweepRequest:
 def read_sweeps(
     database: Database, which: ColumnElement[bool] | None, request: SweepRequest
 ) -> SweepPage:
-    """Return the sweeps that made at least one of the jobs; all sweeps if none are named."""
+    """Return the sweeps that made at least one of the selected jobs; all sweeps if it is None."""
     order = Sweep.id.desc() if request.is_descending else Sweep.id
     query = select(Sweep).order_by(order).limit(request.limit + 1)
     if which is not None:
@@ -60,13 +60,13 @@ def read_sweeps(
         query = query.where(Sweep.id < after if request.is_descending else Sweep.id > after)
     with database.reading() as session:
         found = session.scalars(query).all()
-        rows = _rows(session, found[: request.limit])
+        rows = _make_rows(session, found[: request.limit])
     return SweepPage(rows, rows[-1].sweep_id if len(found) > request.limit else None)
 
 
-def _rows(session: Session, sweeps: Sequence[Sweep]) -> tuple[SweepRow, ...]:
+def _make_rows(session: Session, sweeps: Sequence[Sweep]) -> tuple[SweepRow, ...]:
     jobs = _jobs_of([sweep.id for sweep in sweeps])
-    states, totals = _count_states(session, jobs), _total(session, jobs)
+    states, totals = _count_states(session, jobs), _summarize(session, jobs)
     return tuple(
         SweepRow(
             sweep.id,
@@ -85,10 +85,10 @@ def _count_states(session: Session, jobs: Subquery) -> Mapping[tuple[int, str], 
     return {(sweep_id, state): number for sweep_id, state, number in counted}
 
 
-def _total(session: Session, jobs: Subquery) -> Mapping[int, tuple[int, float | None]]:
-    """Return the configurations of each sweep, and its best accuracy."""
-    figures = func.count(Job.configuration.distinct()), func.max(Result.valid_accuracy)
-    query = select(jobs.c.sweep_id, *figures).join(Job, Job.id == jobs.c.job_id)
+def _summarize(session: Session, jobs: Subquery) -> Mapping[int, tuple[int, float | None]]:
+    """Return how many configurations each sweep has, and its best accuracy."""
+    totals = func.count(Job.configuration.distinct()), func.max(Result.valid_accuracy)
+    query = select(jobs.c.sweep_id, *totals).join(Job, Job.id == jobs.c.job_id)
     found = session.execute(query.outerjoin(Result).group_by(jobs.c.sweep_id))
     return {sweep_id: (number, best) for sweep_id, number, best in found}
 

@@ -26,7 +26,7 @@ def list_workers(database: Database) -> list[WorkerRow]:
 
 
 def is_paused(database: Database) -> bool:
-    """Whether workers were told to take no jobs."""
+    """Whether the queue is paused: workers take no jobs."""
     with database.reading() as session:
         return session.get(Pause, 1) is not None
 
