@@ -1,4 +1,4 @@
-"""Reads specs from a file: JSON, a list or an object a line, CSV with a header, or a YAML list."""
+"""Parses files of specs: JSON (a list, or an object a line), CSV with a header, or a YAML list."""
 
 import csv
 import io
@@ -7,14 +7,17 @@ import reprlib
 from collections.abc import Iterator
 from typing import Any
 
+import yaml
+
 from models.errors import UsageError
 from service.specs.parsing import FieldValue, parse_row
 
 
 def parse_rows(text: str, name: str) -> list[list[FieldValue]]:
-    """Return the values of each row of a file of that name; its ending tells the format.
+    """Return the values of each row of a file, whose format its name's ending tells.
 
-    "-", which has no ending, is taken for what it begins like. Raises UsageError, naming the row.
+    Of a name without one, such as "-", the first character of the text tells. Raises UsageError,
+    naming the row.
     """
     text = text.removeprefix("\ufeff").lstrip("\r\n")
     rows = [
@@ -65,8 +68,6 @@ def _parse_csv(text: str) -> Iterator[Any]:
 
 
 def _parse_yaml(text: str) -> Iterator[Any]:
-    import yaml
-
     try:
         rows = yaml.safe_load(text)
     # PyYAML lets the errors of its constructors through: `!!bool perhaps` is a KeyError.

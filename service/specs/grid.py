@@ -1,18 +1,17 @@
-"""Expands what a person typed into specs: each repeated option an axis, and the seeds."""
+"""Builds the specs of a grid: all combinations of the given values, each with each seed."""
 
 import random
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 from pydantic import ValidationError
 
 from models.errors import UsageError
 from models.spec import ExperimentSpec
 from service.formatting import format_field, plural
-from service.specs.parsing import FieldValue
+from service.specs.parsing import FieldValue, option_name
 
 _SEEDS = 2**63  # of ExperimentSpec.seed
 
@@ -42,8 +41,8 @@ def expand(
 ) -> Grid:
     """Return a spec for each combination of the axes' values, and each seed.
 
-    What no axis gives is as in `base`, or by default. Raises UsageError, naming the option as it
-    was typed, if a combination is no experiment.
+    What no axis gives is as in `base`, or by default. Raises UsageError, naming the value at fault,
+    if a combination is no experiment.
     """
     combinations = product(*(axis for axis in axes if axis))
     return repeat([build_spec(values, base) for values in combinations], seeds)
@@ -66,13 +65,13 @@ def repeat(specs: Iterable[ExperimentSpec], seeds: Sequence[int]) -> Grid:
 
 
 def deduplicate(specs: Iterable[ExperimentSpec]) -> Grid:
-    """Return specs as they are, each once."""
+    """Return the grid of these specs, each once."""
     unique = list(dict.fromkeys(specs))
     return Grid(tuple(unique), len({spec.configuration for spec in unique}))
 
 
 def sample(grid: Grid, size: int) -> Grid:
-    """Return so many of the grid's configurations, drawn at random: the same ones each time."""
+    """Return `size` of the grid's configurations, drawn at random: the same ones each time."""
     names = list(dict.fromkeys(spec.configuration for spec in grid.specs))
     drawn = set(random.Random(0).sample(names, min(size, len(names))))
     return deduplicate(spec for spec in grid.specs if spec.configuration in drawn)
@@ -87,37 +86,29 @@ def build_spec(values: Sequence[FieldValue], base: ExperimentSpec | None = None)
     try:
         return ExperimentSpec.model_validate(kept | given)
     except ValidationError as error:
-        typed = {value.field: value.typed for value in values}
-        raise _explain(error, _spell_base(base) | typed) from None
+        origins = {
+            name: f"{option_name(name)} {format_field(name, value)} (of the job)"
+            for name, value in base or ()
+        }
+        origins |= {value.field: value.origin for value in values}
+        raise _explain(error, origins) from None
 
 
-def _spell_base(base: ExperimentSpec | None) -> dict[str, str]:
-    """Write the fields that come from a job as the options that would give them."""
-    options = {"keep": "dropout"}
-    return {
-        name: f"--{option.replace('_', '-')} {format_field(name, value)} (of the job)"
-        for name, value in base or ()
-        for option in [options.get(name, name)]
-    }
-
-
-def _explain(error: ValidationError, typed: Mapping[str, str]) -> UsageError:
-    """Put pydantic's first complaint in the words of the command line."""
+def _explain(error: ValidationError, origins: Mapping[str, str]) -> UsageError:
+    """Put pydantic's first error in the words of the command line."""
     first = error.errors(include_url=False)[0]
     field = str(first["loc"][0])
-    default = f"--{field.replace('_', '-')} {first['input']} (the default)"
-    return UsageError(f"{typed.get(field, default)}: {_say(field, typed.get(field, ''), first)}")
+    origin = origins.get(field, f"{option_name(field)} {first['input']} (the default)")
+    if first["type"] == "value_error":
+        problem = str(first["ctx"]["error"])
+    elif re.search(r"(--|: )drop ", origin):
+        problem = "a drop probability is at least 0 and below 1 (0 drops nothing)"
+    else:
+        problem = _LIMITS.get(field, first["msg"])
+    return UsageError(f"{origin}: {problem}")
 
 
-def _say(field: str, typed: str, problem: Any) -> str:
-    if re.search(r"(--|: )drop ", typed) and problem["type"] != "value_error":
-        return "a drop probability is at least 0 and below 1 (0 drops nothing)"
-    if problem["type"] == "value_error":
-        return str(problem["ctx"]["error"])
-    return _LIMITS.get(field, str(problem["msg"]))
-
-
-#: What is said of a number out of a field's range, or of none at all.
+#: What an error says of a value that is no number, or out of the field's range.
 _LIMITS = {
     "keep": "a keep probability is above 0 and at most 1 (1 drops nothing)",
     "hidden": "a layer's width is a whole number from 1 to 1,000,000, and there are at most 1,000",

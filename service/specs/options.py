@@ -1,4 +1,4 @@
-"""Reads a grid as a person types it, in the options of a submit or in a form."""
+"""Parses a grid as a person gives it, in the options of `dq submit` or in a form."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from models.errors import UsageError
 from models.spec import ExperimentSpec
 from service.specs.grid import Grid, expand
-from service.specs.parsing import FieldValue, parse_drop, parse_hidden, parse_keep
+from service.specs.parsing import FieldValue, option_name, parse_drop, parse_hidden, parse_keep
 
 #: Keep probabilities all below this are likely drop probabilities.
 _SUSPICIOUS_KEEP = 0.5
@@ -20,17 +20,21 @@ def parse_grid(
     seed: Sequence[int],
     seeds: tuple[int, ...] | None,
     base: ExperimentSpec | None = None,
-    **plain: Sequence[Any],
+    **others: Sequence[Any],
 ) -> Grid:
-    """Return the specs that the options spell, what they leave out being as in `base`.
+    """Return the specs that the options give, what they leave out being as in `base`.
 
     Raises UsageError, naming the option at fault.
     """
-    keep = [parse_keep(typed) for typed in dropout] + [parse_drop(typed) for typed in drop]
-    widths = [parse_hidden(typed) for typed in hidden]
-    others = [_read_axis(field, values) for field, values in plain.items()]
+    keep = [*map(parse_keep, dropout), *map(parse_drop, drop)]
+    axes = [
+        [FieldValue(field, value, f"{option_name(field)} {value}") for value in values]
+        for field, values in others.items()
+    ]
     # The widths first: how many rates there must be depends on them.
-    return expand([widths, keep, *others], choose_seeds(seed, seeds, base), base)
+    return expand(
+        [[*map(parse_hidden, hidden)], keep, *axes], choose_seeds(seed, seeds, base), base
+    )
 
 
 def choose_seeds(
@@ -43,18 +47,13 @@ def choose_seeds(
 
 
 def warn_about_low_keep(dropout: Sequence[str]) -> str | None:
-    """Say how else `--dropout` could be meant, if all its values are low."""
-    for typed in dropout:
-        rates = parse_keep(typed).value
+    """Return a warning if all values of a `--dropout` are low, as drop probabilities are."""
+    for text in dropout:
+        rates = parse_keep(text).value
         if rates and max(rates) < _SUSPICIOUS_KEEP:
             shares = ", ".join(f"{rate:.0%}" for rate in rates)
             return (
-                f"Warning: --dropout {typed} KEEPS only {shares} of the activations. "
-                f"If these are to be dropped, type: --drop {typed}"
+                f"Warning: --dropout {text} KEEPS only {shares} of the activations. "
+                f"If these are to be dropped, type: --drop {text}"
             )
     return None
-
-
-def _read_axis(field: str, values: Sequence[Any]) -> list[FieldValue]:
-    option = f"--{field.replace('_', '-')}"
-    return [FieldValue(field, value, f"{option} {value}") for value in values]

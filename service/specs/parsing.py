@@ -1,4 +1,4 @@
-"""Reads the values of a spec as people type them, in options and in files."""
+"""Parses the values of a spec as people write them, in options and in files."""
 
 import re
 import reprlib
@@ -17,99 +17,100 @@ _DIGITS = 12  # 1 - 0.1 is 0.9, and not 0.90000000000000002
 _MOST_LAYERS = 100
 _MOST_SEEDS = 100_000
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-#: What a time limit may be at most; SQL adds it to a time.
+#: The longest time limit; SQL adds it to a time.
 LONGEST_SECONDS = 10_000 * 86400
 
 
 @dataclass(frozen=True)
 class FieldValue:
-    """One value of a spec's field, and how it was typed, for the error that may name it."""
+    """One value of a spec's field."""
 
     field: str
     value: Any
-    typed: str
+    #: Where it was given, and as what, for an error: "--lr 0.1", "specs.csv row 2: lr 0.1".
+    origin: str
 
 
-def parse_keep(typed: str, source: str = "--dropout") -> FieldValue:
-    """Read keep probabilities: "0.9,0.8,0.8", "0.8x3", "0.8" for every layer, or "none"."""
-    rates = () if typed == "none" else parse_numbers(typed, source, float)
-    return FieldValue("keep", rates, f"{source} {typed}")
+def option_name(field: str) -> str:
+    """Return the option that gives a spec's field."""
+    return "--dropout" if field == "keep" else f"--{field.replace('_', '-')}"
 
 
-def parse_drop(typed: str, source: str = "--drop") -> FieldValue:
-    """Read the complements of keep probabilities."""
-    rates = () if typed == "none" else parse_numbers(typed, source, float)
-    return FieldValue(
-        "keep", tuple(round(1 - rate, _DIGITS) for rate in rates), f"{source} {typed}"
-    )
+def parse_keep(text: str, source: str = "--dropout") -> FieldValue:
+    """Parse keep probabilities: "0.9,0.8,0.8", "0.8x3", "0.8" for every layer, or "none"."""
+    rates = () if text == "none" else parse_numbers(text, source, float)
+    return FieldValue("keep", rates, f"{source} {text}")
 
 
-def parse_hidden(typed: str, source: str = "--hidden") -> FieldValue:
-    """Read layers' widths: "512,512,512" or "512x3"."""
-    widths = parse_numbers(typed, source, int, "512,512,512 or 512x3")
-    return FieldValue("hidden", widths, f"{source} {typed}")
+def parse_drop(text: str, source: str = "--drop") -> FieldValue:
+    """Parse drop probabilities, the complements of keep probabilities."""
+    keep = tuple(round(1 - rate, _DIGITS) for rate in parse_keep(text, source).value)
+    return FieldValue("keep", keep, f"{source} {text}")
+
+
+def parse_hidden(text: str, source: str = "--hidden") -> FieldValue:
+    """Parse layers' widths: "512,512,512" or "512x3"."""
+    widths = parse_numbers(text, source, int, "512,512,512 or 512x3")
+    return FieldValue("hidden", widths, f"{source} {text}")
 
 
 def parse_numbers(
-    typed: str,
+    text: str,
     source: str,
     kind: Callable[[str], Any],
     example: str = "0.9,0.8,0.8 or 0.8x3, or none",
 ) -> tuple[Any, ...]:
-    """Read numbers between commas, each perhaps with how often: 512x3.
+    """Parse numbers between commas, of which 512x3 is three.
 
     Raises UsageError, naming their source, for anything else.
     """
     try:
-        return tuple(number for part in typed.split(",") for number in _repeat(part, kind))
+        return tuple(number for part in text.split(",") for number in _parse_part(part, kind))
     except ValueError:
         raise UsageError(
-            f"{source} {typed:.100}: write a number for each hidden layer, {example}"
+            f"{source} {text:.100}: write a number for each hidden layer, {example}"
         ) from None
 
 
-def _repeat(part: str, kind: Callable[[str], Any]) -> tuple[Any, ...]:
-    """Read a number, or 512x3, which is three times 512."""
+def _parse_part(part: str, kind: Callable[[str], Any]) -> tuple[Any, ...]:
     number, times, layers = part.partition("x")
     if times and not (re.fullmatch(r"\d{1,3}", layers) and 0 < int(layers) <= _MOST_LAYERS):
         raise ValueError(part)
     return (kind(number),) * (int(layers) if times else 1)
 
 
-def parse_seed_range(typed: str) -> tuple[int, ...]:
-    """Read a number of seeds, "5" (which is 0..4), or a range of them, "10..19"."""
-    found = re.fullmatch(r"(?:(\d{1,18})\.\.)?(\d{1,18})", typed)
+def parse_seed_range(text: str) -> tuple[int, ...]:
+    """Parse a number of seeds, "5" (which is 0..4), or a range of them, "10..19"."""
+    found = re.fullmatch(r"(?:(\d{1,18})\.\.)?(\d{1,18})", text)
     if not found:
-        raise UsageError(f"{typed!r}: write how many (5), or from..to (0..9)")
+        raise UsageError(f"{text!r}: write how many (5), or from..to (0..9)")
     low, high = int(found[1] or 0), int(found[2]) + (found[1] is not None)
     if not 0 < high - low <= _MOST_SEEDS:
         why = "holds no seed" if high <= low else f"holds more than {_MOST_SEEDS:,} seeds"
-        raise UsageError(f"{typed!r} {why}: write how many (5), or from..to (0..9)")
+        raise UsageError(f"{text!r} {why}: write how many (5), or from..to (0..9)")
     return tuple(range(low, high))
 
 
-def parse_duration(typed: str) -> float:
-    """Read a time span as seconds: 90, 90s, 30m, 2h, 1d."""
-    found = re.fullmatch(r"(\d{1,12}(?:\.\d+)?)([smhd]?)", typed)
+def parse_duration(text: str) -> float:
+    """Parse a time span into seconds: 90, 90s, 30m, 2h, 1d."""
+    found = re.fullmatch(r"(\d{1,12}(?:\.\d+)?)([smhd]?)", text)
     seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
     if not 0 < seconds <= LONGEST_SECONDS:
-        raise UsageError(
-            f"{typed[:40]!r} is not a duration of at most 10000d: write 90s, 30m or 2h"
-        )
+        raise UsageError(f"{text[:40]!r} is not a duration of at most 10000d: write 90s, 30m or 2h")
     return seconds
 
 
 def parse_row(row: Mapping[str, Any], source: str) -> list[FieldValue]:
-    """Read the values of one row of a file; `source` names it in errors.
+    """Parse the values of one row of a file; `source` names it in errors.
 
     The names are the spec's fields, or dropout and drop for keep. Values may be text, as a CSV
     has them, or lists and numbers. Raises UsageError for an unknown name.
     """
     given = {name: _strip(value) for name, value in row.items()}
-    values = [_read_field(str(name), value, source) for name, value in given.items() if value != ""]
+    values = [_parse_field(name, value, source) for name, value in given.items() if value != ""]
     names = [value.field for value in values]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise UsageError(f"{source}: {twice[0]} is given twice")
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise UsageError(f"{source}: {repeated[0]} is given twice")
     return values
 
 
@@ -117,21 +118,20 @@ def _strip(value: Any) -> Any:
     return value.strip() if isinstance(value, str) else value
 
 
-def _read_field(name: str, value: Any, source: str) -> FieldValue:
-    field = name.strip().replace("-", "_")
+def _parse_field(name: Any, value: Any, source: str) -> FieldValue:
+    field = str(name).strip().replace("-", "_")
     if isinstance(value, bool) or _is_nested(value):
         fix = "a number for each hidden layer" if field in _PER_LAYER else "a number or a word"
         raise UsageError(f"{source}: {name} {_SHORT.repr(value)}: write {fix}")
-    listed = ",".join(map(str, value)) if isinstance(value, list | tuple) else value
-    typed = f"{source}: {name} {listed}"
-    if field in _PER_LAYER and listed is not None:
-        words = "none" if value in ([], ()) else str(listed)
-        read = {"drop": parse_drop, "hidden": parse_hidden}.get(field, parse_keep)
-        return read(words, f"{source}: {name}")
+    joined = ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+    if field in _PER_LAYER and joined is not None:
+        text = "none" if value in ([], ()) else str(joined)
+        parse = {"drop": parse_drop, "hidden": parse_hidden}.get(field, parse_keep)
+        return parse(text, f"{source}: {name}")
     if field not in ExperimentSpec.model_fields:
         known = ", ".join([*ExperimentSpec.model_fields, "dropout", "drop"])
-        raise UsageError(f"{source}: unknown field {name!r}: the fields are {known}")
-    return FieldValue(field, value, typed)
+        raise UsageError(f"{source}: unknown field {str(name)!r}: the fields are {known}")
+    return FieldValue(field, value, f"{source}: {name} {joined}")
 
 
 def _is_nested(value: Any) -> bool:
