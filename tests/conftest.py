@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from sqlalchemy import event
 
 from migrations.upgrade import upgrade
@@ -23,6 +24,9 @@ from servers import (
     locked_sqlite,
     short_folder,
 )
+
+settings.register_profile("busy", deadline=None)  # an example may take long on a busy host
+settings.load_profile("busy")
 
 
 @pytest.fixture(autouse=True)

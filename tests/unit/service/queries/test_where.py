@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -367,7 +367,6 @@ def expressions(depth=3):
     return leaves | deeper.map(Not) | several.map(And) | several.map(Or)
 
 
-@settings(deadline=None)  # the first condition builds the parser
 @given(expressions(), st.randoms(use_true_random=False))
 def test_a_condition_printed_and_parsed_means_what_python_says(expression, random):
     text = expression.show(Style(random))
