@@ -4,8 +4,7 @@ import math
 import statistics
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-
-from scipy.special import nctdtr, stdtr, stdtrit
+from typing import Any
 
 #: A difference is significant when its corrected p is below this.
 ALPHA = 0.05
@@ -83,13 +82,15 @@ class Estimate:
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % interval by Student's t."""
-        half = float(stdtrit(self.freedom, 1 - ALPHA / 2)) * self.error
+        half = float(_scipy_special().stdtrit(self.freedom, 1 - ALPHA / 2)) * self.error
         return self.value - half, self.value + half
 
     @property
     def p(self) -> float:
         """The two-sided p of "the value is 0"; 1 where all figures are 0."""
-        return 2 * float(stdtr(self.freedom, -abs(self.value) / self.error)) if self.error else 1.0
+        if not self.error:
+            return 1.0
+        return 2 * float(_scipy_special().stdtr(self.freedom, -abs(self.value) / self.error))
 
     def is_detectable(self, more: int, alpha: float) -> bool:
         """Whether this value would be significant in most repeats with `more` seeds a side.
@@ -99,8 +100,16 @@ class Estimate:
         n = self.n + more
         freedom = self.freedom * (n - 1) / (self.n - 1)
         shift = abs(self.value) / self.error * math.sqrt(n / self.n) if self.error else 0.0
-        missed = float(nctdtr(freedom, shift, stdtrit(freedom, 1 - alpha / 2)))
+        special = _scipy_special()
+        missed = float(special.nctdtr(freedom, shift, special.stdtrit(freedom, 1 - alpha / 2)))
         return not missed > 1 - POWER  # a shift past scipy's range gives NaN, and is detectable
+
+
+def _scipy_special() -> Any:
+    """Return scipy.special, which takes 0.25 s to import; most commands compare nothing."""
+    from scipy import special
+
+    return special
 
 
 def estimate_mean(values: Collection[float], step: float = 0.0, method: str = "") -> Estimate:
