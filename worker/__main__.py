@@ -15,6 +15,8 @@ from models.errors import DatasetUnavailable, DqError
 from models.settings import Settings
 from worker import logs
 
+# Each command imports what it needs: torch takes seconds, and the processes without it stay small.
+
 
 def main() -> int:
     """Run one command; return its exit code."""

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from chaos.stack import open_stack
-from chaos.storm import make_specs, rage
+from chaos.storm import make_specs, run_storm
 
 
 def main() -> int:
@@ -19,7 +19,7 @@ def main() -> int:
     chosen = parser.parse_args()
     with open_stack(postgresql=chosen.database == "postgresql", workers=2) as stack:
         specs = make_specs(chosen.jobs, chosen.epochs)
-        report = rage(stack, specs, chosen.seed, chosen.seconds, chosen.pause)
+        report = run_storm(stack, specs, chosen.seed, chosen.seconds, chosen.pause)
     print(report)
     return 0 if report.is_right else 1
 

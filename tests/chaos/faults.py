@@ -109,7 +109,7 @@ def restart_postgres(stack: Stack, _: random.Random) -> bool:
 
 
 def duplicate_messages(stack: Stack, rng: random.Random) -> bool:
-    """Ring five times for jobs in whatever state."""
+    """Send five messages for jobs in any state."""
     with stack.database.reading() as session:
         jobs = [(job.id, job.spec) for job in session.query(Job.id, Job.spec)]
     return _send(stack, [{"job_id": i, "spec": spec} for i, spec in rng.choices(jobs, k=5)])

@@ -47,7 +47,7 @@ class WorkerHost:
                 start_new_session=True,
             )
 
-    def revive(self) -> None:
+    def restart_if_dead(self) -> None:
         """Start it again if it ended, as systemd or compose would."""
         if self.process is None or self.process.poll() is not None:
             self.start()

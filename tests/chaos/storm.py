@@ -1,4 +1,4 @@
-"""One run of chaos: many short real jobs, random faults from a seed, and a calm run beside it."""
+"""One storm: many short real jobs, random faults from a seed, and the same jobs undisturbed."""
 
 import random
 import time
@@ -43,7 +43,7 @@ class Report:
     packed: int
     fenced: int
     dropped: int
-    #: Jobs whose metrics are not those of the calm run, to the bit.
+    #: Jobs whose metrics are not those of undisturbed trainings, to the bit.
     wrong: tuple[int, ...]
 
     @property
@@ -62,7 +62,7 @@ class Report:
             "packed": f"{self.packed} attempts were one of several in a process",
             "fenced off": f"{self.fenced} late attempts",
             "dropped": f"{self.dropped} messages",
-            "results": f"{self.results}, {len(self.wrong)} not those of the calm run",
+            "results": f"{self.results}, {len(self.wrong)} not those of undisturbed trainings",
         }
         lines = [f"seed {self.seed}", *(f"{name:>12}: {text}" for name, text in parts.items())]
         return "\n".join([*lines, "RIGHT" if self.is_right else f"WRONG: jobs {self.wrong}"])
@@ -83,20 +83,22 @@ def make_specs(count: int, epochs: int) -> list[ExperimentSpec]:
     ]
 
 
-def rage(
+def run_storm(
     stack: Stack, specs: Sequence[ExperimentSpec], seed: int, seconds: float, pause: float
 ) -> Report:
-    """Submit the specs, strike for `seconds` from the first start on, and look at what is left."""
+    """Submit the specs, inject faults for `seconds` from the first start on, and look at what is left."""
     order = SubmitOptions(max_crashes=_MAX_CRASHES)
     settings = stack.settings
     submitted = submit(stack.database, Broker(settings), specs, order, uuid.uuid4().hex)
     wait_until(lambda: _has_begun(stack), "a job is tried", _CALM_SECONDS)
-    faults = _strike(stack, random.Random(seed), seconds, pause)
+    faults = _inject_faults(stack, random.Random(seed), seconds, pause)
     _wait(stack)
-    return _look(stack, seed, faults, dict(zip(submitted.job_ids, run_calmly(specs), strict=True)))
+    return _look(
+        stack, seed, faults, dict(zip(submitted.job_ids, train_undisturbed(specs), strict=True))
+    )
 
 
-def run_calmly(specs: Sequence[ExperimentSpec]) -> list[Figures]:
+def train_undisturbed(specs: Sequence[ExperimentSpec]) -> list[Figures]:
     """Train each spec undisturbed, without queue or database."""
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         return list(pool.map(_train, specs, chunksize=10))
@@ -117,16 +119,16 @@ def _train(spec: ExperimentSpec) -> Figures:
     ]
 
 
-def _strike(stack: Stack, rng: random.Random, seconds: float, pause: float) -> Counter[str]:
-    struck: Counter[str] = Counter()
+def _inject_faults(stack: Stack, rng: random.Random, seconds: float, pause: float) -> Counter[str]:
+    injected: Counter[str] = Counter()
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and _open_jobs(stack):
         time.sleep(rng.uniform(0.3, 1.7) * pause)
         fault = rng.choices(list(FAULTS), list(FAULTS.values()))[0]
-        struck[fault.__name__] += fault(stack, rng)
+        injected[fault.__name__] += fault(stack, rng)
         for worker in stack.workers:
-            worker.revive()
-    return struck
+            worker.restart_if_dead()
+    return injected
 
 
 def _has_begun(stack: Stack) -> bool:
@@ -144,7 +146,7 @@ def _wait(stack: Stack) -> None:
     deadline = time.monotonic() + _CALM_SECONDS
     while _open_jobs(stack) and time.monotonic() < deadline:
         for worker in stack.workers:
-            worker.revive()
+            worker.restart_if_dead()
         time.sleep(0.5)
 
 

@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from chaos.stack import open_stack
-from chaos.storm import make_specs, rage
+from chaos.storm import make_specs, run_storm
 
 
 @pytest.mark.timeout(600)
@@ -17,7 +17,7 @@ from chaos.storm import make_specs, rage
 )
 def test_under_random_faults_every_job_gets_its_one_right_result(database, jobs, epochs, seconds):
     with open_stack(postgresql=database == "postgresql", workers=2) as stack:
-        report = rage(stack, make_specs(jobs, epochs), seed=11, seconds=seconds, pause=0.8)
+        report = run_storm(stack, make_specs(jobs, epochs), seed=11, seconds=seconds, pause=0.8)
 
     print(report)
     assert report.is_right, report

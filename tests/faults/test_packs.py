@@ -57,7 +57,7 @@ def test_each_is_given_back_with_a_checkpoint_when_their_worker_is_told_to_stop(
     stage.worker.process.wait(60)
     given_back = [stage.job(job_id) for job_id in job_ids]
     saved = [(stage.settings.checkpoints / str(job.checkpoint)).is_file() for job in given_back]
-    stage.worker.revive()
+    stage.worker.restart_if_dead()
     states = stage.wait_for_end(*job_ids)
 
     assert [(job.state, job.crashes, job.suspect) for job in given_back] == [

@@ -24,7 +24,7 @@ NO_CALLBACKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": Non
 
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
-    """Its worker is up, and past the first pass, in which it rings for all jobs."""
+    """Its worker is up, and past the first pass, which sends the messages of all jobs."""
     with open_stage() as stage:
         stage.wait_for_end(stage.submit_one(SHORT))
         yield stage
@@ -142,7 +142,7 @@ def test_a_worker_that_loses_redis_between_taking_a_message_and_saying_so_goes_o
     assert states == ["succeeded", "succeeded"]
 
 
-def test_a_job_whose_message_alone_is_lost_is_rung_for_again(stage: Stage):
+def test_the_message_of_a_job_is_sent_again_if_it_alone_is_lost(stage: Stage):
     job_id = rows.submit_one(stage.database)
 
     states = stage.wait_for_end(job_id)
@@ -150,7 +150,7 @@ def test_a_job_whose_message_alone_is_lost_is_rung_for_again(stage: Stage):
     assert states == ["succeeded"]
 
 
-def test_items_that_ring_for_no_job_are_dropped_with_one_line_each(stage: Stage):
+def test_items_that_name_no_job_are_dropped_with_one_line_each(stage: Stage):
     ended = stage.submit_one(SHORT)
     stage.wait_for_end(ended)
     jobs.pause(stage.database)

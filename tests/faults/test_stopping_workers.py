@@ -20,7 +20,7 @@ def stage():
 @pytest.fixture
 def worker(stage):
     """The worker, started again if an earlier test ended it."""
-    stage.worker.revive()
+    stage.worker.restart_if_dead()
     return stage.worker
 
 
@@ -52,7 +52,7 @@ def test_a_worker_that_is_told_to_stop_gives_its_job_back_and_the_next_goes_on_i
     seconds = terminate(worker)
     given_back, (released,) = stage.job(job_id), stage.attempts(job_id)
     was_saved = (stage.settings.checkpoints / f"{given_back.checkpoint}").is_file()
-    worker.revive()
+    worker.restart_if_dead()
     stage.wait_for_end(job_id)
 
     assert seconds < STOP_SECONDS

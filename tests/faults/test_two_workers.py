@@ -62,7 +62,7 @@ def test_a_job_whose_whole_worker_is_killed_goes_on_at_another(stage, undisturbe
     for process in processes(holder):
         process.kill()
     stage.wait_for_end(job_id)
-    holder.revive()
+    holder.restart_if_dead()
 
     lost, last = stage.attempts(job_id)
     assert (lost.worker, lost.outcome, lost.detail) == (name, "lost", f"{name} fell silent")

@@ -95,7 +95,7 @@ def test_clients_and_workers_of_the_release_before_go_on_and_may_be_restarted(st
     first = stage.dq(*words(SHORT, seed=1))
     stage.worker.process.terminate()
     stage.worker.process.wait(30)
-    stage.worker.revive()
+    stage.worker.restart_if_dead()
     second = stage.dq(*words(SHORT, seed=2))
     again = stage.dq("db", "upgrade")
     found = find_database(stage)

@@ -27,7 +27,7 @@ def waiting(redis: RedisServer) -> list[dict[str, Any]]:
 
 
 def waiting_jobs(redis: RedisServer) -> list[int]:
-    """Return the ids of the jobs that the messages ring for, in the same order."""
+    """Return the ids of the messages' jobs, in the same order."""
     return [message["kwargs"]["job_id"] for message in waiting(redis)]
 
 
@@ -48,7 +48,7 @@ def _read(envelope: dict[str, Any]) -> dict[str, Any]:
 
 
 def take(settings: Settings, count: int) -> list[int]:
-    """Take so many messages as a worker does; return the ids of the jobs they ring for."""
+    """Take a number of messages as a worker does; return the ids of their jobs."""
     taken: list[int] = []
 
     def accept(body: Any, message: Message) -> None:

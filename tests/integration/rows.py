@@ -37,7 +37,7 @@ PROVENANCE = Provenance(
 
 
 class FakeBroker:
-    """A broker that keeps what it is to ring for."""
+    """A broker that keeps the messages it is to publish."""
 
     def __init__(self) -> None:
         self.published: list[JobMessage] = []
@@ -177,12 +177,12 @@ def change(database: Database, job_id: int, **values: Any) -> None:
 
 
 def expire(database: Database, job_id: int) -> None:
-    """Make it a second since the lease of a job ran out."""
+    """Have a job's lease be over since a second ago."""
     change(database, job_id, lease_until=from_now(-1))
 
 
 def make_due(database: Database, job_id: int) -> None:
-    """Make it a second since the next ring for a job was due."""
+    """Make a job's message overdue by a second."""
     change(database, job_id, publish_due=from_now(-1))
 
 

@@ -49,7 +49,7 @@ def test_a_job_that_had_ended_before_its_child_died_is_left_as_it_is(
     assert rows.everything(database) == before
 
 
-def test_a_message_that_rang_for_no_job_costs_none(database: Database, job_id: int):
+def test_a_message_for_no_job_changes_none(database: Database, job_id: int):
     before = rows.everything(database)
 
     app._lose(database, job_id + 1, "cpu0-1@here", "signal 9 (SIGKILL)")

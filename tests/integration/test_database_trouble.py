@@ -77,7 +77,7 @@ def test_a_write_that_the_database_refuses_gives_the_jobs_back_for_later_and_bla
 
 
 @pytest.mark.parametrize(
-    ("change", "undo", "told"),
+    ("change", "undo", "message"),
     [
         (
             "ALTER TABLE results RENAME TO elsewhere",
@@ -101,7 +101,7 @@ def test_a_result_waits_until_the_database_takes_it(
     caplog: pytest.LogCaptureFixture,
     change: str,
     undo: str,
-    told: str,
+    message: str,
 ):
     monkeypatch.setattr("worker.execution.recorder._RETRY_SECONDS", 0.05)
     caplog.set_level(logging.INFO)
@@ -115,23 +115,23 @@ def test_a_result_waits_until_the_database_takes_it(
     thread.join(60)
 
     assert [each.outcome for each in rows.attempts(database, job_ids[0])] == [Outcome.SUCCEEDED]
-    assert told in caplog.text
+    assert message in caplog.text
     assert "the database: works again after" in caplog.text
 
 
 class FallibleRecorder(Recorder):
-    """A recorder whose first beats fail in a way that nobody foresaw."""
+    """A recorder whose first renewals fail with an error of no known kind."""
 
-    beats = 0
+    renewals = 0
 
     def renew(self, progress: Mapping[Claim, AttemptUpdate]) -> set[Claim]:
-        self.beats += 1
-        if self.beats < 3:
-            raise ZeroDivisionError("nobody foresaw this")
+        self.renewals += 1
+        if self.renewals < 3:
+            raise ZeroDivisionError("a bug")
         return super().renew(progress)
 
 
-def test_a_heartbeat_goes_on_after_an_error_that_nobody_foresaw_and_says_so(
+def test_a_heartbeat_goes_on_after_an_unknown_error_and_logs_it(
     database: Database, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ):
     caplog.set_level(logging.INFO)
@@ -144,5 +144,5 @@ def test_a_heartbeat_goes_on_after_an_error_that_nobody_foresaw_and_says_so(
         )
         wait_until(lambda: "works again" in caplog.text, "it says so")
 
-    assert "ZeroDivisionError('nobody foresaw this')" in caplog.text
+    assert "ZeroDivisionError('a bug')" in caplog.text
     assert caplog.text.count("Traceback") == 1

@@ -27,6 +27,9 @@ from worker.execution.recorder import AttemptStart, AttemptUpdate, Claim, Record
 from worker.training import engine
 from worker.training.data import tensors as data
 
+#: What is about processes; the rows are looked at on both databases elsewhere.
+on_sqlite = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+
 _ATTEMPT = """
 import json
 import sys
@@ -71,6 +74,7 @@ def claim(database: Database, recorder: Recorder) -> Claim:
     return rows.claim(recorder, rows.submit_one(database))
 
 
+@on_sqlite
 def test_a_training_that_makes_no_progress_is_failed_and_killed(database: Database):
     job_id = rows.submit_one(database, stall_seconds=0.5)
 
@@ -83,6 +87,7 @@ def test_a_training_that_makes_no_progress_is_failed_and_killed(database: Databa
     assert attempt.outcome == Outcome.FAILED
 
 
+@on_sqlite
 def test_a_training_that_makes_progress_may_take_longer_than_it_may_stand_still(
     database: Database,
 ):
@@ -95,6 +100,7 @@ def test_a_training_that_makes_progress_may_take_longer_than_it_may_stand_still(
     assert rows.job(database, job_id).state == "running"
 
 
+@on_sqlite
 def test_a_training_that_does_not_stop_when_it_is_cancelled_is_killed(database: Database):
     job_id = rows.submit_one(database)
 
@@ -136,17 +142,17 @@ def test_where_an_attempt_begins_is_written_before_its_first_epoch_is_over(
 
 
 def test_what_is_not_written_yet_is_handed_back_at_the_end(recorder: Recorder, claim: Claim):
-    origin = AttemptStart(rows.PROVENANCE, 0)
+    start = AttemptStart(rows.PROVENANCE, 0)
 
     with Heartbeat(recorder, [claim], threading.Event()) as heartbeat:
-        heartbeat.begin({claim: origin})
+        heartbeat.begin({claim: start})
         heartbeat.report(claim, rows.measured(1))
         heartbeat.report_checkpoint(claim, "1/1-1-0", 1)
 
         with heartbeat.leaving([claim]) as unwritten:
             pass
 
-    assert unwritten == {claim: AttemptUpdate((rows.measured(1),), "1/1-1-0", 1, origin)}
+    assert unwritten == {claim: AttemptUpdate((rows.measured(1),), "1/1-1-0", 1, start)}
 
 
 def test_a_lease_is_renewed_while_the_training_goes_on(database: Database, claim: Claim):

@@ -43,7 +43,7 @@ def test_messages_of_jobs_that_were_taken_along_are_late_and_others_are_not(
     assert late.find(asked) == set(packed)
 
 
-def test_a_job_that_waits_again_is_heard_at_once(
+def test_the_message_of_a_job_that_waits_again_is_not_late(
     database: Database, recorder: Recorder, late: LateMessages
 ):
     job_ids = submit(database, 3)
@@ -57,7 +57,7 @@ def test_a_job_that_waits_again_is_heard_at_once(
     assert late.find(job_ids) == {job_ids[0]}
 
 
-def test_a_job_that_was_taken_alone_is_left_to_the_child_which_says_so(
+def test_the_message_of_a_job_that_was_claimed_alone_is_not_late(
     database: Database, recorder: Recorder, late: LateMessages
 ):
     job_id = rows.submit_one(database)

@@ -107,7 +107,7 @@ def test_a_claim_takes_along_queued_jobs_of_the_same_shape_oldest_first(
         ]
 
 
-def test_a_claim_takes_nobody_along_who_may_not_be_started(database: Database, recorder: Recorder):
+def test_a_claim_takes_no_job_along_that_may_not_start(database: Database, recorder: Recorder):
     first, held, running, cancelled, urgent, suspect = submit(database, 6)
     jobs.hold(database, ids_condition([held]))
     jobs.cancel(database, ids_condition([cancelled]))
@@ -166,6 +166,7 @@ print(json.dumps([claim.job_id for claim in taken]))
 """
 
 
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 def test_of_processes_that_take_packs_each_job_goes_to_one(database: Database):
     job_ids = submit(database, 60)
     url = database.url.render_as_string(hide_password=False)
@@ -241,7 +242,7 @@ def test_jobs_given_back_at_different_batches_go_on_together(
     assert [len(rows.attempts(database, job_id)) for job_id in job_ids] == [2] * 4
 
 
-def test_a_member_that_is_cancelled_leaves_and_the_others_go_on(
+def test_a_job_of_a_pack_that_is_cancelled_leaves_and_the_others_go_on(
     database: Database, process: WorkerContext
 ):
     expected = train_each_alone(process, 3)
@@ -266,7 +267,7 @@ def test_a_member_that_is_cancelled_leaves_and_the_others_go_on(
     assert figures(database, job_ids[2]) == expected[2]
 
 
-def test_a_member_that_diverges_fails_and_the_others_go_on(
+def test_a_job_of_a_pack_that_diverges_fails_and_the_others_go_on(
     database: Database, process: WorkerContext
 ):
     good, bad, fine = rows.submit(database, spec(0), spec(1, lr=1e12), spec(2))
@@ -277,7 +278,7 @@ def test_a_member_that_diverges_fails_and_the_others_go_on(
     assert rows.job(database, bad).reason == "diverged at epoch 1"
 
 
-def test_a_member_that_lost_its_lease_leaves_and_writes_nothing_more(
+def test_a_job_of_a_pack_that_lost_its_lease_leaves_and_writes_nothing_more(
     database: Database, process: WorkerContext, caplog: pytest.LogCaptureFixture
 ):
     job_ids = submit(database, 3)
@@ -317,7 +318,7 @@ def test_an_error_that_hits_a_pack_is_none_of_its_jobs_until_one_has_it_alone(
 
 # What is recorded together
 
-ORIGIN = AttemptStart(rows.PROVENANCE, 0)
+START = AttemptStart(rows.PROVENANCE, 0)
 
 
 def succeed(recorder: Recorder, claims: list[Claim]) -> set[Claim]:
@@ -331,7 +332,7 @@ def test_a_pack_is_claimed_and_ended_in_one_transaction_each_with_where_it_began
     commits.clear()
 
     claims = claim(recorder, job_ids[0])
-    recorder.succeed({each: AttemptUpdate(rows.measured_all(), start=ORIGIN) for each in claims})
+    recorder.succeed({each: AttemptUpdate(rows.measured_all(), start=START) for each in claims})
 
     assert len(commits) == 2
     assert rows.states(database, job_ids) == ["succeeded"] * 5
@@ -350,7 +351,7 @@ def test_a_success_that_tells_where_it_began_forgets_what_it_measured_again(
         rows.release(recorder, each)
     claims = claim(recorder, job_ids[0])
 
-    recorder.succeed({each: AttemptUpdate(rows.measured_all(), start=ORIGIN) for each in claims})
+    recorder.succeed({each: AttemptUpdate(rows.measured_all(), start=START) for each in claims})
 
     for job_id in job_ids:
         measured = [(each.attempt, each.valid_loss) for each in rows.epochs(database, job_id)]
@@ -383,7 +384,7 @@ def test_of_jobs_that_begin_together_one_that_lost_its_lease_is_left_out(
     claims = claim(recorder, job_ids[0])
     rows.change(database, job_ids[2], attempt=7)
 
-    lost = recorder.renew({each: AttemptUpdate(start=ORIGIN) for each in claims})
+    lost = recorder.renew({each: AttemptUpdate(start=START) for each in claims})
 
     assert lost == {claims[2]}
     begun = [bool(rows.attempts(database, job_id)[0].provenance) for job_id in job_ids]
@@ -460,6 +461,7 @@ def test_an_error_while_results_are_recorded_sends_each_of_them_back_to_run_alon
     assert [rows.result(database, job_id) for job_id in job_ids] == [None] * 3
 
 
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 def test_an_outage_is_one_line_for_all_of_a_pack(
     database: Database, recorder: Recorder, outage: Outage, caplog: pytest.LogCaptureFixture
 ):
@@ -476,7 +478,7 @@ def test_an_outage_is_one_line_for_all_of_a_pack(
 # Crashes
 
 
-def test_of_jobs_whose_process_died_none_is_blamed_and_each_is_lost_at_once(
+def test_of_jobs_whose_process_died_none_counts_a_crash_and_each_is_lost_at_once(
     database: Database, recorder: Recorder
 ):
     job_ids = submit(database, 3, max_crashes=1)
@@ -492,7 +494,7 @@ def test_of_jobs_whose_process_died_none_is_blamed_and_each_is_lost_at_once(
     assert rows.job(database, alone).state == "running"
 
 
-def test_a_job_that_crashes_alone_after_it_crashed_in_company_is_blamed(
+def test_a_job_that_crashes_alone_after_it_crashed_with_others_counts_a_crash(
     database: Database, recorder: Recorder
 ):
     job_ids = submit(database, 2, max_crashes=1)
@@ -505,10 +507,10 @@ def test_a_job_that_crashes_alone_after_it_crashed_in_company_is_blamed(
     assert rows.states(database, job_ids) == ["failed", "queued"]
 
 
-def test_a_process_that_lost_one_of_its_jobs_is_no_stray(database: Database, recorder: Recorder):
+def test_a_process_that_lost_one_of_its_jobs_is_not_stuck(database: Database, recorder: Recorder):
     job_ids = submit(database, 2)
     registry = WorkerRegistry(database, [])
-    registry._places = {recorder.worker: None}  # type: ignore[dict-item]
+    registry._devices = {recorder.worker: None}  # type: ignore[dict-item]
     claims = claim(recorder, job_ids[0])
     app._lose(database, job_ids[0], recorder.worker, "it fell silent")
     one_left = rows.attempts(database, claims[1].job_id)[-1]

@@ -21,7 +21,7 @@ def publisher(settings: Settings) -> Publisher:
     return make_publisher(settings)
 
 
-def test_a_bell_is_a_message_in_the_queue(publisher: Publisher, redis: RedisServer):
+def test_a_job_message_is_put_into_the_queue(publisher: Publisher, redis: RedisServer):
     publisher.publish([JobMessage(1, {"lr": 0.1}), JobMessage(2, {"lr": 0.2})])
 
     assert waiting_jobs(redis) == [1, 2]
@@ -145,7 +145,7 @@ def test_whoever_may_not_ask_for_the_run_id_and_who_may_agree_on_a_redis_that_ru
         ("maxmemory", 1, "OOM command not allowed when used memory > 'maxmemory'"),
     ],
 )
-def test_what_redis_refuses_is_said_in_its_own_words(
+def test_an_error_quotes_why_redis_refused(
     publisher: Publisher, redis: RedisServer, setting: str, value: int, words: str
 ):
     redis.client().config_set(setting, value)

@@ -41,7 +41,7 @@ def crash(recorder: Recorder, job_id: int, checkpoint_epoch: int | None = None) 
 
 
 def republish(reconciler: Reconciler, redis: RedisServer) -> list[int]:
-    """Return the jobs that one pass rings for."""
+    """Return the jobs whose messages one pass sends."""
     before = waiting_jobs(redis)
     reconciler.reconcile()
     return waiting_jobs(redis)[len(before) :]
@@ -68,7 +68,7 @@ def at_once(*passes: Callable[[], Any]) -> list[Any]:
 # Leases
 
 
-def test_a_job_whose_worker_fell_silent_waits_again_and_is_rung_for(
+def test_a_job_whose_worker_fell_silent_waits_again_and_its_message_is_sent(
     database: Database, reconciler: Reconciler, recorder: Recorder, redis: RedisServer
 ):
     job_id = rows.submit_one(database)
@@ -112,7 +112,7 @@ def test_a_second_pass_finds_nothing_to_do(
     assert rows.everything(database) == before
 
 
-def test_a_job_that_kills_its_workers_fails_with_words_that_say_so(
+def test_a_job_that_kills_its_workers_fails_and_says_so(
     database: Database, reconciler: Reconciler, recorder: Recorder
 ):
     job_id = rows.submit_one(database, max_crashes=3)
@@ -284,7 +284,7 @@ def test_a_process_that_hangs_with_one_job_keeps_no_other_from_being_taken_over(
 # Messages
 
 
-def test_a_job_whose_message_was_never_sent_is_rung_for_once(
+def test_a_job_whose_message_was_never_sent_is_published_once(
     database: Database, reconciler: Reconciler, redis: RedisServer
 ):
     job_id = rows.submit_one(database)
@@ -319,7 +319,7 @@ def test_a_message_that_an_empty_queue_proves_lost_is_sent_again_when_it_is_over
     assert rows.job(database, sent_just_now).publish_count == 1
 
 
-def test_a_wiped_redis_is_rung_in_for_every_job_that_waits(
+def test_a_wiped_redis_is_sent_the_message_of_every_queued_job(
     *, database: Database, reconciler: Reconciler, broker: Broker, redis: RedisServer
 ):
     submitted = jobs.submit(database, broker, [SPEC, SPEC], jobs.SubmitOptions(), "token")
@@ -331,7 +331,7 @@ def test_a_wiped_redis_is_rung_in_for_every_job_that_waits(
     assert second == []
 
 
-def test_a_restarted_redis_is_rung_in_for_every_job_that_waits(
+def test_a_restarted_redis_is_sent_the_message_of_every_queued_job(
     *, database: Database, reconciler: Reconciler, broker: Broker, redis: RedisServer
 ):
     submitted = jobs.submit(database, broker, [SPEC, SPEC], jobs.SubmitOptions(), "token")
@@ -344,7 +344,7 @@ def test_a_restarted_redis_is_rung_in_for_every_job_that_waits(
     assert second == []
 
 
-def test_a_redis_that_no_worker_has_rung_in_is_rung_in_for_every_job_that_waits(
+def test_a_redis_that_no_worker_has_used_is_sent_the_message_of_every_queued_job(
     database: Database, settings: Settings, redis: RedisServer
 ):
     """As after a change of DQ_BROKER_URL."""
@@ -376,7 +376,7 @@ def test_a_redis_that_no_worker_knows_and_that_has_every_message_is_sent_none_ag
     assert caplog.messages == ["Redis was wiped or restarted: sent 2 queued jobs again"]
 
 
-def test_jobs_are_rung_for_by_priority_and_then_in_their_order(
+def test_messages_are_sent_by_priority_and_then_in_the_jobs_order(
     database: Database, reconciler: Reconciler, redis: RedisServer
 ):
     low = rows.submit(database, SPEC, priority=Priority.LOW)
@@ -389,7 +389,7 @@ def test_jobs_are_rung_for_by_priority_and_then_in_their_order(
 
 
 @pytest.mark.parametrize("is_wiped", [False, True])
-def test_nobody_rings_for_a_job_that_is_held(
+def test_no_message_is_sent_for_a_held_job(
     *, database: Database, reconciler: Reconciler, redis: RedisServer, is_wiped: bool
 ):
     job_id = rows.submit_one(database)
@@ -402,7 +402,7 @@ def test_nobody_rings_for_a_job_that_is_held(
 
 
 @pytest.mark.parametrize("is_wiped", [False, True])
-def test_nobody_rings_while_the_queue_is_paused(
+def test_no_message_is_sent_while_the_queue_is_paused(
     *, database: Database, reconciler: Reconciler, redis: RedisServer, is_wiped: bool
 ):
     job_id = rows.submit_one(database)
@@ -414,10 +414,10 @@ def test_nobody_rings_while_the_queue_is_paused(
     assert republish(reconciler, redis) == []
 
 
-def test_jobs_that_waited_out_a_pause_and_a_restart_of_redis_are_rung_for_afterwards(
+def test_jobs_that_waited_during_a_pause_and_a_wipe_of_redis_have_messages_afterwards(
     *, database: Database, reconciler: Reconciler, publisher: Publisher, redis: RedisServer
 ):
-    """Resume could not send the messages, and the pass during the pause remembered Redis."""
+    """Resume could not send the messages, and the pass during the pause marked Redis as complete."""
     job_id = rows.submit_one(database)
     jobs.pause(database)
     redis.client().flushall()
@@ -430,7 +430,7 @@ def test_jobs_that_waited_out_a_pause_and_a_restart_of_redis_are_rung_for_afterw
 
 
 @pytest.mark.parametrize("state", ["running", "succeeded", "failed", "cancelled"])
-def test_nobody_rings_for_a_job_that_does_not_wait(
+def test_no_message_is_sent_for_a_job_that_does_not_wait(
     *, database: Database, reconciler: Reconciler, redis: RedisServer, state: str
 ):
     job_id = rows.submit_one(database)
@@ -441,7 +441,7 @@ def test_nobody_rings_for_a_job_that_does_not_wait(
     assert republish(reconciler, redis) == []
 
 
-def test_without_redis_leases_are_looked_after_and_the_bells_wait(
+def test_without_redis_lost_leases_are_repaired_and_the_messages_wait(
     *, database: Database, reconciler: Reconciler, recorder: Recorder, redis: RedisServer
 ):
     job_id = rows.submit_one(database)
@@ -457,7 +457,7 @@ def test_without_redis_leases_are_looked_after_and_the_bells_wait(
 
 
 class BreakingPublisher(Publisher):
-    """A publisher whose Redis is struck as it is about to ring."""
+    """A publisher whose Redis breaks right before it publishes."""
 
     def __init__(self, settings: Settings, strike: Callable[[], object]) -> None:
         publisher = make_publisher(settings)
@@ -469,7 +469,7 @@ class BreakingPublisher(Publisher):
         super().publish(messages)
 
 
-def test_a_ring_that_failed_is_made_up_for_at_once(
+def test_a_message_that_could_not_be_sent_is_sent_in_the_next_pass(
     *, database: Database, settings: Settings, publisher: Publisher, redis: RedisServer
 ):
     job_id = rows.submit_one(database)
@@ -484,7 +484,7 @@ def test_a_ring_that_failed_is_made_up_for_at_once(
     assert republished == [job_id]
 
 
-def test_a_ring_that_redis_refused_is_made_up_for_although_other_messages_wait(
+def test_a_message_that_redis_refused_is_sent_in_the_next_pass_although_others_wait(
     *, database: Database, settings: Settings, publisher: Publisher, redis: RedisServer
 ):
     job_id = rows.submit_one(database)
@@ -501,7 +501,7 @@ def test_a_ring_that_redis_refused_is_made_up_for_although_other_messages_wait(
 
 
 class CountingPublisher(Publisher):
-    """A publisher of a new Redis that counts its rings, and breaks before it rings for ever."""
+    """A publisher of a new Redis that records its messages, and fails after too many."""
 
     def __init__(self) -> None:
         super().__init__(Celery(), None)
@@ -509,7 +509,7 @@ class CountingPublisher(Publisher):
 
     def publish(self, messages: Any) -> None:
         self.published += [message.job_id for message in messages]
-        assert len(self.published) <= 200, "it rings for ever"
+        assert len(self.published) <= 200, "it publishes for ever"
 
     def count_waiting(self) -> int:
         return 0
@@ -521,10 +521,10 @@ class CountingPublisher(Publisher):
         pass
 
 
-def test_one_pass_rings_once_for_each_job_however_long_it_takes(
+def test_one_pass_sends_one_message_for_each_job_however_long_it_takes(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ):
-    """With so many jobs that the first are overdue again before the last are republished for."""
+    """With so many jobs that the first are overdue again before the last are sent."""
     job_ids = rows.submit(database, *[SPEC] * 50)
     monkeypatch.setattr("worker.supervisor.reconciler._BATCH", 1)
     monkeypatch.setattr("worker.supervisor.reconciler.OVERDUE_SECONDS", 0.005)
@@ -535,7 +535,7 @@ def test_one_pass_rings_once_for_each_job_however_long_it_takes(
     assert sorted(publisher.published) == job_ids
 
 
-def test_the_most_urgent_jobs_are_rung_for_first_however_many_wait(database: Database):
+def test_the_messages_of_the_most_urgent_jobs_are_sent_first(database: Database):
     low = rows.submit(database, SPEC, priority=Priority.LOW)
     high = rows.submit(database, SPEC, priority=Priority.HIGH)
     publisher = CountingPublisher()
@@ -573,7 +573,7 @@ def test_reconcilers_at_once_lose_each_lease_once(
         ]
 
 
-def test_reconcilers_at_once_ring_once_for_each_job(
+def test_reconcilers_at_once_send_one_message_for_each_job(
     *, database: Database, settings: Settings, publisher: Publisher, redis: RedisServer
 ):
     job_ids = rows.submit(database, *[SPEC] * 20)
@@ -586,7 +586,7 @@ def test_reconcilers_at_once_ring_once_for_each_job(
     assert sorted(waiting_jobs(redis)) == job_ids
 
 
-def test_a_reconciler_and_a_beat_at_once_agree_on_who_has_the_job(
+def test_a_reconciler_and_a_renewal_at_once_agree_on_who_has_the_job(
     *, database: Database, settings: Settings, recorder: Recorder, publisher: Publisher
 ):
     job_ids = rows.submit(database, *[SPEC] * 20)

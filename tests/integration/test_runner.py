@@ -404,7 +404,7 @@ def test_the_files_of_other_jobs_are_left_alone(
 def test_a_training_keeps_few_checkpoints_however_many_it_writes(
     *, database: Database, process: WorkerContext, eager_checkpoints: None
 ):
-    """The one SQL points to, the one SQL is being told of, and the newest."""
+    """The one SQL points to, the one that is being written to SQL, and the newest."""
     (job_id,) = rows.submit(database, rows.spec(epochs=20))
 
     run_until(19 * BATCHES + 5, process, job_id)

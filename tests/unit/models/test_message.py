@@ -15,7 +15,7 @@ JSON = st.recursive(
 )
 
 
-def test_a_bell_rings_for_one_job_by_name_with_its_spec_for_people_to_read():
+def test_a_message_names_one_job_and_shows_its_spec():
     message = JobMessage(42, SPEC, Priority.HIGH)
 
     kwargs = {"job_id": 42, "spec": SPEC}
@@ -30,7 +30,7 @@ def test_a_bell_rings_for_one_job_by_name_with_its_spec_for_people_to_read():
     }
 
 
-def test_a_bell_is_the_same_after_its_way_through_json():
+def test_a_message_is_the_same_after_its_way_through_json():
     message = JobMessage(42, SPEC)
 
     received = parse(json.loads(json.dumps(message.as_task()))["kwargs"])
@@ -54,7 +54,7 @@ def test_a_bell_is_the_same_after_its_way_through_json():
         {"job_id": 1, "spec": None},
     ],
 )
-def test_what_is_no_bell_is_read_as_none(kwargs):
+def test_malformed_arguments_are_no_message(kwargs):
     assert parse(kwargs) is None
 
 

@@ -9,7 +9,7 @@ logger = logging.getLogger("worker.test")
 
 
 class Clock:
-    """What the module takes for `time`; it moves when it is told to."""
+    """A module `time` whose clock the test sets."""
 
     now = 1000.0
 
@@ -33,17 +33,17 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 def test_trouble_of_an_hour_takes_few_lines_and_one_when_it_is_over(
     clock: Clock, log: pytest.LogCaptureFixture
 ):
-    log_of_it = ThrottledLog(logger, "the thing")
+    throttled = ThrottledLog(logger, "the thing")
 
     for _ in range(15):
-        log_of_it.warn("it fails")
+        throttled.warn("it fails")
         clock.now += 1
     lines_at_first = len(log.messages)
     for _ in range(3600 - 15):
-        log_of_it.warn("it fails")
+        throttled.warn("it fails")
         clock.now += 1
-    log_of_it.recover()
-    log_of_it.recover()
+    throttled.recover()
+    throttled.recover()
 
     assert lines_at_first == 4
     assert len(log.messages) < 70
@@ -51,30 +51,30 @@ def test_trouble_of_an_hour_takes_few_lines_and_one_when_it_is_over(
 
 
 def test_new_trouble_is_logged_at_once(clock: Clock, log: pytest.LogCaptureFixture):
-    log_of_it = ThrottledLog(logger, "the thing")
+    throttled = ThrottledLog(logger, "the thing")
 
     for _ in range(2):
-        log_of_it.warn("it fails")
-        log_of_it.recover()
+        throttled.warn("it fails")
+        throttled.recover()
 
     assert log.messages.count("it fails") == 2
 
 
-def test_a_chore_goes_on_after_an_error_that_nobody_foresaw_and_says_so(
+def test_a_step_is_repeated_after_an_unknown_error_and_logs_it(
     log: pytest.LogCaptureFixture,
 ):
-    outcomes = iter([ZeroDivisionError("nobody foresaw this"), KeyError("nor this"), None])
+    outcomes = iter([ZeroDivisionError("a bug"), KeyError("another"), None])
 
     def do() -> None:
         if error := next(outcomes):
             raise error
 
-    chore = MaintenanceStep("heartbeat", do)
+    step = MaintenanceStep("heartbeat", do)
     for _ in range(3):
-        chore.attempt()
+        step.attempt()
 
     assert log.messages == [
-        "maintenance failed: ZeroDivisionError('nobody foresaw this')",
+        "maintenance failed: ZeroDivisionError('a bug')",
         "heartbeat: works again after 0 s",
     ]
     assert log.text.count("Traceback") == 1

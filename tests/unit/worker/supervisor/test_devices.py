@@ -195,7 +195,7 @@ def test_torch_is_asked_for_its_gpus_in_a_process_of_its_own(monkeypatch):
     assert visible_gpus() == []
 
 
-def test_a_torch_that_does_not_start_is_told_in_its_own_last_words(monkeypatch, tmp_path):
+def test_the_error_of_a_torch_that_does_not_start_quotes_its_last_line(monkeypatch, tmp_path):
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\necho first >&2\necho ImportError: no libcudart >&2\nexit 1\n")
     python.chmod(0o755)

@@ -13,7 +13,7 @@ DEVICE = Device("cpu0", "cpu", {})
 
 
 class Clock:
-    """What the supervisor takes for the module `time`; it moves when it is told to."""
+    """A module `time` whose clock the test sets."""
 
     now = 1000.0
 
@@ -30,7 +30,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def doomed(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> WorkerProcess:
-    """A process whose process dies as soon as it is started."""
+    """A process that dies as soon as it is started."""
     monkeypatch.setattr(
         "worker.supervisor.supervisor.sys", SimpleNamespace(executable="/bin/false")
     )
@@ -38,7 +38,7 @@ def doomed(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> WorkerProcess:
 
 
 def next_start(process: WorkerProcess, clock: Clock) -> float:
-    """Look after a process once a second until it starts its process; return when that was."""
+    """Restart a process once a second until it starts; return when that was."""
     before = process.started_at
     while process.started_at == before:
         process.restart_if_dead()
