@@ -15,8 +15,9 @@ from models.spec import ExperimentSpec
 from models.state import Outcome
 from models.tables import Attempt, Base, Epoch, Job, LogLine, Result, Tag, Worker
 from service import jobs
+from worker.execution.claims import Claim
 from worker.execution.ending import CANCELLED, LEASE_LOST, RELEASED, Ending
-from worker.execution.recorder import AttemptStart, AttemptUpdate, Claim, Recorder
+from worker.execution.recorder import AttemptStart, AttemptUpdate, Recorder
 
 #: 12 batches an epoch, 3 epochs: a few hundredths of a second.
 SPEC = ExperimentSpec(dataset="digits", hidden=(16,), batch_size=100, epochs=3)

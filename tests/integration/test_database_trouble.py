@@ -15,9 +15,10 @@ from integration.process import make_process, run
 from models.database import Database
 from models.state import Outcome
 from servers import PostgresServer, wait_until
+from worker.execution.claims import Claim
 from worker.execution.context import WorkerContext
 from worker.execution.heartbeat import Heartbeat
-from worker.execution.recorder import AttemptUpdate, Claim, Recorder
+from worker.execution.recorder import AttemptUpdate, Recorder
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),

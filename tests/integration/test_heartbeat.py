@@ -22,8 +22,9 @@ from service.queries.selectors import ids_condition
 from service.reports.progress_tables import describe_progress
 from worker.execution import runner
 from worker.execution.checkpoints import Checkpoints
+from worker.execution.claims import Claim
 from worker.execution.heartbeat import Heartbeat
-from worker.execution.recorder import AttemptStart, AttemptUpdate, Claim, Recorder
+from worker.execution.recorder import AttemptStart, AttemptUpdate, Recorder
 from worker.training import engine
 from worker.training.data import tensors as data
 

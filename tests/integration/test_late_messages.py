@@ -7,7 +7,8 @@ from models.database import Database
 from servers import Outage
 from service import jobs
 from service.queries.selectors import ids_condition
-from worker.execution.recorder import AttemptUpdate, Claim, Recorder
+from worker.execution.claims import Claim
+from worker.execution.recorder import AttemptUpdate, Recorder
 from worker.queue.late_messages import LateMessages
 
 

@@ -24,9 +24,10 @@ from models.tables import Job
 from servers import Outage, wait_until
 from service import jobs
 from service.queries.selectors import ids_condition
+from worker.execution.claims import Claim
 from worker.execution.context import WorkerContext
 from worker.execution.heartbeat import Heartbeat
-from worker.execution.recorder import AttemptStart, AttemptUpdate, Claim, Recorder
+from worker.execution.recorder import AttemptStart, AttemptUpdate, Recorder
 from worker.queue import app
 from worker.supervisor.registry import WorkerRegistry
 

@@ -417,7 +417,7 @@ def test_no_message_is_sent_while_the_queue_is_paused(
 def test_jobs_that_waited_during_a_pause_and_a_wipe_of_redis_have_messages_afterwards(
     *, database: Database, reconciler: Reconciler, publisher: Publisher, redis: RedisServer
 ):
-    """Resume could not send the messages, and the pass during the pause marked Redis as complete."""
+    """Resume could not send messages, and the pass during the pause marked Redis as complete."""
     job_id = rows.submit_one(database)
     jobs.pause(database)
     redis.client().flushall()

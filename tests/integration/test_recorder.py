@@ -20,8 +20,9 @@ from models.state import Outcome
 from models.tables import Job, Result
 from service import jobs
 from service.queries.selectors import ids_condition
+from worker.execution.claims import Claim
 from worker.execution.ending import CANCELLED, LEASE_LOST, RELEASED, Ending, ending_of, fail
-from worker.execution.recorder import AttemptStart, AttemptUpdate, Claim, Recorder
+from worker.execution.recorder import AttemptStart, AttemptUpdate, Recorder
 
 SPEC_AS_JSON = SPEC.model_dump(mode="json")
 ALL_EPOCHS = AttemptUpdate(rows.measured_all())

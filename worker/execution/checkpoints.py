@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from worker.execution.recorder import Claim
+from worker.execution.claims import Claim
 from worker.training import checkpoint, engine
 from worker.training.checkpoint import CheckpointUnreadable
 from worker.training.data.tensors import Data

@@ -12,8 +12,9 @@ from typing import Any, Self
 
 from models.errors import DatabaseUnreachable
 from models.metrics import EpochMetrics
+from worker.execution.claims import Claim
 from worker.execution.ending import LEASE_LOST, RELEASED, Ending, fail
-from worker.execution.recorder import AttemptStart, AttemptUpdate, Claim, Recorder
+from worker.execution.recorder import AttemptStart, AttemptUpdate, Recorder
 from worker.throttled_log import ThrottledLog
 from worker.training.engine import Run
 

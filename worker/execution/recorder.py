@@ -1,7 +1,6 @@
 """The worker's writes: each belongs to one attempt and is refused once its lease was lost."""
 
 import logging
-import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,32 +8,21 @@ from dataclasses import asdict, dataclass
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import (
-    BindParameter,
-    Integer,
-    Row,
-    and_,
-    bindparam,
-    exists,
-    func,
-    insert,
-    literal,
-    select,
-    update,
-)
+from sqlalchemy import and_, bindparam, func, insert, literal, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.dml import ReturningInsert
 
 from models import lifecycle
-from models.clock import from_now
 from models.database import Database, insert_missing
 from models.errors import DatabaseUnreachable, ValueRefused
 from models.metrics import EPOCH_METRICS, EpochMetrics
 from models.provenance import Provenance
 from models.spec import TRAINER_VERSION, ExperimentSpec
-from models.state import JobState, Outcome, WorkerState
-from models.tables import Epoch, Job, Pause, Result, Worker
+from models.state import JobState, Outcome
+from models.tables import Epoch, Job, Result
+from worker.execution import claims
+from worker.execution.claims import Claim
 from worker.execution.ending import CANCELLED, LEASE_LOST, Ending, ending_of
 from worker.throttled_log import ThrottledLog
 
@@ -44,35 +32,6 @@ _Write = TypeVar("_Write", bound=Callable[..., Any])
 
 # The statements of every job are made once: making one takes longer than running it.
 
-#: Locks the job that a message names.
-_TAKE = (
-    select(Job, exists(select(Pause.id)))
-    .where(Job.id == bindparam("job_id"))
-    .with_for_update(of=Job)
-)
-_ALIKE = (
-    Job.shape == bindparam("shape"),
-    Job.priority == bindparam("priority"),
-    Job.state == JobState.QUEUED,
-    Job.held.is_(False),
-    Job.suspect.is_(False),
-)
-_COUNT: BindParameter[int] = bindparam("count", type_=Integer)
-_COUNT_ALIKE = select(func.count()).select_from(
-    select(Job.id).where(*_ALIKE).limit(_COUNT).subquery()
-)
-_TAKE_PEERS = (
-    select(Job.id)
-    .where(*_ALIKE, Job.id != bindparam("job_id"))
-    .order_by(Job.id)
-    .limit(_COUNT)
-    .with_for_update(skip_locked=True)
-)
-_COUNT_WORKERS = (
-    select(func.count())
-    .select_from(Worker)
-    .where(Worker.state == WorkerState.ACTIVE, Worker.heartbeat_at > from_now(bindparam("since")))
-)
 _RUNNING = Job.id.in_(bindparam("job_ids", expanding=True)), Job.state == JobState.RUNNING
 _FIND_CANCELLED = select(Job.id, Job.attempt, Job.cancel_requested).where(*_RUNNING)
 # In one order everywhere: transactions that lock several rows never wait in a circle.
@@ -91,28 +50,6 @@ def _make_add_results() -> ReturningInsert[int]:
 
 
 _ADD_RESULTS = _make_add_results()
-
-
-@dataclass(frozen=True)
-class Claim:
-    """The right to run one job, until the lease is lost. `attempt` is the fencing token."""
-
-    job_id: int
-    attempt: int
-    spec: ExperimentSpec
-    #: The file to resume from, under the checkpoint folder.
-    checkpoint: str | None
-    stall_seconds: float
-    timeout_seconds: float | None
-    keep_checkpoint: bool
-
-    def __str__(self) -> str:
-        return f"job {self.job_id} attempt {self.attempt}"
-
-    @property
-    def ids(self) -> dict[str, int]:
-        """The fields of a log record about this attempt."""
-        return {"job_id": self.job_id, "attempt": self.attempt}
 
 
 @dataclass(frozen=True)
@@ -179,22 +116,11 @@ class Recorder:
     def claim_pack(
         self, job_id: int, spec: dict[str, Any], most: Callable[[ExperimentSpec], int]
     ) -> Sequence[Claim]:
-        """Claim a queued job and other queued jobs of its shape and priority, `most` in all.
-
-        They are no more than this worker's share of what is queued of that shape. Return none,
-        and log why, if this message may not start its job.
-        """
+        """Claim a message's job, and others to train with it, as claims.claim_pack does."""
         with self.database.writing() as session:
-            found = session.execute(_TAKE, {"job_id": job_id}).one_or_none()
-            job, is_paused = found or (None, False)
-            if job is None or (refusal := _refuse(job, spec, is_paused=is_paused)):
-                _log_refusal(job_id, job, (job and refusal) or "there is no such job")
-                return ()
-            limit = most(ExperimentSpec.model_validate(job.spec))
-            job_ids = [job_id, *_find_peers(session, job, limit, self.lease_seconds)]
-            lease = self.lease_seconds
-            jobs = lifecycle.start(session, job_ids, self.worker, os.getpid(), lease)
-            return tuple(map(_claim_of, jobs))
+            return claims.claim_pack(
+                session, job_id, spec, most, worker=self.worker, lease_seconds=self.lease_seconds
+            )
 
     def find_endings(self, claims: Collection[Claim]) -> dict[Claim, Ending]:
         """Return which attempts must end: cancelled, or without their lease. Write nothing."""
@@ -297,69 +223,6 @@ def _log_ending(claim: Claim, ending: Ending) -> None:
 
 def _ids(claims: Iterable[Claim]) -> list[int]:
     return [claim.job_id for claim in claims]
-
-
-def _find_peers(session: Session, job: Job, most: int, silent_seconds: float) -> Sequence[int]:
-    """Return, locked, the ids of the queued jobs to be trained together with one that is.
-
-    Jobs that were lost together run alone. No claim waits for another's rows.
-    """
-    if job.suspect or most == 1:
-        return ()
-    share = _find_share(session, job, most, silent_seconds)
-    like = {"shape": job.shape, "priority": job.priority}
-    return session.scalars(_TAKE_PEERS, {**like, "job_id": job.id, "count": share - 1}).all()
-
-
-def _find_share(session: Session, job: Job, most: int, silent_seconds: float) -> int:
-    """Return how many of the queued jobs are one worker's share: no worker hogs a short queue."""
-    workers = session.scalar(_COUNT_WORKERS, {"since": -silent_seconds}) or 1
-    if workers == 1:
-        return most
-    like = {"shape": job.shape, "priority": job.priority}
-    waiting = session.scalar(_COUNT_ALIKE, {**like, "count": most * workers}) or 1
-    return min(most, -(-waiting // workers))
-
-
-_OTHER_SPEC = "the message's spec is not the row's"
-_WHY_NOT = {
-    JobState.RUNNING: "it is running",
-    JobState.SUCCEEDED: "it succeeded",
-    JobState.FAILED: "it failed",
-    JobState.CANCELLED: "it was cancelled",
-}
-
-
-def _refuse(job: Job, spec: dict[str, Any], *, is_paused: bool) -> str | None:
-    """Return why a message may not start this job; None if it may."""
-    if job.state != JobState.QUEUED:
-        return _WHY_NOT[JobState(job.state)]
-    if job.held:
-        return "it is held"
-    if job.spec != spec:
-        return _OTHER_SPEC
-    if is_paused:
-        return "the queue is paused"
-    return None
-
-
-def _log_refusal(job_id: int, job: Job | None, why: str) -> None:
-    level = logging.WARNING if why == _OTHER_SPEC else logging.INFO
-    if job and job.packed:  # its message was due to come after the job was claimed with another
-        level = logging.DEBUG
-    logger.log(level, "dropped a message for job %s: %s", job_id, why, extra={"job_id": job_id})
-
-
-def _claim_of(job: Row[Any]) -> Claim:
-    return Claim(
-        job_id=job.id,
-        attempt=job.attempt,
-        spec=ExperimentSpec.model_validate(job.spec),
-        checkpoint=job.checkpoint,
-        stall_seconds=job.stall_seconds,
-        timeout_seconds=job.timeout_seconds,
-        keep_checkpoint=job.keep_checkpoint,
-    )
 
 
 def _add_updates(session: Session, updates: Mapping[Claim, AttemptUpdate]) -> None:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from models.message import JobMessage
 from models.metrics import EpochMetrics
 from worker.execution.checkpoints import Checkpoints
+from worker.execution.claims import Claim
 from worker.execution.context import WorkerContext
 from worker.execution.ending import RELEASED, Ending, ending_of, fail
 from worker.execution.heartbeat import Heartbeat
 from worker.execution.provenance import provenance
-from worker.execution.recorder import AttemptStart, Claim, Recorder
+from worker.execution.recorder import AttemptStart, Recorder
 from worker.training import engine
 from worker.training.data.tensors import Data
 

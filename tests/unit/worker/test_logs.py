@@ -3,7 +3,7 @@ import logging
 import subprocess
 import sys
 
-from worker.execution.recorder import Claim
+from worker.execution.claims import Claim
 from worker.logs import JsonFormatter
 
 #: Logs what each kind of process logs, by the set-up that all of them share.
