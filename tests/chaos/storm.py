@@ -86,7 +86,7 @@ def make_specs(count: int, epochs: int) -> list[ExperimentSpec]:
 def run_storm(
     stack: Stack, specs: Sequence[ExperimentSpec], seed: int, seconds: float, pause: float
 ) -> Report:
-    """Submit the specs, inject faults for `seconds` from the first start on, and look at what is left."""
+    """Submit the specs, inject faults for `seconds` from the first start on, and report."""
     order = SubmitOptions(max_crashes=_MAX_CRASHES)
     settings = stack.settings
     submitted = submit(stack.database, Broker(settings), specs, order, uuid.uuid4().hex)
