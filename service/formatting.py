@@ -14,6 +14,8 @@ _TITLES = {
     "train_loss": "Training loss of the last batch",
     "seconds": "Training time",
 }
+#: A loss from here on is written with few digits.
+_EXPLODED = 1000
 _ASCII = str.maketrans({"±": "+-", "…": "...", "—": "-", "·": "*", "→": "->"})
 
 
@@ -84,8 +86,10 @@ def unit_of(metric: str) -> str:
 
 
 def format_metric(metric: str, value: float) -> str:
-    """Write a metric's value: "0.9471", and seconds as "12.30"."""
-    return f"{value:.2f}" if metric == "seconds" else f"{value:.4f}"
+    """Write a metric's value: "0.9471", seconds as "12.30", a loss that exploded as "1.234e+05"."""
+    if metric == "seconds":
+        return f"{value:.2f}"
+    return f"{value:.4f}" if value < _EXPLODED else f"{value:.4g}"
 
 
 def format_difference(metric: str, value: float) -> str:

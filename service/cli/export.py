@@ -108,7 +108,7 @@ def _read_out(kind: str, out: str) -> Path | None:
 def _list(database: Database, which: ColumnElement[bool], *, epochs: bool) -> Table:
     jobs = list_jobs(database, which)[::-1]  # oldest first: a later export appends
     _refuse_none(jobs)
-    return files.epoch_table(jobs, list_curves(database, which)) if epochs else job_table(jobs)
+    return files.job_epoch_table(jobs, list_curves(database, which)) if epochs else job_table(jobs)
 
 
 def _refuse_none(jobs: Sequence[object]) -> None:

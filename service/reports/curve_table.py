@@ -6,21 +6,13 @@ from functools import partial
 from typing import Any
 
 from service.analysis.curves import CurveSet, MeanCurve, Point, average
+from service.formatting import format_metric
 from service.queries.rows import Curve
 from service.reports.table import Column, Table
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
-
-
 _ASCII_BLOCKS = "_.-=^"
-
-
-_MOST_CELLS = 40
-
-
-_MOST_SPELT_OUT = 1000
-
-
+_MAX_CELLS = 40
 _FIELDS = (
     *("configuration", "label", "n", "n_last", "epochs"),
     *("first", "best", "best_epoch", "last", "means"),
@@ -43,18 +35,11 @@ def curve_table(curves: Sequence[Curve], metric: str, *, ascii: bool = False) ->
     )
 
 
-def format_figure(metric: str, value: float) -> str:
-    """Write a metric's figure as a table shows it; a loss that exploded, in few digits."""
-    if metric == "seconds":
-        return f"{value:.2f}"
-    return f"{value:.4f}" if value < _MOST_SPELT_OUT else f"{value:.4g}"
-
-
 def draw_sparkline(
     points: Iterable[Point], epochs: int, scale: tuple[float, float], blocks: str
 ) -> str:
-    """Draw means as a line of blocks: an epoch each, or the mean of some if there are many."""
-    width = min(epochs, _MOST_CELLS)
+    """Draw means as a line of blocks, each an epoch, or the mean of several if there are many."""
+    width = min(epochs, _MAX_CELLS)
     cells: list[list[float]] = [[] for _ in range(width)]
     for point in points:
         cells[(point.epoch - 1) * width // epochs].append(point.mean)
@@ -69,7 +54,7 @@ def _pick_block(value: float, scale: tuple[float, float], blocks: str) -> str:
 
 
 def _columns(metric: str) -> tuple[Column, ...]:
-    figure = partial(format_figure, metric)
+    figure = partial(format_metric, metric)
     return (
         Column("label", "configuration"),
         Column("seeds", "seeds", align="right", priority=60),
@@ -100,8 +85,8 @@ def _row(averaged: CurveSet, curve: MeanCurve, blocks: str) -> Mapping[str, Any]
 
 
 def _note_scale(averaged: CurveSet, blocks: str) -> str:
-    low, high = (format_figure(averaged.metric, end) for end in averaged.scale)
-    each = averaged.epochs / min(averaged.epochs, _MOST_CELLS)
+    low, high = (format_metric(averaged.metric, end) for end in averaged.scale)
+    each = averaged.epochs / min(averaged.epochs, _MAX_CELLS)
     span = "1 epoch" if each == 1 else f"{each:.3g} epochs"
     cut = " A loss above that of guessing is drawn as that." if averaged.is_cut else ""
     return (

@@ -1,4 +1,4 @@
-"""Plots learning curves: a line a configuration with its band, as PNG, SVG or an HTML page."""
+"""Plots learning curves, a line with its band for each configuration, as PNG, SVG or HTML."""
 
 import html
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from models.errors import UsageError
 from models.metrics import EpochMetrics
-from service.analysis.curves import LEAST_SEEDS, CurveSet, MeanCurve, Point, average
+from service.analysis.curves import LEAST_SEEDS, CurveSet, MeanCurve, average
 from service.extras import needing
+from service.formatting import plural, unit_of
 from service.queries.rows import Curve
-from service.reports.export.whole import writing_whole
+from service.reports.output_file import writing_output
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
 _INK = "#333333"
 _GRID = "#dddddd"
 _BAND_OPACITY = 0.2
-_MOST_MARKED_EPOCHS = 30
-#: How many characters of a legend go side by side.
+#: With up to so many epochs, each has a marker.
+_MAX_MARKERS = 30
+#: The characters in a line of the legend.
 _LEGEND_WIDTH = 100
-#: Of at most so many epochs each has its tick; plotly would put some between them.
-_MOST_TICKS = 10
+#: With up to so many epochs, each has a tick; plotly would put some between them.
+_MAX_TICKS = 10
 
 # Okabe and Ito's colours, which the colour-blind tell apart, less yellow, which is faint on white
 # (https://jfly.uni-koeln.de/color/). Past seven curves they come again, dashed.
@@ -36,7 +38,7 @@ _MATPLOTLIB_DASHES = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}
 
 @dataclass(frozen=True)
 class _Style:
-    """How a curve is told from the others."""
+    """The colour and the dashes of a line."""
 
     color: str
     dash: str
@@ -51,14 +53,14 @@ class _Style:
 def save_plot(curves: Sequence[Curve], metric: str, path: Path) -> None:
     """Plot the mean of each configuration over its seeds by epoch, with a band.
 
-    The suffix of `path` is .png, .svg or .html, else UsageError is raised; as by `average`. The
-    HTML page needs nothing from anywhere. Raises DqError if the package that draws is not there.
+    The HTML page loads nothing else. Raises UsageError as `average` does, and for a suffix other
+    than .png, .svg and .html; DqError if the package that draws is missing.
     """
     draw = _DRAWERS.get(path.suffix.lower())
     if draw is None:
         raise UsageError(f"{path}: a plot's name ends in {', '.join(_DRAWERS)}")
     averaged = average(curves, metric)
-    with writing_whole(path) as part:
+    with writing_output(path) as part:
         draw(averaged, part)
 
 
@@ -80,7 +82,7 @@ def draw_figure(
 def draw_run(
     epochs: Sequence[EpochMetrics], kind: Literal["accuracy", "loss"]
 ) -> Mapping[str, Any] | None:
-    """Return one run's accuracies or losses by epoch as a figure of plotly.js; None of no epoch."""
+    """Return one run's accuracies or losses by epoch as plotly.js takes them; None if none."""
     if not epochs:
         return None
     parts = (
@@ -99,8 +101,9 @@ def draw_run(
         }
         for part, title, style in parts
     ]
-    title, unit = kind.capitalize(), "fraction" if kind == "accuracy" else "nats"
-    return {"data": traces, "layout": _frame(title, f"{title} ({unit})", epochs[-1].epoch)}
+    title = kind.capitalize()
+    layout = _base_layout(title, f"{title} ({unit_of(f'valid_{kind}')})", epochs[-1].epoch)
+    return {"data": traces, "layout": layout}
 
 
 def _draw_with_matplotlib(curves: CurveSet, path: Path, *, format: str) -> None:
@@ -111,9 +114,9 @@ def _draw_with_matplotlib(curves: CurveSet, path: Path, *, format: str) -> None:
     figure = Figure(figsize=(8, height), layout="constrained")  # not pyplot: no display, no state
     axes = figure.add_subplot()
     for curve, style in _style(curves):
-        _draw_curve(axes, curve, style, is_marked=curves.epochs <= _MOST_MARKED_EPOCHS)
-    _dress(axes, curves)
-    _write_words(axes, curves)
+        _draw_curve(axes, curve, style, is_marked=curves.epochs <= _MAX_MARKERS)
+    _format_axes(axes, curves)
+    _write_title(axes, curves)
     figure.legend(loc="outside lower center", ncols=columns, frameon=False)
     figure.savefig(path, format=format, dpi=150)
 
@@ -139,7 +142,7 @@ def _draw_curve(axes: "Axes", curve: MeanCurve, style: _Style, *, is_marked: boo
     )
 
 
-def _dress(axes: "Axes", curves: CurveSet) -> None:
+def _format_axes(axes: "Axes", curves: CurveSet) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.set_xlabel("Epoch")
@@ -152,11 +155,11 @@ def _dress(axes: "Axes", curves: CurveSet) -> None:
         axes.set_ylim(_axis_range(curves))
 
 
-def _write_words(axes: "Axes", curves: CurveSet) -> None:
+def _write_title(axes: "Axes", curves: CurveSet) -> None:
     heading, common = curves.title
     axes.set_title(heading, loc="left", fontweight="bold", pad=32)
     axes.annotate(
-        f"{common}\n{_explain(curves)}",
+        f"{common}\n{_describe_lines(curves)}",
         (0, 1),
         (0, 7),
         xycoords="axes fraction",
@@ -181,10 +184,10 @@ def _draw_with_plotly(curves: CurveSet, path: Path) -> None:
 
 def _traces(curve: MeanCurve, style: _Style, metric: str) -> Iterator[Mapping[str, Any]]:
     """Make the band, which is a polygon, and the line over it; the legend hides both."""
-    there, back = curve.points, curve.points[::-1]
+    points = curve.points
     yield {
-        "x": [point.epoch for point in (*there, *back)],
-        "y": [*(point.high for point in there), *(point.low for point in back)],
+        "x": [point.epoch for point in (*points, *points[::-1])],
+        "y": [*(point.high for point in points), *(point.low for point in points[::-1])],
         "fill": "toself",
         "fillcolor": style.band_color,
         "line": {"width": 0},
@@ -194,12 +197,12 @@ def _traces(curve: MeanCurve, style: _Style, metric: str) -> Iterator[Mapping[st
         "showlegend": False,
     }
     yield {
-        "x": [point.epoch for point in there],
-        "y": [point.mean for point in there],
+        "x": [point.epoch for point in points],
+        "y": [point.mean for point in points],
         "name": html.escape(_name(curve)),
-        "text": [_describe(point) for point in there],
+        "text": [plural(point.n, "seed") for point in points],
         "hovertemplate": f"epoch %{{x}}: %{{y:{_hover_format(metric)}}}, %{{text}}",
-        "mode": _mode(there),
+        "mode": _mode(points),
         "line": {"color": style.color, "dash": style.dash},
         "marker": {"size": 5},
         "legendgroup": curve.configuration,
@@ -207,14 +210,17 @@ def _traces(curve: MeanCurve, style: _Style, metric: str) -> Iterator[Mapping[st
 
 
 def _trace_runs(curve: MeanCurve, style: _Style, metric: str) -> Mapping[str, Any]:
-    """Make one line of all runs, with a gap after each."""
+    """Make one line of all runs, with a gap after each, which is a None."""
     epochs = [epoch for run in curve.runs for epoch in (*run.epochs, None)]
-    jobs = [f"job {run.job_id}, seed {run.spec.seed}" for run in curve.runs for _ in run.epochs]
-    gaps = iter(jobs)
+    names = [
+        name
+        for run in curve.runs
+        for name in (*[f"job {run.job_id}, seed {run.spec.seed}"] * len(run.epochs), None)
+    ]
     return {
         "x": [epoch and epoch.epoch for epoch in epochs],
         "y": [epoch and getattr(epoch, metric) for epoch in epochs],
-        "text": [epoch and next(gaps) for epoch in epochs],
+        "text": names,
         "hovertemplate": f"%{{text}}, epoch %{{x}}: %{{y:{_hover_format(metric)}}}<extra></extra>",
         "mode": "lines",
         "line": {"color": style.color, "width": 1},
@@ -225,9 +231,9 @@ def _trace_runs(curve: MeanCurve, style: _Style, metric: str) -> Mapping[str, An
 
 
 def _layout(curves: CurveSet, *, is_log: bool = False) -> Mapping[str, Any]:
-    heading, common, how = map(html.escape, (*curves.title, _explain(curves)))
-    layout = _frame(heading, curves.axis, curves.epochs)
-    layout["title"]["subtitle"] = {"text": f"{common}<br>{how}"}
+    heading, common, legend = map(html.escape, (*curves.title, _describe_lines(curves)))
+    layout = _base_layout(heading, curves.axis, curves.epochs)
+    layout["title"]["subtitle"] = {"text": f"{common}<br>{legend}"}
     if is_log:
         layout["yaxis"]["type"] = "log"
     elif curves.is_cut:
@@ -235,9 +241,9 @@ def _layout(curves: CurveSet, *, is_log: bool = False) -> Mapping[str, Any]:
     return layout
 
 
-def _frame(title: str, axis_title: str, epochs: int) -> dict[str, Any]:
+def _base_layout(title: str, axis_title: str, epochs: int) -> dict[str, Any]:
     """Make the layout that all figures have in common."""
-    ticks = {"dtick": 1} if epochs <= _MOST_TICKS else {}
+    ticks = {"dtick": 1} if epochs <= _MAX_TICKS else {}
     axis = {"gridcolor": _GRID, "linecolor": _INK, "zeroline": False}
     return {
         "title": {"text": title},
@@ -251,8 +257,8 @@ def _frame(title: str, axis_title: str, epochs: int) -> dict[str, Any]:
 
 
 def _mode(points: Sequence[object]) -> str:
-    """Mark the epochs, where they are few enough to be told apart."""
-    return "lines+markers" if len(points) <= _MOST_MARKED_EPOCHS else "lines"
+    """Mark the epochs where they are few."""
+    return "lines+markers" if len(points) <= _MAX_MARKERS else "lines"
 
 
 def _style(curves: CurveSet) -> Iterator[tuple[MeanCurve, _Style]]:
@@ -274,16 +280,12 @@ def _axis_range(curves: CurveSet) -> tuple[float, float]:
     return low - 0.05 * (high - low), high
 
 
-def _explain(curves: CurveSet) -> str:
+def _describe_lines(curves: CurveSet) -> str:
     """Say what lines and bands are."""
     fewest = min(point.n for curve in curves.curves for point in curve.points)
     few = f" (min to max of fewer than {LEAST_SEEDS} seeds)" if fewest < LEAST_SEEDS else ""
     cut = "; worse than guessing is off the scale" if curves.is_cut else ""
     return f"line: mean over seeds; band: its 95 % interval{few}{cut}"
-
-
-def _describe(point: Point) -> str:
-    return "1 seed" if point.n == 1 else f"{point.n} seeds"
 
 
 def _hover_format(metric: str) -> str:

@@ -1,18 +1,18 @@
 """Writes rows as files: CSV, JSON lines, Markdown, Parquet, and a comparison as LaTeX."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from models.metrics import EpochMetrics
+from models.metrics import EPOCH_METRICS, EpochMetrics
 from models.spec import ExperimentSpec
 from service.extras import needing
 from service.formatting import printable
 from service.queries.rows import Curve, JobRow
-from service.reports.export.whole import writing_whole
-from service.reports.table import Column, Table, render, to_json_line
+from service.reports.output_file import writing_output
+from service.reports.table import Column, Table, get_value, render, to_json_line
 
 if TYPE_CHECKING:
     import pyarrow
@@ -22,13 +22,11 @@ _LEAST_LATEX_PRIORITY = 50
 
 TextKind = Literal["csv", "jsonl", "md", "latex"]
 
-#: The columns of Parquet files that are no text. Named, so that a column in which this file has
-#: no value has the same type as in the next.
+#: The types of Parquet columns that are no text: a column without a value has the same type, too.
 _PARQUET_TYPES = {
     **dict.fromkeys(("job_id", "sweep_id", "attempt", "epochs_done", "epoch"), "int64"),
     **dict.fromkeys(("train_size", "batch_size", "epochs", "seed"), "int64"),
-    **dict.fromkeys(("train_loss", "train_accuracy", "valid_loss", "valid_accuracy"), "float64"),
-    **dict.fromkeys(("seconds", "lr", "lr_decay", "momentum"), "float64"),
+    **dict.fromkeys((*EPOCH_METRICS, "seconds", "lr", "lr_decay", "momentum"), "float64"),
     **dict.fromkeys(("input_keep", "max_norm"), "float64"),
     **dict.fromkeys(("created_at", "started_at", "finished_at"), "times"),
     "hidden": "ints",
@@ -36,6 +34,8 @@ _PARQUET_TYPES = {
     "held": "bool",
 }
 
+_OF_JOB = ("job_id", "sweep_id", "name", "state")
+_OF_EPOCH = tuple(field.name for field in fields(EpochMetrics))
 _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -51,7 +51,7 @@ _LATEX = {
 }
 
 
-def epoch_table(jobs: Iterable[JobRow], curves: Iterable[Curve]) -> Table:
+def job_epoch_table(jobs: Iterable[JobRow], curves: Iterable[Curve]) -> Table:
     """List the epochs of jobs, a row each with the spec of its job."""
     epochs = {curve.job_id: curve.epochs for curve in curves}
     names = (*_OF_JOB, *ExperimentSpec.model_fields, *_OF_EPOCH)
@@ -63,22 +63,18 @@ def epoch_table(jobs: Iterable[JobRow], curves: Iterable[Curve]) -> Table:
     return Table(tuple(Column(name, name) for name in names), rows)
 
 
-_OF_JOB = ("job_id", "sweep_id", "name", "state")
-_OF_EPOCH = tuple(field.name for field in fields(EpochMetrics))
-
-
 def to_text(table: Table, kind: TextKind) -> str:
     """Write a table as text, without a last newline."""
     if kind == "jsonl":
         return "\n".join(to_json_line(_raw(table, row)) for row in table.rows)
     if kind == "latex":
-        return _spell_latex(table)
+        return _to_latex(table)
     return render(table, kind, width=0, color=False, ascii=False)
 
 
 def write_text(text: str, path: Path) -> None:
     """Write a text file, whole or not at all."""
-    with writing_whole(path) as part:
+    with writing_output(path) as part:
         part.write_text(f"{text}\n", encoding="utf-8", newline="\n")
 
 
@@ -92,7 +88,7 @@ def write_parquet(table: Table, path: Path) -> None:
         from pyarrow import parquet
     schema = pyarrow.schema([(name, _parquet_type(name)) for name in table.raw_fields])
     rows = [_raw(table, row) for row in table.rows]
-    with writing_whole(path) as part:
+    with writing_output(path) as part:
         parquet.write_table(pyarrow.Table.from_pylist(rows, schema), part)
 
 
@@ -108,8 +104,8 @@ def _parquet_type(name: str) -> "pyarrow.DataType":
     return types.get(named) or pyarrow.type_for_alias(named)
 
 
-def _spell_latex(table: Table) -> str:
-    r"""Write a table as the LaTeX package booktabs has it, to be taken in by \input."""
+def _to_latex(table: Table) -> str:
+    r"""Write a table for the LaTeX package booktabs, to be read by \input."""
     columns = [column for column in table.columns if column.priority >= _LEAST_LATEX_PRIORITY]
     alignment = "".join(column.align[0] for column in columns)
     head = [_escape(column.title) for column in columns]
@@ -150,7 +146,7 @@ def _latex_notes(notes: Sequence[str]) -> Iterable[str]:
 
 
 def _cell(row: Any, column: Column) -> str:
-    value = _value(row, column.name)
+    value = get_value(row, column.name)
     text = "—" if value is None else column.format(value)
     # A hyphen before a figure is its sign.
     return re.sub(r"(?<!\w)-(?=\d)", "$-$", _escape(text))
@@ -161,8 +157,4 @@ def _escape(text: str) -> str:
 
 
 def _raw(table: Table, row: Any) -> dict[str, Any]:
-    return {name: _value(row, name) for name in table.raw_fields}
-
-
-def _value(row: Any, name: str) -> Any:
-    return row[name] if isinstance(row, Mapping) else getattr(row, name)
+    return {name: get_value(row, name) for name in table.raw_fields}

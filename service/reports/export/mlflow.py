@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 from models.errors import DqError, UsageError
 from models.metrics import METRICS
 from models.state import JobState
-from service.formatting import format_field
+from service.formatting import format_fields
 from service.queries.rows import JobDetail, JobRow
 
 Outcome = Literal["new", "updated", "unchanged"]
@@ -39,7 +39,7 @@ _STATUSES = {
 
 @dataclass(frozen=True)
 class _Copy:
-    """A run that the server has of a job, and how much of the job is in it."""
+    """The run that the server has of a job, and how much of the job is in it."""
 
     run_id: str
     state: str = ""
@@ -47,7 +47,7 @@ class _Copy:
 
 
 class Experiment:
-    """An experiment of an MLflow server, and the runs that it has of dq's jobs."""
+    """An experiment on an MLflow server, with a run for each job."""
 
     def __init__(self, server: "Server", experiment_id: str) -> None:
         self._server = server
@@ -68,7 +68,7 @@ class Experiment:
         return cls(server, found["experiment"]["experiment_id"])
 
     def add(self, detail: JobDetail, database: str) -> Outcome:
-        """Give a job a run, or bring the one it has up to date; name the database in a tag.
+        """Create a run for a job, or update the one it has; a tag names the database.
 
         Its tags are written last: without them the run counts as unfinished, and the next export
         completes it. What is then logged twice, MLflow keeps once.
@@ -97,10 +97,9 @@ class Experiment:
         return str(made["run"]["info"]["run_id"])
 
     def _log(self, run_id: str, detail: JobDetail, logged: int) -> None:
-        """Log the spec, the epochs after those already logged, and how the job stands."""
+        """Log the spec, the epochs after those already logged, and the job's state."""
         job, post = detail.row, self._server.post
-        params = {name: format_field(name, value) for name, value in job.spec}
-        post("runs/log-batch", run_id=run_id, params=_pairs(params))
+        post("runs/log-batch", run_id=run_id, params=_pairs(format_fields(job.spec)))
         metrics = list(_metrics(detail, logged))
         for start in range(0, len(metrics), _MOST_METRICS):
             batch = metrics[start : start + _MOST_METRICS]
@@ -122,11 +121,11 @@ class Server:
             self._headers["Authorization"] = f"Basic {token}"
 
     def find(self, path: str) -> dict[str, Any] | None:
-        """Ask for something; return None if there is none."""
+        """Get something; return None if it does not exist."""
         return self._call(path, None)
 
     def post(self, path: str, **body: Any) -> dict[str, Any]:
-        """Have something done."""
+        """Create or change something."""
         found = self._call(path, json.dumps(body, allow_nan=False).encode())
         if found is None:
             raise DqError(
@@ -135,7 +134,7 @@ class Server:
         return found
 
     def _call(self, path: str, body: bytes | None) -> dict[str, Any] | None:
-        """Call; return None for what MLflow says does not exist."""
+        """Return the answer; None for what MLflow says does not exist."""
         request = Request(f"{self.url}/api/2.0/mlflow/{path}", body, self._headers)
         try:
             with urlopen(request, timeout=_ANSWER_SECONDS) as answer:
@@ -172,7 +171,7 @@ _ADVICE = "Type: mlflow server --port 5000, or give another --url."
 
 
 def _read_refusal(error: HTTPError) -> Mapping[str, Any]:
-    """Return MLflow's own words of an error, or nothing if they are another program's."""
+    """Return MLflow's own description of an error, or nothing if another program answered."""
     with suppress(ValueError, OSError):
         found = json.load(error)
         return found if isinstance(found, dict) else {}
@@ -199,10 +198,10 @@ def _list_copies(server: Server, experiment_id: str) -> Iterator[tuple[tuple[str
 
 
 def _identity(job: JobRow) -> dict[str, str]:
-    """Return the tags that no other job has, of whatever database.
+    """Return the tags that identify a job among those of all databases.
 
-    Two hosts may call their databases alike, and one database may be called differently by two:
-    therefore the hour of submission, and not the database's name.
+    The time of submission is one of them and the database's name is not: two databases may have
+    one name, and one database two.
     """
     return {"dq.job": str(job.job_id), "dq.submitted": job.created_at.isoformat()}
 
@@ -212,7 +211,7 @@ def _key(tags: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _describe(detail: JobDetail, database: str) -> dict[str, Any]:
-    """Return the tags that tell where a job is from; MLflow's page knows two by name."""
+    """Return the tags that tell where a job is from; MLflow's page shows two of them by name."""
     job = detail.row
     return {
         "dq.database": database,
@@ -229,7 +228,7 @@ def _describe(detail: JobDetail, database: str) -> dict[str, Any]:
 
 
 def _pairs(values: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return what MLflow calls tags or params; a value there is none of is left out."""
+    """Return the values as MLflow's tags or params, without those that are missing."""
     return [
         {"key": key, "value": str(value)[:_LONGEST_TAG]}
         for key, value in values.items()
@@ -238,9 +237,9 @@ def _pairs(values: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _metrics(detail: JobDetail, logged: int) -> Iterator[Mapping[str, Any]]:
-    """Return the metrics of all epochs but the first so many.
+    """Return the metrics of all epochs but those already logged.
 
-    An epoch's hour is not stored: as if all had run at once after the job's start.
+    When an epoch ended is not stored: their times are as if the job had run without a pause.
     """
     seconds = accumulate(epoch.seconds for epoch in detail.epochs)
     start = _milliseconds(_started_at(detail.row))

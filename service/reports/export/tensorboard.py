@@ -1,4 +1,4 @@
-"""Writes jobs as TensorBoard's event files: a run a job, its metrics by epoch, its spec."""
+"""Writes jobs as TensorBoard's event files: one run per job, with its metrics and its spec."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from models.spec import ExperimentSpec
 from service.extras import needing
 from service.formatting import format_field
 from service.queries.rows import JobRow
-from service.reports.export.whole import writing_whole
+from service.reports.output_file import writing_output
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.event_pb2 import Event
@@ -22,10 +22,10 @@ def write_run(folder: Path, job: JobRow, epochs: Sequence[EpochMetrics]) -> Path
     """
     with needing("tensorboard", "export", "TensorBoard"):
         from tensorboard.summary.writer.record_writer import RecordWriter
-    # TensorBoard takes for event files those whose name holds "tfevents", oldest second first.
+    # TensorBoard reads files with "tfevents" in their name, in the order of the second after it.
     name = f"events.out.tfevents.{job.created_at.timestamp():010.0f}.dq-job-{job.job_id}"
     path = folder / f"s{job.sweep_id}" / f"job-{job.job_id}" / name
-    with writing_whole(path) as part, part.open("wb") as file:
+    with writing_output(path) as part, part.open("wb") as file:
         records = RecordWriter(file)
         for event in _events(job, epochs):
             records.write(event.SerializeToString())
@@ -37,7 +37,7 @@ def _events(job: JobRow, epochs: Sequence[EpochMetrics]) -> "Iterator[Event]":
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
-    # An epoch's hour is not stored: as if all had run at once after the job's start.
+    # When an epoch ended is not stored: as if the job had run without a pause.
     time = (job.started_at or job.created_at).timestamp()
     yield Event(wall_time=time, file_version="brain.Event:2")
     # The seed is no hyperparameter: TensorBoard averages the runs of one trial, and here these
@@ -51,7 +51,7 @@ def _events(job: JobRow, epochs: Sequence[EpochMetrics]) -> "Iterator[Event]":
 
 
 def _hparams(spec: ExperimentSpec) -> dict[str, str | int | float]:
-    """Return all fields but the seed; TensorBoard knows figures and text, but no lists."""
+    """Return all fields but the seed; TensorBoard takes numbers and text, but no lists."""
     return {
         name: value if isinstance(value, int | float) else format_field(name, value)
         for name, value in spec

@@ -23,7 +23,7 @@ from service.analysis.comparison import compare
 from service.jobs import Submitted
 from service.queries.rows import ComparedJob, Curve, JobDetail, JobRow
 from service.reports.comparison_table import comparison_table
-from service.reports.export.files import epoch_table, to_text, write_parquet, write_text
+from service.reports.export.files import job_epoch_table, to_text, write_parquet, write_text
 from service.reports.export.mlflow import Experiment, Server
 from service.reports.job_tables import ColumnChoice, job_table, submitted_table
 from service.reports.table import Column, Table, render
@@ -163,7 +163,7 @@ def test_every_field_of_a_spec_has_its_type_in_parquet(tmp_path):
 def test_epochs_have_a_row_each_with_the_spec_of_their_job():
     curves = [Curve(1, JobState.SUCCEEDED, SPEC, EPOCHS), Curve(2, JobState.QUEUED, SPEC, ())]
 
-    table = epoch_table([job(1), queued(2)], curves)
+    table = job_epoch_table([job(1), queued(2)], curves)
 
     rows = list(csv.DictReader(io.StringIO(to_text(table, "csv"))))
     assert [(row["job_id"], row["epoch"]) for row in rows] == [("1", "1"), ("1", "2"), ("1", "3")]

@@ -1,15 +1,15 @@
-"""Writes a file that a user named whole or not at all."""
+"""Writes a file where a person wants it: whole, or not at all with a message."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from models import files
 from models.errors import DqError
+from models.files import replacing
 
 
 @contextmanager
-def writing_whole(path: Path) -> Iterator[Path]:
+def writing_output(path: Path) -> Iterator[Path]:
     """Give a path to write to; it becomes `path` when the block ends well, and else goes.
 
     Makes the folder. Raises DqError where the disk refuses.
@@ -22,7 +22,7 @@ def writing_whole(path: Path) -> Iterator[Path]:
         raise DqError(f"{path} is not a file. Give the path of one.")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with files.replacing(target) as part:
+        with replacing(target) as part:
             yield part
     except OSError as error:
         raise DqError(f"{path} cannot be written: {error.strerror or error}.") from error
