@@ -4,7 +4,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from difflib import get_close_matches
 from functools import cache
 from typing import Any, Literal, get_args, get_origin
@@ -132,17 +132,23 @@ _PRIORITY = _Type("high, normal, low or a number", _read_priority, BigInteger)
 
 @dataclass(frozen=True)
 class Field:
-    """What `--where` can compare; if it `is_nullable`, none is a value for == and !=."""
+    """What `--where` can compare."""
 
     name: str
     type: _Type
+    #: Makes the condition that the field compares so with what `read` returned.
+    compare: Callable[[str, Any], ColumnElement[bool]]
+    _: KW_ONLY
+    #: Whether none is a value for == and !=.
     is_nullable: bool = False
+    #: Whether < compares it, too.
+    is_ordered: bool = False
 
     def read(self, operator: str, value: Value) -> Any:
         """Return the value to compare with; raise ValueError, saying what to write instead."""
         is_none = isinstance(value, Word) and value.is_none and self.is_nullable
         found = None if is_none else self._read(value)
-        if operator not in {"==", "!="} and (found is None or not self._is_ordered):
+        if operator not in {"==", "!="} and (found is None or not self.is_ordered):
             what = "none" if found is None else self.name
             raise ValueError(f"{what} has no order: compare it with ==, != or in")
         return found
@@ -150,10 +156,6 @@ class Field:
     def at(self, layer: int) -> "Field":
         """Return the value at a hidden layer, from 0; raise ValueError for a field of one value."""
         raise ValueError(f"{self.name} is {self._noun}, and no list: leave out [{layer}]")
-
-    def compare(self, operator: str, value: Any) -> ColumnElement[bool]:
-        """Return the condition that the field compares so with what `read` returned."""
-        raise NotImplementedError
 
     def _read(self, value: Value) -> Any:
         if isinstance(value, Word):
@@ -175,56 +177,12 @@ class Field:
     def _noun(self) -> str:
         return f"{self.type.noun} or none" if self.is_nullable else self.type.noun
 
-    @property
-    def _is_ordered(self) -> bool:
-        return False
 
-
-@dataclass(frozen=True, kw_only=True)
-class _Column(Field):
-    """A value of the job's own."""
-
-    column: SQLColumnExpression[Any]
-
-    @property
-    def _is_ordered(self) -> bool:
-        return self.type.sql in {BigInteger, Double}
-
-    def compare(self, operator: str, value: Any) -> ColumnElement[bool]:
-        if value is None:
-            return self.column.is_(None) if operator == "==" else self.column.is_not(None)
-        if operator == "!=" and self.is_nullable:
-            return self.column.is_distinct_from(self.type.bind(value))
-        return _OPERATORS[operator](self.column, self.type.bind(value))
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Metric(_Column):
-    """A metric of the job's result, if it has one."""
-
-    def compare(self, operator: str, value: Any) -> ColumnElement[bool]:
-        return _has(Result, super().compare(operator, value))
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Membership(Field):
-    """What a job may be in several of; it equals each of them."""
-
-    contains: Callable[[Any], ColumnElement[bool]]
-
-    def compare(self, operator: str, value: Any) -> ColumnElement[bool]:
-        return self.contains(value) if operator == "==" else ~self.contains(value)
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Layers(Field):
-    """A value for each hidden layer; none means `neutral` at all of them."""
+    """A field with a value for each hidden layer."""
 
-    neutral: Any = None
-
-    def at(self, layer: int) -> _Column:
-        column = spec_columns.layer(self.name, layer)
-        return _Column(f"{self.name}[{layer}]", self.type, column=column)
+    def at(self, layer: int) -> Field:
+        return _column(f"{self.name}[{layer}]", self.type, spec_columns.layer(self.name, layer))
 
     def _read(self, value: Value) -> tuple[Any, ...]:
         words = (value,) if isinstance(value, Word) else value
@@ -245,26 +203,62 @@ class _Layers(Field):
             raise ValueError(f"{word} is not 1 to {_MOST_LAYERS} layers")
         return [self._read_word(Word(value))] * int(times)
 
-    def compare(self, operator: str, value: tuple[Any, ...] | None) -> ColumnElement[bool]:
+
+def _column(
+    name: str, type: _Type, column: SQLColumnExpression[Any], *, is_nullable: bool = False
+) -> Field:
+    """Return a field of one value, which the column holds."""
+
+    def compare(operator: str, value: Any) -> ColumnElement[bool]:
         if value is None:
-            return self._is_neutral() if operator == "==" else ~self._is_neutral()
-        return self._equals(value) if operator == "==" else self._differs(value)
+            return column.is_(None) if operator == "==" else column.is_not(None)
+        if operator == "!=" and is_nullable:
+            return column.is_distinct_from(type.bind(value))
+        return _OPERATORS[operator](column, type.bind(value))
 
-    def _is_neutral(self) -> ColumnElement[bool]:
-        item = spec_columns.items(self.name)
-        return ~exists(select(item).where(cast(item, self.type.sql) != self.neutral))
+    is_ordered = type.sql in {BigInteger, Double}
+    return Field(name, type, compare, is_nullable=is_nullable, is_ordered=is_ordered)
 
-    def _equals(self, value: tuple[Any, ...]) -> ColumnElement[bool]:
-        layers = [self.at(index).compare("==", each) for index, each in enumerate(value)]
-        return and_(*layers, self.at(len(value)).column.is_(None))
 
-    def _differs(self, value: tuple[Any, ...]) -> ColumnElement[bool]:
-        """Compare so that a layer that one of the two lacks is a difference, and not unknown."""
-        layers = [
-            self.at(index).column.is_distinct_from(self.type.bind(each))
-            for index, each in enumerate(value)
-        ]
-        return or_(*layers, self.at(len(value)).column.is_not(None))
+def _metric(name: str) -> Field:
+    """Return a metric of the job's result, if it has one."""
+    column = _column(name, _FLOAT, getattr(Result, name))
+    return replace(column, compare=lambda *args: _has(Result, column.compare(*args)))
+
+
+def _membership(
+    name: str,
+    type: _Type,
+    contains: Callable[[Any], ColumnElement[bool]],
+    *,
+    is_nullable: bool = False,
+) -> Field:
+    """Return a field of which a job has several values: it equals each of them."""
+
+    def compare(operator: str, value: Any) -> ColumnElement[bool]:
+        return contains(value) if operator == "==" else ~contains(value)
+
+    return Field(name, type, compare, is_nullable=is_nullable)
+
+
+def _layers(name: str, type: _Type) -> Field:
+    def layer(index: int) -> ColumnElement[Any]:
+        return spec_columns.layer(name, index)
+
+    def compare(operator: str, values: tuple[Any, ...] | None) -> ColumnElement[bool]:
+        if values is None:  # no dropout: each layer keeps all
+            item = spec_columns.items(name)
+            some_drop = exists(select(item).where(cast(item, type.sql) != 1.0))
+            return ~some_drop if operator == "==" else some_drop
+        bound = [(layer(index), type.bind(value)) for index, value in enumerate(values)]
+        one_more = layer(len(values))
+        if operator == "==":
+            return and_(*(have == wanted for have, wanted in bound), one_more.is_(None))
+        # A layer that one of the two lacks is a difference, and not unknown.
+        different = [have.is_distinct_from(wanted) for have, wanted in bound]
+        return or_(*different, one_more.is_not(None))
+
+    return _Layers(name, type, compare, is_nullable=name == "keep")
 
 
 def find_field(word: Word) -> Field:
@@ -280,8 +274,8 @@ def find_field(word: Word) -> Field:
 @cache
 def _list_fields() -> Mapping[str, Field]:
     """Return the fields by their names, in the order in which an error lists them."""
-    spec = [*map(_spec_field, ExperimentSpec.model_fields)]
-    fields = {field.name: field for field in (*spec, *_job_fields(), *_metric_fields())}
+    spec, metrics = map(_spec_field, ExperimentSpec.model_fields), map(_metric, HIGHER_IS_BETTER)
+    fields = {field.name: field for field in (*spec, *_job_fields(), *metrics)}
     short = {name.replace("accuracy", "acc"): fields[name] for name in HIGHER_IS_BETTER}
     return {**fields, **short}
 
@@ -289,10 +283,10 @@ def _list_fields() -> Mapping[str, Field]:
 def _spec_field(name: str) -> Field:
     annotation = spec_columns.annotation(name)
     if get_origin(annotation) is tuple:
-        item = _type_of(name, spec_columns.item_annotation(name))
-        return _Layers(name, item, is_nullable=name == "keep", neutral=1.0)
-    value, is_nullable = _type_of(name, annotation), spec_columns.is_nullable(name)
-    return _Column(name, value, is_nullable, column=spec_columns.column(name))
+        return _layers(name, _type_of(name, spec_columns.item_annotation(name)))
+    type = _type_of(name, annotation)
+    column, is_nullable = spec_columns.column(name), spec_columns.is_nullable(name)
+    return _column(name, type, column, is_nullable=is_nullable)
 
 
 def _type_of(name: str, annotation: Any) -> _Type:
@@ -305,15 +299,15 @@ def _type_of(name: str, annotation: Any) -> _Type:
 
 def _job_fields() -> Sequence[Field]:
     return (
-        _Column("layers", _INTEGER, column=spec_columns.count_layers()),
-        _Column("id", _INTEGER, column=Job.id),
-        _Membership("sweep", _SWEEP, contains=in_sweep),
-        _Column("state", _choice([*map(str, JobState)]), column=Job.state),
-        _Column("name", _TEXT, is_nullable=True, column=Job.name),
-        _Membership("tag", _TEXT, is_nullable=True, contains=_is_tagged),
-        _Column("epochs_done", _INTEGER, column=Job.epochs_done),
-        _Column("attempt", _INTEGER, column=Job.attempt),
-        _Column("priority", _PRIORITY, column=Job.priority),
+        _column("layers", _INTEGER, spec_columns.count_layers()),
+        _column("id", _INTEGER, Job.id),
+        _membership("sweep", _SWEEP, in_sweep),
+        _column("state", _choice([*map(str, JobState)]), Job.state),
+        _column("name", _TEXT, Job.name, is_nullable=True),
+        _membership("tag", _TEXT, _is_tagged, is_nullable=True),
+        _column("epochs_done", _INTEGER, Job.epochs_done),
+        _column("attempt", _INTEGER, Job.attempt),
+        _column("priority", _PRIORITY, Job.priority),
     )
 
 
@@ -325,7 +319,3 @@ def _is_tagged(tag: str | None) -> ColumnElement[bool]:
 def _has(table: type[Result | Tag], *which: ColumnElement[bool]) -> ColumnElement[bool]:
     """Return the condition that a job has such a row, whatever the query around it joins."""
     return exists().where(table.job_id == Job.id, *which).correlate(Job)
-
-
-def _metric_fields() -> Sequence[Field]:
-    return [_Metric(name, _FLOAT, column=getattr(Result, name)) for name in HIGHER_IS_BETTER]

@@ -1,4 +1,4 @@
-"""Why jobs failed, as the pages tell it."""
+"""Why jobs failed."""
 
 from integration import rows
 from integration.rows import spec, submit
@@ -7,7 +7,7 @@ from service.queries.failures import list_failures
 from service.queries.selectors import parse_selectors
 
 
-def test_failures_are_told_by_reason_with_what_to_type(database: Database):
+def test_failures_are_grouped_by_reason_with_what_to_type(database: Database):
     ids = submit(database, *(spec(seed=seed, lr=5) for seed in range(7)))
     reasons = ["diverged at epoch 1", "diverged at epoch 12", "diverged at epoch 1"]
     reasons += ["not done after the 3 s it may take", "KeyError: 'x'\nTraceback", None]

@@ -1,4 +1,4 @@
-"""Pages of jobs and moments of their training on both databases, which sort NULLs differently."""
+"""Pages of jobs, at any epoch, on both databases, which sort NULLs differently."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -203,7 +203,7 @@ def test_jobs_whose_seeds_no_float_can_tell_apart_are_each_on_one_page(
 
 
 @pytest.mark.parametrize("field", ["lr", "valid_loss"])
-def test_floats_that_look_alike_are_told_apart_by_the_cursor(database: Database, field: str):
+def test_the_cursor_distinguishes_floats_that_look_alike(database: Database, field: str):
     store(database, [done(figure, lr=figure) for figure in LIKE_FLOATS * 2])
 
     found = turn_pages(database, parse_sort(f"{field}:asc"), limit=1)
@@ -230,7 +230,7 @@ def some_pasts(draw: Callable[..., Any]) -> list[Past]:
     return [one() for _ in range(draw(st.integers(0, 9)))]
 
 
-MOMENTS = st.sampled_from(
+EPOCH_CHOICES = st.sampled_from(
     [
         FINAL,
         EpochChoice(epoch=1),
@@ -251,10 +251,10 @@ MOMENTS = st.sampled_from(
 @given(
     pasts=some_pasts(),
     sort=st.builds(Sort, st.sampled_from(PAGED), st.booleans()),
-    epoch_choice=MOMENTS,
+    epoch_choice=EPOCH_CHOICES,
     limit=st.integers(1, 4),
 )
-def test_whatever_the_jobs_the_order_and_the_moment_each_job_is_on_one_page(
+def test_each_job_is_on_one_page_in_every_order_and_at_every_epoch(
     database: Database,
     pasts: list[Past],
     sort: Sort,
@@ -274,7 +274,7 @@ def test_whatever_the_jobs_the_order_and_the_moment_each_job_is_on_one_page(
         }
 
 
-def test_newest_first_is_the_order_unless_told_otherwise(database: Database):
+def test_the_newest_jobs_come_first_by_default(database: Database):
     job_ids = store(database, MIXED)
 
     page = read_page(database, ALL, PageRequest())
@@ -283,7 +283,7 @@ def test_newest_first_is_the_order_unless_told_otherwise(database: Database):
     assert page.next is None
 
 
-def test_a_page_that_just_holds_all_is_the_last(database: Database):
+def test_a_page_that_holds_all_jobs_exactly_is_the_last(database: Database):
     store(database, [done(0.1), done(0.2), done(0.3)])
     best = parse_sort("valid_acc")
 
@@ -302,7 +302,7 @@ def test_a_page_after_the_last_job_is_empty(database: Database):
     assert page == Page((), None)
 
 
-def test_pages_are_of_the_selected_jobs_alone(database: Database):
+def test_pages_hold_only_the_selected_jobs(database: Database):
     store(database, [done(figure) for figure in (0.1, 0.2, 0.3, 0.4, 0.5)])
     odd = parse_selectors(["1", "3", "5"])
     best = parse_sort("valid_acc")
@@ -313,7 +313,7 @@ def test_pages_are_of_the_selected_jobs_alone(database: Database):
     assert (ids(first), ids(second), second.next) == ([5, 3], [1], None)
 
 
-def test_a_job_submitted_meanwhile_moves_no_other_from_its_page(database: Database):
+def test_a_new_job_moves_no_other_to_another_page(database: Database):
     store(database, [done(0.1), done(0.2), done(0.3)])
     first = read_page(database, ALL, PageRequest(limit=2))
 
@@ -337,12 +337,14 @@ def test_a_job_submitted_meanwhile_moves_no_other_from_its_page(database: Databa
         ("train_loss:desc", Sort("train_loss", is_descending=True)),
     ],
 )
-def test_a_metric_goes_from_the_best_on_and_all_else_from_the_highest_on(text: str, sort: Sort):
+def test_a_metric_is_sorted_from_its_best_value_and_all_else_from_the_highest(
+    text: str, sort: Sort
+):
     assert parse_sort(text) == sort
 
 
 @pytest.mark.parametrize("text", ["", "keep", "hidden", "acc", "lr:up", "lr:asc:asc", "ID", ":asc"])
-def test_what_nothing_can_be_sorted_by_is_refused_with_what_there_is(text: str):
+def test_an_unknown_sort_is_refused_with_the_known_ones(text: str):
     with pytest.raises(UsageError) as refusal:
         parse_sort(text)
 
@@ -350,7 +352,7 @@ def test_what_nothing_can_be_sorted_by_is_refused_with_what_there_is(text: str):
     assert all(field in str(refusal.value) for field in FIELDS)
 
 
-def test_time_is_sorted_by_at_the_end_alone():
+def test_jobs_are_sorted_by_seconds_at_the_final_epoch_only():
     with pytest.raises(UsageError, match="--sort seconds works with --at final only"):
         PageRequest(parse_sort("seconds"), epoch_choice=EpochChoice(epoch=1))
 
@@ -390,7 +392,7 @@ def test_a_cursor_that_no_page_gave_is_refused(database: Database, field: str, a
         read_page(database, ALL, PageRequest(parse_sort(field), after=after))
 
 
-def test_jobs_without_the_metric_are_in_no_order_of_it(database: Database):
+def test_jobs_without_a_metric_are_left_out_when_it_sorts(database: Database):
     succeeded, _, _ = store(
         database,
         [done(0.5), Past(rows.spec(), (epoch(1, 0.9),)), Past(rows.spec())],
@@ -439,7 +441,7 @@ THREE_EPOCHS = (
         ("best:train_accuracy", 1),
     ],
 )
-def test_metrics_are_those_of_the_moments_epoch_the_first_of_the_best(
+def test_metrics_are_those_of_the_chosen_epoch_and_the_first_of_equally_good_ones(
     database: Database, recorder: Recorder, epoch_choice: str, number: int
 ):
     marked = [replace(each, train_accuracy=0.5) for each in THREE_EPOCHS]
@@ -451,9 +453,7 @@ def test_metrics_are_those_of_the_moments_epoch_the_first_of_the_best(
     assert row.metrics == {name: expected[name] for name in EPOCH_METRICS}
 
 
-def test_a_job_that_has_not_come_to_the_epoch_has_no_metrics_at_it(
-    database: Database, recorder: Recorder
-):
+def test_a_job_before_the_chosen_epoch_has_no_metrics(database: Database, recorder: Recorder):
     short = finish(database, recorder, epoch(1, 0.25))
     long = finish(database, recorder, *THREE_EPOCHS)
     at_two = parse_epoch_choice("epoch:2")
@@ -465,7 +465,7 @@ def test_a_job_that_has_not_come_to_the_epoch_has_no_metrics_at_it(
     assert ids(by_metric) == [long]
 
 
-def test_a_running_job_has_its_newest_its_best_and_its_numbered_epochs(
+def test_a_running_job_has_a_last_a_best_and_a_numbered_epoch(
     database: Database, recorder: Recorder
 ):
     (job_id,) = rows.submit(database, rows.spec(epochs=9))
@@ -479,7 +479,7 @@ def test_a_running_job_has_its_newest_its_best_and_its_numbered_epochs(
     assert looks == {"final": 0.2, "best:valid_loss": 0.2, "epoch:1": 0.9}
 
 
-def test_jobs_are_sorted_by_what_they_were_at_the_moment(database: Database, recorder: Recorder):
+def test_jobs_are_sorted_by_the_metrics_of_the_chosen_epoch(database: Database, recorder: Recorder):
     early = finish(database, recorder, epoch(1, valid_loss=0.1), epoch(2, valid_loss=0.9))
     late = finish(database, recorder, epoch(1, valid_loss=0.8), epoch(2, valid_loss=0.2))
     by_loss = parse_sort("valid_loss")

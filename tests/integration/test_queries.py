@@ -71,7 +71,7 @@ def test_selected_jobs_are_counted(database: Database):
     assert count_jobs(database, ids_condition([99])) == 0
 
 
-def test_a_job_that_waits_is_listed_without_figures(database: Database):
+def test_a_queued_job_is_listed_without_metrics(database: Database):
     job_id = rows.submit_one(database, name="first")
 
     (row,) = list_jobs(database, ALL)
@@ -83,9 +83,7 @@ def test_a_job_that_waits_is_listed_without_figures(database: Database):
     assert isinstance(row.state, JobState)
 
 
-def test_a_job_is_listed_with_the_figures_of_its_newest_epoch(
-    database: Database, recorder: Recorder
-):
+def test_a_job_is_listed_with_the_metrics_of_its_last_epoch(database: Database, recorder: Recorder):
     job_id = rows.submit_one(database)
     start(recorder, job_id, epochs=2)
 
@@ -100,7 +98,7 @@ def test_a_job_is_listed_with_the_figures_of_its_newest_epoch(
     }
 
 
-def test_the_newest_jobs_are_listed_first_and_no_more_than_wanted(database: Database):
+def test_the_newest_jobs_are_listed_first_up_to_the_limit(database: Database):
     job_ids = rows.submit(database, *[SPEC] * 4)
 
     rows_of_all = list_jobs(database, ALL)
@@ -110,7 +108,7 @@ def test_the_newest_jobs_are_listed_first_and_no_more_than_wanted(database: Data
     assert [row.job_id for row in newest] == [job_ids[3], job_ids[2]]
 
 
-def test_runs_carry_the_figures_of_results_alone(database: Database, recorder: Recorder):
+def test_only_jobs_with_results_are_compared_with_metrics(database: Database, recorder: Recorder):
     waits, runs, ended = rows.submit(database, SPEC, SPEC, SPEC)
     start(recorder, runs, epochs=2)
     succeed(recorder, ended)
@@ -134,7 +132,7 @@ def test_runs_carry_the_figures_of_results_alone(database: Database, recorder: R
     }
 
 
-def test_runs_carry_the_figures_of_the_moment_asked_for(database: Database, recorder: Recorder):
+def test_compared_jobs_have_the_metrics_of_the_chosen_epoch(database: Database, recorder: Recorder):
     ended, runs = rows.submit(database, SPEC, SPEC)
     succeed(recorder, ended)
     start(recorder, runs, epochs=2)
@@ -201,7 +199,7 @@ def test_a_job_is_shown_with_its_tags_epochs_and_attempts(database: Database, re
     assert first_try.started_at <= first_try.ended_at <= second_try.started_at
 
 
-def test_a_job_that_there_is_not_cannot_be_shown(database: Database):
+def test_a_job_that_does_not_exist_cannot_be_shown(database: Database):
     with pytest.raises(UsageError, match=r"no job 7\. Type: dq results"):
         show_job(database, 7)
 
@@ -296,7 +294,7 @@ def test_progress_of_no_jobs_is_nothing(database: Database):
     assert (progress.epochs_done, progress.epochs, progress.running) == (0, 0, ())
 
 
-def test_jobs_of_one_worker_share_its_time_and_each_runs_on_until_its_last_epoch(
+def test_jobs_of_one_worker_share_its_time_until_each_has_ended(
     database: Database, recorder: Recorder, other_recorder: Recorder
 ):
     packed = rows.submit(database, SPEC, rows.spec(epochs=10), rows.spec(epochs=20))
@@ -352,7 +350,7 @@ def test_a_job_waits_for_a_worker_to_be_started(database: Database):
     ]
 
 
-def test_a_worker_that_fell_silent_counts_as_none(database: Database):
+def test_a_silent_worker_does_not_count(database: Database):
     job_id = rows.submit_one(database)
     rows.add_worker(database, "silent", silent_seconds=60)
 
@@ -372,7 +370,7 @@ def test_a_job_waits_for_busy_workers(database: Database):
     assert reasons == ["It is the next in the queue.", "1 of 2 workers is busy."]
 
 
-def test_a_job_waits_behind_earlier_ones_and_those_of_a_higher_priority(database: Database):
+def test_a_job_waits_behind_earlier_jobs_and_those_of_a_higher_priority(database: Database):
     rows.submit(database, SPEC)
     (job_id,) = rows.submit(database, SPEC)
     rows.submit(database, SPEC, SPEC, priority=Priority.HIGH)
@@ -421,18 +419,18 @@ def test_a_job_waits_for_its_message_to_be_sent(database: Database):
 
 
 @pytest.mark.parametrize("state", ["running", "succeeded", "failed", "cancelled"])
-def test_a_job_that_does_not_wait_waits_for_nothing(database: Database, state: str):
+def test_a_job_that_is_not_queued_waits_for_nothing(database: Database, state: str):
     job_id = rows.submit_one(database)
     rows.change(database, job_id, state=state)
 
     assert explain_wait(database, job_id) == []
 
 
-def test_a_job_that_there_is_not_waits_for_nothing(database: Database):
+def test_a_job_that_does_not_exist_waits_for_nothing(database: Database):
     assert explain_wait(database, 7) == []
 
 
-def test_what_is_read_is_frozen(database: Database):
+def test_rows_are_frozen(database: Database):
     rows.submit_one(database)
     (row,) = list_jobs(database, ALL)
 

@@ -57,7 +57,7 @@ def queue(database: Database) -> Queue:
         ([], [1, 2, 3, 4, 5]),
     ],
 )
-def test_words_select_jobs(queue: Queue, words: list[str], selected: list[int]):
+def test_selectors_select_jobs(queue: Queue, words: list[str], selected: list[int]):
     assert queue.select(*words) == selected
 
 
@@ -65,7 +65,7 @@ def test_words_select_jobs(queue: Queue, words: list[str], selected: list[int]):
     "word",
     ["x", "1.5", "1...2", "-1", "1-3", "s", "sweep1", "tag", "@first", "paper", "1 2", "١٤٢"],
 )
-def test_a_word_that_is_not_of_the_grammar_is_a_usage_error(word: str):
+def test_an_unknown_selector_is_a_usage_error(word: str):
     with pytest.raises(UsageError, match=r"names no jobs: give an id \(142\), a range"):
         parse_selectors([word])
 
@@ -88,14 +88,16 @@ def test_a_range_that_counts_down_is_refused_with_what_to_type(word: str):
         (["s1,tag:pap"], "No job has the tag 'pap'. Type: dq results"),
     ],
 )
-def test_a_name_that_nothing_has_is_an_error(queue: Queue, words: list[str], sentence: str):
+def test_a_job_sweep_or_tag_that_does_not_exist_is_an_error(
+    queue: Queue, words: list[str], sentence: str
+):
     with pytest.raises(UsageError) as raised:
         resolve_selectors(queue.database, words)
 
     assert str(raised.value) == sentence
 
 
-def test_a_state_that_no_job_is_in_and_a_condition_that_none_meets_select_none(queue: Queue):
+def test_a_state_or_a_condition_that_no_job_meets_selects_none(queue: Queue):
     def ids(*words: str, where: str | None = None) -> list[int]:
         return list_ids(queue.database, resolve_selectors(queue.database, words, where))
 
@@ -121,7 +123,7 @@ def test_an_empty_word_does_not_select_all_jobs(words: list[str]):
         parse_selectors(words)
 
 
-def test_the_last_of_no_sweeps_is_no_job(database: Database):
+def test_the_last_sweep_selects_no_jobs_before_the_first(database: Database):
     assert list_ids(database, parse_selectors(["@last"])) == []
 
 

@@ -138,7 +138,7 @@ def test_a_condition_selects_jobs(queue: Queue, text: str, selected: list[int]):
 @pytest.mark.parametrize(
     "lr", [5e-324, 1e-7, 0.1 + 0.7, 2 / 3, 123456.789e3, 1.7976931348623157e308]
 )
-def test_a_float_is_compared_to_its_last_bit(database: Database, lr: float):
+def test_floats_are_compared_to_the_last_bit(database: Database, lr: float):
     rows.submit(database, rows.spec(lr=lr))
     queue = Queue(database)
 
@@ -151,7 +151,7 @@ def test_a_float_is_compared_to_its_last_bit(database: Database, lr: float):
 @pytest.mark.parametrize(
     "name", [name for name in ExperimentSpec.model_fields if name not in {"hidden", "keep"}]
 )
-def test_each_field_of_one_value_has_an_index_by_which_jobs_are_found_and_sorted(
+def test_jobs_are_found_and_sorted_by_an_index_on_each_field_of_one_value(
     database: Database, name: str
 ):
     words = {"dataset": "mnist", "mask": "sample", "evaluation": "test", "precision": "bf16"}
@@ -194,7 +194,7 @@ def explain(database: Database, query: Select[int]) -> str:
         return "\n".join(connection.execute(text(f"EXPLAIN {statement}")).scalars())
 
 
-def test_a_row_from_before_the_spec_had_a_field_has_its_default(queue: Queue):
+def test_a_job_older_than_a_field_has_its_default(queue: Queue):
     old = rows.SPEC.model_dump(mode="json")
     for name in ("momentum", "max_norm", "mask"):
         del old[name]
@@ -242,12 +242,12 @@ def test_hostile_text_is_found_where_it_was_stored(queue: Queue):
         (f"hidden in ({','.join(['512x100'] * 2)}, 512x3)", [2]),
     ],
 )
-def test_the_largest_texts_are_answered(queue: Queue, text: str, selected: list[int]):
+def test_the_largest_conditions_are_accepted(queue: Queue, text: str, selected: list[int]):
     assert queue.select(text) == selected
 
 
 @pytest.mark.parametrize("text", ["valid_acc > 0.9 and tag == paper and keep == none", "id == 3"])
-def test_a_condition_fits_every_query_whatever_it_joins(queue: Queue, text: str):
+def test_a_condition_fits_every_query(queue: Queue, text: str):
     database, which = queue.database, parse_where(text)
     by_metric = PageRequest(parse_sort("valid_acc"), 50)
 
@@ -264,7 +264,7 @@ def test_a_condition_fits_every_query_whatever_it_joins(queue: Queue, text: str)
     assert count_jobs(database, which) == 1
 
 
-def test_a_condition_chooses_what_an_update_changes(queue: Queue):
+def test_a_condition_selects_the_rows_of_an_update(queue: Queue):
     with queue.database.writing() as session:
         session.execute(update(Job).where(parse_where("valid_acc > 0.98")).values(reason="good"))
 

@@ -14,7 +14,7 @@ from service.queries.epoch_choice import FINAL, EpochChoice, expand_metric_name,
         *[(f"best:{metric}", EpochChoice(metric=metric)) for metric in EPOCH_METRICS],
     ],
 )
-def test_an_epoch_choice_is_written_as_it_is_read(text, epoch_choice):
+def test_an_epoch_choice_is_written_as_it_is_parsed(text, epoch_choice):
     assert parse_epoch_choice(text) == epoch_choice
     assert str(epoch_choice) == text
 
@@ -22,12 +22,12 @@ def test_an_epoch_choice_is_written_as_it_is_read(text, epoch_choice):
 @pytest.mark.parametrize(
     ("text", "metric"), [("best:valid_acc", "valid_accuracy"), ("best:train_acc", "train_accuracy")]
 )
-def test_an_accuracy_may_be_written_shortly(text, metric):
+def test_accuracy_may_be_abbreviated(text, metric):
     assert parse_epoch_choice(text) == EpochChoice(metric=metric)
 
 
 @pytest.mark.parametrize("text", ["valid_loss", "seconds", "acc", "valid_accuracy", "lr", ""])
-def test_what_is_no_short_accuracy_is_left_as_it_is(text):
+def test_other_names_of_metrics_are_left_as_they_are(text):
     assert expand_metric_name(text) == text
 
 
@@ -46,7 +46,7 @@ def test_only_the_last_epoch_is_final():
     ],
     ids=lambda text: text[:20],
 )
-def test_what_is_no_moment_is_refused_with_what_there_is(text):
+def test_an_unknown_epoch_choice_is_refused_with_the_known_ones(text):
     with pytest.raises(UsageError) as refusal:
         parse_epoch_choice(text)
 
@@ -55,10 +55,10 @@ def test_what_is_no_moment_is_refused_with_what_there_is(text):
 
 
 @pytest.mark.parametrize("number", ["0", "2147483648", "9" * 5000], ids=lambda text: text[:20])
-def test_an_epoch_that_no_training_can_have_is_refused_with_those_it_can(number):
+def test_an_impossible_epoch_is_refused_with_the_possible_ones(number):
     with pytest.raises(UsageError, match="epochs are numbered from 1 to 2,147,483,647"):
         parse_epoch_choice(f"epoch:{number}")
 
 
-def test_time_is_no_metric_of_a_moment_as_epochs_add_up_to_it():
+def test_no_epoch_is_best_by_seconds():
     assert "seconds" not in EPOCH_METRICS

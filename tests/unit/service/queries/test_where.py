@@ -368,7 +368,7 @@ def expressions(depth=3):
 
 
 @given(expressions(), st.randoms(use_true_random=False))
-def test_a_condition_printed_and_parsed_means_what_python_says(expression, random):
+def test_a_condition_selects_the_jobs_that_python_selects(expression, random):
     text = expression.show(Style(random))
 
     selected = chosen(text)
@@ -414,17 +414,17 @@ def test_a_condition_printed_and_parsed_means_what_python_says(expression, rando
         ("name == none", "id in (1, 3, 4) and id != 3"),
     ],
 )
-def test_what_is_written_otherwise_selects_the_same(text, meaning):
+def test_other_ways_to_write_a_condition_select_the_same_jobs(text, meaning):
     assert chosen(text) == chosen(meaning)
 
 
-def test_unfinished_jobs_meet_no_comparison_of_a_metric_and_no_not_of_one():
+def test_unfinished_jobs_meet_no_comparison_of_a_metric_nor_its_negation():
     assert chosen("valid_acc >= 0.95 or not valid_acc >= 0.95") == [3, 4]
     assert chosen("valid_acc != 0.95") == [3]
     assert chosen("not (valid_acc == 0.95 or seed == 5)") == [3]
 
 
-def test_a_layer_that_a_network_lacks_meets_no_comparison():
+def test_a_missing_layer_meets_no_comparison():
     assert chosen("keep[3] == 1 or keep[3] != 1") == [6]
     assert chosen("not hidden[1] == 64") == [4, 6]
 
@@ -459,7 +459,7 @@ def test_a_job_from_before_the_spec_had_a_field_has_its_default():
     assert found == [True] * len(texts)
 
 
-def test_of_the_spec_only_what_is_none_by_default_may_be_none():
+def test_only_fields_of_the_spec_with_the_default_none_may_be_none():
     """Otherwise the field of an older row would be none here, and its default when it is read."""
     fields = ExperimentSpec.model_fields.items()
     nullable = {
@@ -552,12 +552,12 @@ def test_of_the_spec_only_what_is_none_by_default_may_be_none():
         ("name == \udcff", "--where 'name == \\udcff': '\\udcff' is no character of a text"),
     ],
 )
-def test_an_error_shows_where_it_went_wrong_and_what_to_write(text, message):
+def test_an_error_shows_where_it_is_and_what_to_write(text, message):
     with pytest.raises(UsageError, match=re.escape(message)):
         parse_where(text)
 
 
-def test_an_unknown_field_is_answered_with_the_fields_there_are():
+def test_an_unknown_field_is_refused_with_the_known_ones():
     with pytest.raises(UsageError) as caught:
         parse_where("x == 1")
 
@@ -578,7 +578,7 @@ def test_an_unknown_field_is_answered_with_the_fields_there_are():
         f"hidden == ({','.join(['8x100'] * 1_400)})",
     ],
 )
-def test_a_text_of_inhuman_size_is_refused_in_a_short_message(text):
+def test_a_huge_condition_is_refused_in_a_short_message(text):
     with pytest.raises(UsageError, match=r"more than|longer than") as caught:
         parse_where(text)
 
@@ -598,7 +598,7 @@ def test_a_text_of_inhuman_size_is_refused_in_a_short_message(text):
         (f"hidden in ({','.join(['64x100'] * 2)}) or id == 1", [1]),
     ],
 )
-def test_a_text_just_small_enough_is_answered(text, selected):
+def test_the_largest_conditions_are_accepted(text, selected):
     if selected is None:
         with pytest.raises(UsageError, match="more than 300 values"):
             chosen(text)
@@ -642,7 +642,7 @@ PIECES = [
 @example("keep[" + "9" * 9_000 + "] == 1")
 @example("hidden == 8x" + "9" * 9_000)
 @example("sweep == " + "9" * 9_000)
-def test_whatever_text_is_answered_or_a_usage_error(text):
+def test_any_text_is_a_condition_or_a_usage_error(text):
     try:
         parsed = select(Job.id).where(parse_where(text))
     except UsageError:
@@ -654,7 +654,7 @@ def test_whatever_text_is_answered_or_a_usage_error(text):
 @pytest.mark.parametrize("dialect", [sqlite.dialect(), postgresql.dialect()])
 @pytest.mark.parametrize("text", ["name == '{}'", "tag == '{}'", "tag in (a, '{}')", "name!='{}'"])
 @pytest.mark.parametrize("hostile", ["x' OR 1=1 --", 'zq"; DROP TABLE jobs', "zq%(id)s :zq ?"])
-def test_text_reaches_sql_as_a_bound_parameter_only(dialect, text, hostile):
+def test_text_reaches_sql_only_as_a_bound_parameter(dialect, text, hostile):
     written = text.format(hostile.replace("'", "''"))
 
     compiled = parse_where(written).compile(dialect=dialect)
@@ -665,7 +665,7 @@ def test_text_reaches_sql_as_a_bound_parameter_only(dialect, text, hostile):
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), st.booleans())
-def test_any_text_between_quotes_is_compared_as_it_is(name, is_double):
+def test_any_text_between_quotes_is_compared_unchanged(name, is_double):
     quote = '"' if is_double else "'"
 
     compiled = parse_where(f"name == {quote}{name.replace(quote, quote * 2)}{quote}").compile()

@@ -11,7 +11,7 @@ def axis(field, *values):
     return [FieldValue(field, value, f"{option} {value}") for value in values]
 
 
-def test_nothing_given_is_the_notebooks_experiment_once():
+def test_no_axes_give_the_experiment_of_the_notebook():
     grid = expand([], [0])
 
     assert grid.specs == (ExperimentSpec(),)
@@ -51,7 +51,7 @@ def test_each_repeated_option_is_an_axis_and_the_last_one_varies_first():
         axis("hidden", (8192,) * 3, [8192] * 3),
     ],
 )
-def test_values_that_mean_the_same_are_one_configuration(values):
+def test_equal_values_are_one_configuration(values):
     grid = expand([values], [0, 1])
 
     assert len(grid.specs) == 2
@@ -75,13 +75,13 @@ def test_a_seed_given_twice_counts_once():
         (3, 1000, "3 configurations x 1,000 seeds = 3,000 jobs"),
     ],
 )
-def test_the_expansion_is_told_in_words(configurations, seeds, words):
+def test_a_grid_is_written_with_its_numbers(configurations, seeds, words):
     axes = [axis("epochs", *range(1, configurations + 1))]
 
     assert str(expand(axes, range(seeds))) == words
 
 
-def test_a_combination_that_is_no_experiment_is_refused_in_the_words_that_were_typed():
+def test_an_impossible_combination_is_refused_with_the_option_as_it_was_typed():
     axes = [
         axis("hidden", (8, 8), (8, 8, 8)),
         [FieldValue("keep", (0.9, 0.8), "--dropout 0.9,0.8")],

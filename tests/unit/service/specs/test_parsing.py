@@ -26,7 +26,7 @@ AS_TEXT = {
     "seed": (2**63 - 1, str(2**63 - 1)),
 }
 
-#: What a row says, and the option that says the same.
+#: A row, and the options that give the same spec.
 SAME_AS_OPTIONS = [
     ({"keep": "0.9,0.8,0.8"}, "--dropout 0.9,0.8,0.8"),
     ({"keep": [0.9, 0.8, 0.8]}, "--dropout 0.9,0.8,0.8"),
@@ -61,7 +61,7 @@ def test_every_field_of_a_spec_has_a_text():
 
 
 @pytest.mark.parametrize("field", AS_TEXT)
-def test_a_text_is_read_as_the_fields_own_kind_of_value(field):
+def test_text_is_converted_to_the_type_of_the_field(field):
     value, text = AS_TEXT[field]
     rest = {"batch_size": "100"} if field in {"dataset", "train_size"} else {}
 
@@ -72,27 +72,27 @@ def test_a_text_is_read_as_the_fields_own_kind_of_value(field):
 
 
 @pytest.mark.parametrize("field", AS_TEXT)
-def test_an_empty_text_is_the_default(field):
+def test_empty_text_means_the_default(field):
     assert read({field: ""}) == ExperimentSpec()
 
 
 @pytest.mark.parametrize(("row", "options"), SAME_AS_OPTIONS, ids=str)
-def test_a_row_says_what_the_options_say(dq, row, options):
+def test_a_row_gives_the_same_spec_as_the_options(dq, row, options):
     typed = dq("submit", "--dry-run", "--json", *options.split())
 
     assert read(row).model_dump(mode="json") == json.loads(typed.stdout)[0]
 
 
-@pytest.mark.parametrize("n", range(0, 1000, 7))
-def test_a_drop_is_exactly_the_keep_that_a_person_would_write(n):
-    dropped = parse_drop(str(n / 1000)).value
+def test_a_drop_probability_of_three_digits_is_exactly_the_keep_probability_a_person_would_write():
+    for n in range(1000):
+        dropped = parse_drop(str(n / 1000)).value
 
-    assert dropped == ((1000 - n) / 1000,)
-    assert read({"drop": [n / 1000], "hidden": 8}).keep == dropped
+        assert dropped == ((1000 - n) / 1000,)
+        assert read({"drop": [n / 1000], "hidden": 8}).keep == dropped
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "message"),
     [
         ({"keep": "abc"}, "keep abc: write a number for each hidden layer, 0.9,0.8,0.8 or 0.8x3"),
         ({"keep": "0.9;0.8"}, "keep 0.9;0.8: write a number for each hidden layer"),
@@ -112,26 +112,26 @@ def test_a_drop_is_exactly_the_keep_that_a_person_would_write(n):
     ],
     ids=str,
 )
-def test_a_bad_value_is_refused_in_the_words_of_the_row(row, told):
+def test_a_bad_value_is_refused_with_the_row_and_the_value(row, message):
     with pytest.raises(UsageError) as refusal:
         read(row)
 
-    assert f"specs.csv row 1: {told}" in str(refusal.value)
+    assert f"specs.csv row 1: {message}" in str(refusal.value)
 
 
 @pytest.mark.parametrize("value", [True, False])
 @pytest.mark.parametrize("field", ["epochs", "lr", "batch_size", "seed"])
-def test_yes_and_no_are_no_numbers(field, value):
+def test_a_boolean_is_not_a_number(field, value):
     with pytest.raises(UsageError, match=f"{field} {value}"):
         read({field: value})
 
 
 @pytest.mark.parametrize("cells", [{"keep": " none"}, {"epochs": " "}, {"keep": " 0.9, 0.8, 0.8"}])
-def test_spaces_around_a_cell_mean_nothing(cells):
+def test_spaces_around_a_cell_are_ignored(cells):
     assert read(cells) == read({name: cell.strip() for name, cell in cells.items()})
 
 
-def test_values_keep_how_they_were_typed_for_the_error_that_may_name_them():
+def test_a_value_keeps_its_origin_for_errors():
     assert parse_keep("0.9,0.8") == FieldValue("keep", (0.9, 0.8), "--dropout 0.9,0.8")
     assert parse_drop("none") == FieldValue("keep", (), "--drop none")
     assert parse_hidden("8x2") == FieldValue("hidden", (8, 8), "--hidden 8x2")
@@ -142,39 +142,39 @@ def hidden(*widths):
     return FieldValue("hidden", widths, f"--hidden {widths}")
 
 
-#: What a job was like that another is to be like.
+#: The specs of jobs that others are to be like.
 LIKE = ExperimentSpec(
     dataset="digits", hidden=(8, 8), lr=0.3, batch_size=50, epochs=3, max_norm=2.0, seed=7
 )
 LIKE_DROPOUT = LIKE.model_copy(update={"keep": (0.9, 0.8)})
 
 
-def test_what_is_not_given_is_as_in_the_base():
+def test_a_field_that_is_not_given_is_as_in_the_base():
     assert build_spec([], LIKE_DROPOUT) == LIKE_DROPOUT
     assert build_spec([FieldValue("lr", 0.1, "--lr 0.1")], LIKE) == LIKE.model_copy(
         update={"lr": 0.1}
     )
 
 
-def test_no_dropout_of_the_base_is_no_dropout_on_however_many_layers():
+def test_a_base_without_dropout_gives_none_to_any_number_of_layers():
     spec = build_spec([hidden(8, 8, 8)], LIKE)
 
     assert spec == LIKE.model_copy(update={"hidden": (8, 8, 8), "keep": (1.0, 1.0, 1.0)})
 
 
-def test_dropout_of_the_base_is_kept_on_as_many_layers():
+def test_the_dropout_of_the_base_stays_with_the_same_number_of_layers():
     spec = build_spec([hidden(16, 16)], LIKE_DROPOUT)
 
     assert (spec.hidden, spec.keep) == ((16, 16), (0.9, 0.8))
 
 
-def test_dropout_that_is_given_takes_the_place_of_the_bases():
+def test_given_dropout_replaces_that_of_the_base():
     spec = build_spec([hidden(8), FieldValue("keep", (0.5,), "--dropout 0.5")], LIKE_DROPOUT)
 
     assert (spec.hidden, spec.keep) == ((8,), (0.5,))
 
 
-def test_dropout_of_the_base_that_does_not_fit_the_layers_is_refused():
+def test_dropout_of_the_base_for_another_number_of_layers_is_refused():
     with pytest.raises(UsageError, match="2 rates for 3 hidden layers: write 3"):
         build_spec([hidden(8, 8, 8)], LIKE_DROPOUT)
 
@@ -191,7 +191,7 @@ def test_dropout_of_the_base_that_does_not_fit_the_layers_is_refused():
         ),
     ],
 )
-def test_what_the_base_gave_is_not_called_a_default_in_an_error(value, base, option):
+def test_an_error_does_not_call_a_value_of_the_base_a_default(value, base, option):
     with pytest.raises(UsageError) as refusal:
         build_spec([value], base)
 
@@ -199,7 +199,7 @@ def test_what_the_base_gave_is_not_called_a_default_in_an_error(value, base, opt
     assert "(the default)" not in str(refusal.value)
 
 
-def test_a_grid_on_a_base_varies_the_axes_alone():
+def test_a_grid_with_a_base_varies_only_the_axes():
     axis = [FieldValue("lr", rate, f"--lr {rate}") for rate in (0.1, 0.2)]
 
     grid = expand([axis], [1, 2], LIKE_DROPOUT)
