@@ -1,6 +1,5 @@
-"""Times what is done to 100,000 jobs at once on SQLite, and how long another writer waits."""
+"""Times operations on 100,000 jobs at once on SQLite, and how long another writer waits."""
 
-import argparse
 import subprocess
 import sys
 import time
@@ -9,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from bench.section import Section, judge, opening, stamp
+from bench.section import Section, judge, show
 from bench.servers import open_redis
 from models.database import Database
 from models.settings import Settings
@@ -43,17 +42,17 @@ print(max(waits), len(waits) - 1)
 
 
 def measure(number: int) -> Section:
-    """Submit so many specs that differ in their seed, and do to them what can be done."""
+    """Submit so many specs that differ in their seed, and time each operation on them."""
     about = (
-        f"{opening()} {number:,} jobs on an SQLite file on disk (synchronous=FULL) and a Redis "
-        "with appendonly, each deed once. Meanwhile another process writes to the file 20 times a "
+        f"{number:,} jobs on an SQLite file on disk (synchronous=FULL) and a Redis with "
+        "appendonly, each operation once. Meanwhile another process writes to the file 20 times a "
         "second, and notes its longest wait, its own write included."
     )
     with short_folder("dq-bench-") as folder, open_redis() as redis:
         settings = Settings(database_url=f"sqlite:///{folder}/dq.sqlite", broker_url=redis.url)
-        rows = list(_measure_all(settings, number, folder))
-    columns = ["what is done", "target", "time", "", "CPU time", "longest wait", ""]
-    return Section("Many jobs at once", about, columns, rows, [f"Ended {stamp()}."])
+        rows = show(_measure_all(settings, number, folder))
+    columns = ["operation", "target", "time", "", "CPU time", "longest wait", ""]
+    return Section("Many jobs at once", about, columns, rows)
 
 
 def _measure_all(settings: Settings, number: int, folder: Path) -> Iterator[list[str]]:
@@ -65,7 +64,7 @@ def _measure_all(settings: Settings, number: int, folder: Path) -> Iterator[list
     def submit(token: str) -> None:
         jobs.submit(database, broker, specs, SubmitOptions(reuse=True), token)
 
-    deeds: list[tuple[str, float | None, Callable[[], object]]] = [
+    operations: list[tuple[str, float | None, Callable[[], object]]] = [
         ("submit, all of them new", 30, lambda: submit("0" * 32)),
         ("submit, all of them queued before", 30, lambda: submit(uuid4().hex)),
         ("tag", 10, lambda: add_tags(database, _SWEEP, ["paper"])),
@@ -76,18 +75,18 @@ def _measure_all(settings: Settings, number: int, folder: Path) -> Iterator[list
         ("cancel again", 10, lambda: jobs.cancel(database, _SWEEP)),
         ("delete", None, lambda: delete_jobs(database, _SWEEP, folder)),
     ]
-    for name, target, deed in deeds:
-        yield _time(name, target, deed, settings.sql_url)
+    for name, target, operation in operations:
+        yield _time(name, target, operation, settings.sql_url)
     database.engine.dispose()
 
 
-def _time(name: str, target: float | None, deed: Callable[[], object], url: str) -> list[str]:
+def _time(name: str, target: float | None, operation: Callable[[], object], url: str) -> list[str]:
     with _writing(url) as finish:
         began, cpu = time.perf_counter(), time.process_time()
-        deed()
+        operation()
         taken, cpu = time.perf_counter() - began, time.process_time() - cpu
         longest, writes = finish()
-    row = [
+    return [
         name,
         f"{target:g} s" if target else "",
         f"{taken:.1f} s",
@@ -96,13 +95,11 @@ def _time(name: str, target: float | None, deed: Callable[[], object], url: str)
         f"{longest:.2f} s of {writes:,}",
         judge(longest <= _MOST_WAITING, f"{longest - _MOST_WAITING:.1f} s"),
     ]
-    print(*row, sep="  ", flush=True)
-    return row
 
 
 @contextmanager
 def _writing(url: str) -> Iterator[Callable[[], tuple[float, int]]]:
-    """Have another process write; give what ends it and returns its longest wait and writes."""
+    """Have another process write; give a function that ends it: its longest wait and writes."""
     command = [sys.executable, "-c", _WRITER, url]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as writer:
@@ -113,14 +110,3 @@ def _writing(url: str) -> Iterator[Callable[[], tuple[float, int]]]:
             return float(longest), int(writes)
 
         yield finish
-
-
-def read_arguments() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=100_000)
-    return parser.parse_args()
-
-
-if __name__ == "__main__":
-    print(measure(read_arguments().jobs))

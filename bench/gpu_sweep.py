@@ -5,7 +5,7 @@ import statistics
 import torch
 
 from bench import machine
-from bench.section import Section, judge, opening, stamp, time_once
+from bench.section import Section, judge, time_once
 from bench.sweeps import make_trials, prepare, train_notebook, train_pack
 from models.spec import ExperimentSpec
 from worker.training import engine
@@ -36,20 +36,20 @@ def measure(rounds: int) -> Section:
             notebook = time_once(lambda: [train_notebook(trial) for trial in trials[_RUNS]])
     medians = {size: statistics.median(each) for size, each in seconds.items()}
     rows = [_describe(size, medians, memory[size], notebook) for size in sorted(medians)]
-    rows.append(["the notebook's loop", str(_RUNS), *_spell(notebook, _RUNS), "", "", "", ""])
+    rows.append(["the notebook's loop", str(_RUNS), *_format(notebook, _RUNS), "", "", "", ""])
     about = (
-        f"{opening()} Runs of 3 x {_WIDTH}, batch {_BATCH}, on MNIST (50,000 images, keep "
+        f"Runs of 3 x {_WIDTH}, batch {_BATCH}, on MNIST (50,000 images, keep "
         f"0.9,0.8,0.8, fp32, 2 rates), one epoch and its evaluation each, on {machine.gpu()}, in "
         f"one process that is up and has the data. A pack's time is from its specs to its figures, "
         f"the median of {rounds} rounds; the notebook's loop trains one run after another, once, "
         "between the first two rounds. Memory is the highest that torch allocated, data included."
     )
     columns = ["by", "runs", "sweep", "each", "memory", "of the notebook's", "target", ""]
-    return Section("A sweep", about, columns, rows, [f"Ended {stamp()}."], machine.gpu())
+    return Section("A sweep", about, columns, rows, gpu=machine.gpu())
 
 
 def _check_size() -> None:
-    """See that a worker would take as many together."""
+    """Assert that a worker would take as many together."""
     spec = ExperimentSpec(hidden=(_WIDTH,) * 3, batch_size=_BATCH)
     free = torch.cuda.mem_get_info()[0] / 2
     assert engine.pack_size(spec, torch.device("cuda"), free) >= _RUNS
@@ -61,7 +61,7 @@ def _describe(size: int, medians: dict[int, float], memory: float, notebook: flo
     return [
         "dq, packed",
         str(size),
-        *_spell(medians[size], size),
+        *_format(medians[size], size),
         f"{memory:,.0f} MiB",
         f"{times:.0f} times as fast",
         f"{_TARGET:g} times" if is_asked else "",
@@ -69,5 +69,5 @@ def _describe(size: int, medians: dict[int, float], memory: float, notebook: flo
     ]
 
 
-def _spell(seconds: float, runs: int) -> list[str]:
+def _format(seconds: float, runs: int) -> list[str]:
     return [f"{seconds:.2f} s", f"{1000 * seconds / runs:.1f} ms"]

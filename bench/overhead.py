@@ -15,7 +15,7 @@ from uuid import uuid4
 from sqlalchemy import func, select
 
 from bench import peer_tasks, peers
-from bench.section import Section, judge, opening, stamp
+from bench.section import Section, judge
 from bench.servers import open_postgres, open_redis
 from models.database import Database
 from models.settings import Settings
@@ -43,7 +43,7 @@ _Rates = tuple[float, float]  # tasks sent, and tasks done, a second
 def measure(number: int) -> Section:
     """Send so many tasks that do nothing through dq and through each peer, in turn."""
     about = (
-        f"{opening()} {number:,} tasks that do nothing, sent one by one (dq: in one submit, since "
+        f"{number:,} tasks that do nothing, sent one by one (dq: in one submit, since "
         f"that is how a sweep comes) to one worker process with one child that is up and idle; the "
         f"median of {_ROUNDS} rounds in which all take turns. The same Redis, with appendonly, for "
         "all; dq's rows in a stock PostgreSQL (fsync on) or in its own SQLite file. A second ends "
@@ -65,7 +65,7 @@ def measure(number: int) -> Section:
         }
     rows = [*_rate_rows(rates), *_dispatch_rows(waits)]
     columns = ["what", "target", "median", "of Celery's", ""]
-    return Section("Overhead", about, columns, rows, [f"Ended {stamp()}."])
+    return Section("Overhead", about, columns, rows)
 
 
 def _systems(

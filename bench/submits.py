@@ -1,11 +1,9 @@
 """Times the submitting of 10,000 specs to a PostgreSQL and a Redis that both write to disk."""
 
-import argparse
 import os
-import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -13,7 +11,7 @@ from uuid import uuid4
 from sqlalchemy import insert, literal, select, update
 
 from bench.filling import draw_specs
-from bench.section import Section, judge, opening, spell_times, stamp, time_once
+from bench.section import TIME_COLUMNS, Section, show, time_once, time_row
 from bench.servers import open_postgres, open_redis
 from models.database import Database
 from models.metrics import METRICS
@@ -26,7 +24,7 @@ from service.jobs.broker import Broker
 from tests.servers import RedisServer
 
 #: Seconds.
-TARGET = 15.0
+_TARGET = 15.0
 _TIMES = 3
 _SEEDS = 5
 
@@ -34,14 +32,13 @@ _SEEDS = 5
 def measure(number: int) -> Section:
     """Submit so many new specs, and then specs that are all known."""
     about = (
-        f"{opening()} {number:,} specs by `service.jobs.submit` to a stock PostgreSQL (fsync on) "
-        f"and a Redis with appendonly: rows, commit, and a message a job. The median of {_TIMES}."
+        f"{number:,} specs by `service.jobs.submit` to a stock PostgreSQL (fsync on) and "
+        f"a Redis with appendonly: rows, commit, and a message a job. The median of {_TIMES}."
     )
     with open_redis() as redis, open_postgres() as (_, stock):
         settings = Settings(database_url=stock.database_url, broker_url=redis.url)
-        rows = list(_measure_all(settings, redis, number))
-    columns = ["what is submitted", "target", "median", "best", ""]
-    return Section("Submits", about, columns, rows, [f"Ended {stamp()}."])
+        rows = show(_measure_all(settings, redis, number))
+    return Section("Submits", about, ["what is submitted", *TIME_COLUMNS], rows)
 
 
 def _measure_all(settings: Settings, redis: RedisServer, number: int) -> Iterator[list[str]]:
@@ -53,15 +50,16 @@ def _measure_all(settings: Settings, redis: RedisServer, number: int) -> Iterato
 
         new = _time(lambda: _check(again(), created=number))
         assert _count_messages(redis) == _TIMES * number
-        yield _row(f"{number:,} new specs", new)
+        yield time_row(f"{number:,} new specs", new, _TARGET, "s")
         tagged = _time(lambda: _check(again(tags=("paper", "old")), created=number))
-        yield _row(f"{number:,} new specs with two tags each", tagged)
+        yield time_row(f"{number:,} new specs with two tags each", tagged, _TARGET, "s")
         joined = _time(lambda: _check(again(reuse=True), open_before=number))
-        yield _row(f"`reuse=True`, all {number:,} queued before", joined)
+        yield time_row(f"`reuse=True`, all {number:,} queued before", joined, _TARGET, "s")
         _finish(database)
         reused = _time(lambda: _check(again(reuse=True), finished_before=number))
-        yield _row(f"`reuse=True`, all {number:,} finished before", reused)
-        yield _row(*_time_command(settings, number))
+        yield time_row(f"`reuse=True`, all {number:,} finished before", reused, _TARGET, "s")
+        what, seconds = _time_command(settings, number)
+        yield time_row(what, seconds, _TARGET, "s")
 
 
 def _make_specs(number: int) -> Iterator[ExperimentSpec]:
@@ -118,22 +116,3 @@ def _time_command(settings: Settings, number: int) -> tuple[str, list[float]]:
         subprocess.run(command, check=True, env=environment, capture_output=True)
 
     return f"`dq submit --lr ... --seeds {number // 10} --force`, the process", _time(run)
-
-
-def _row(what: str, seconds: Sequence[float]) -> list[str]:
-    excess = statistics.median(seconds) - TARGET
-    verdict = judge(excess < 0, f"{excess:.1f} s")
-    row = [what, f"{TARGET:g} s", *spell_times(seconds, scale=1, unit="s"), verdict]
-    print(*row, sep="  ", flush=True)
-    return row
-
-
-def read_arguments() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--specs", type=int, default=10_000)
-    return parser.parse_args()
-
-
-if __name__ == "__main__":
-    print(measure(read_arguments().specs))

@@ -4,7 +4,6 @@ import json
 import os
 import statistics
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from multiprocessing import get_context
 from pathlib import Path
@@ -13,20 +12,16 @@ from typing import Any
 import torch
 
 from bench import notebook
-from bench.section import Section, judge, opening, stamp, time_once
-from models.database import Database
+from bench.section import Section, judge, time_once
 from models.datasets import DATASETS
 from models.settings import Settings
 from models.spec import ExperimentSpec
-from service.operations.schema import upgrade
-from tests.servers import short_folder
-from worker.execution.recorder import Recorder
 from worker.training import engine
 from worker.training.data.tensors import Data, load
 
 _RUNS = 64
 _SHAPES = ((64, 64), (128, 100))  # width, batch
-_KEEP = (0.9, 0.8, 0.8)
+KEEP = (0.9, 0.8, 0.8)
 _LRS = (0.05, 0.1)
 #: By which one process per core, packed, is to be ahead.
 _TARGETS = {("one after another", 64): 5.0, ("Ray Tune", 64): 10.0}
@@ -51,7 +46,7 @@ def measure(rounds: int, ray_python: str | None) -> Section:
     if not ray_python:
         notes.append("Ray Tune was not measured: give the Python of a venv that has it, `--ray`.")
     about = (
-        f"{opening()} {_RUNS} runs of 3 hidden layers on MNIST (50,000 images, keep 0.9,0.8,0.8, "
+        f"{_RUNS} runs of 3 hidden layers on MNIST (50,000 images, keep 0.9,0.8,0.8, "
         f"2 rates x 32 seeds), one epoch and its evaluation each, on a CPU of {cores} cores; "
         f"processes are up and have the data; the median of {rounds} rounds in which all take "
         "turns. The notebook's loop one after another has all cores of torch to itself (the "
@@ -60,7 +55,7 @@ def measure(rounds: int, ray_python: str | None) -> Section:
     )
     columns = ["runs", "by", "sweep", "packed is ahead by", "target", ""]
     title = f"Sweeps, {torch.backends.cpu.get_cpu_capability()}"
-    return Section(title, about, columns, rows, [*notes, f"Ended {stamp()}."])
+    return Section(title, about, columns, rows, notes)
 
 
 def _time_all(
@@ -127,7 +122,7 @@ def train_pack(trials: Sequence[Trial]) -> None:
     members = {}
     for width, batch, seed, lr in trials:
         spec = ExperimentSpec(
-            hidden=(width,) * 3, keep=_KEEP, batch_size=batch, epochs=1, seed=seed, lr=lr
+            hidden=(width,) * 3, keep=KEEP, batch_size=batch, epochs=1, seed=seed, lr=lr
         )
         members[seed, lr] = engine.start(spec, _data[0], _data[0].device)
     assert len(list(engine.train(members, _data[0]))) == len(trials)
@@ -139,7 +134,7 @@ def train_notebook(trial: Trial) -> None:
     torch.manual_seed(seed)
     dataset, data = DATASETS["mnist"], _data[0]
     widths = (dataset.features, *(width,) * 3, dataset.classes)
-    network = notebook.build(widths, _KEEP, data.device.type)
+    network = notebook.build(widths, KEEP, data.device.type)
     notebook.train_epoch(network, data.train_x, data.train_y, batch, lr)
     notebook.evaluate(network, data.valid_x, data.valid_y)
 
@@ -160,77 +155,3 @@ def _time_ray(python: str, width: int, batch: int) -> float:
     done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     seconds: float = json.loads(done.stdout.splitlines()[-1])
     return seconds
-
-
-def measure_growth() -> Section:
-    """Time packs of 1 to 64, and the claim of one among 1 to 10,000 queued jobs."""
-    columns = ["what grows", "number", "time", "each", "memory"]
-    rows = [*_grow_pack(), *_grow_queue()]
-    about = (
-        f"{opening()} A pack: one epoch of MNIST, 3 x 64, batch 64, one thread; memory is what the "
-        "process holds at its highest more than before. Jobs: submitted in one sweep to a SQLite "
-        "file, then the claim of a pack of 16 among them."
-    )
-    return Section("Growth", about, columns, rows, [f"Ended {stamp()}."])
-
-
-def _grow_pack() -> list[list[str]]:
-    rows = []
-    for size in (1, 2, 4, 8, 16, 32, 64):
-        code = f"from bench.sweeps import grow; grow({size})"
-        done = subprocess.run(
-            [sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True
-        )
-        seconds, memory = json.loads(done.stdout)
-        each = f"{seconds / size:.2f} s a run"
-        rows.append(["runs in a pack", str(size), f"{seconds:.2f} s", each, f"{memory:.0f} MiB"])
-        print(*rows[-1], flush=True)
-    return rows
-
-
-def grow(size: int) -> None:
-    """Train a pack of that size; print the seconds and the MiB it took."""
-    prepare()
-    train_pack([(64, 64, seed, 0.1) for seed in range(1)])
-    _forget_peak()
-    before = _peak_memory()
-    seconds = time_once(lambda: train_pack([(64, 64, seed, 0.1) for seed in range(size)]))
-    print(json.dumps([seconds, _peak_memory() - before]))
-
-
-def _forget_peak() -> None:
-    Path("/proc/self/clear_refs").write_text("5")  # of proc_pid_clear_refs(5): resets VmHWM
-
-
-def _peak_memory() -> float:
-    """Return the MiB that were resident at once since the last `_forget_peak`."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
-
-
-def _grow_queue() -> list[list[str]]:
-    from service.jobs import SubmitOptions, submit
-
-    class Silent:
-        def publish(self, _: object) -> None:
-            pass
-
-    rows = []
-    for number in (1, 10, 100, 1_000, 10_000):
-        with short_folder("dq-bench-") as folder:
-            database = Database(f"sqlite:///{folder / 'dq.sqlite'}")
-            upgrade(database)
-            specs = [
-                ExperimentSpec(hidden=(64,) * 3, keep=_KEEP, batch_size=64, seed=seed)
-                for seed in range(number)
-            ]
-            seconds = time_once(lambda: submit(database, Silent(), specs, SubmitOptions(), "t"))  # type: ignore[arg-type] # noqa: B023
-            recorder = Recorder(database, "bench", 30)
-            spec = specs[0].model_dump(mode="json")
-            claiming = time_once(lambda: recorder.claim_pack(1, spec, lambda _: 16))  # noqa: B023
-            database.engine.dispose()
-        each = f"{seconds / number * 1000:.2f} ms a job"
-        rows.append(["jobs submitted", f"{number:,}", f"{seconds:.2f} s", each, ""])
-        rows.append(["a claim of 16 among", f"{number:,}", f"{claiming * 1000:.0f} ms", "", ""])
-        print(*rows[-1], flush=True)
-    return rows

@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 
 from bench import machine, notebook
-from bench.section import Section, judge, opening, stamp, time_calls
+from bench.section import Section, judge, time_calls
 from models.datasets import DATASETS
 from models.metrics import EpochMetrics
 from models.settings import Settings
@@ -49,7 +49,7 @@ def measure(rounds: int) -> Section:
     rows = [row for width in widths for row in _measure_width(width, data, device, rounds)]
     torch.set_num_threads(threads)
     about = (
-        f"{opening()} One epoch of MNIST (50,000 images, batch {_BATCH}, 3 hidden layers, keep "
+        f"One epoch of MNIST (50,000 images, batch {_BATCH}, 3 hidden layers, keep "
         f"0.9,0.8,0.8, and the evaluation on 10,000), on {_name(device)}, one thread each, as a "
         f"dq worker has; the median of {rounds} epochs that alternate. FLOP/s counts the products, "
         "of kept units only where the others are skipped, over what products of square matrices of "
@@ -58,7 +58,7 @@ def measure(rounds: int) -> Section:
     columns = ["width", "trainer", "epoch", "of the notebook's", "target", "GFLOP/s", "of peak", ""]
     instructions = torch.backends.cpu.get_cpu_capability()
     title = f"Solo training, {'cuda' if device.type == 'cuda' else instructions}"
-    return Section(title, about, columns, rows, [f"Ended {stamp()}."], machine.gpu())
+    return Section(title, about, columns, rows, gpu=machine.gpu())
 
 
 def _measure_width(width: int, data: Data, device: torch.device, rounds: int) -> list[list[str]]:
@@ -181,7 +181,7 @@ def compare_accuracy(seeds: Sequence[int]) -> Section:
         ]
         rows += _compare(f"{len(hidden)} x {hidden[0]}, batch {batch}", specs, data)
     about = (
-        f"{opening()} Final validation accuracy over {len(seeds)} seeds, MNIST's first 10,000 "
+        f"Final validation accuracy over {len(seeds)} seeds, MNIST's first 10,000 "
         "images, 5 epochs: the readable reference (fp32) and the engine that workers use, both on "
         f"{_name(device)}. Met where the engine's mean lies within the reference's 95 % interval "
         "over seeds; the difference paired by seed is shown beside it: a sharper test on a CPU, "
@@ -189,7 +189,7 @@ def compare_accuracy(seeds: Sequence[int]) -> Section:
     )
     columns = ["layers", "trainer", "mean, 95 % interval", "difference, paired by seed", ""]
     title = "Accuracy of the engine"
-    return Section(title, about, columns, rows, [f"Ended {stamp()}."], machine.gpu())
+    return Section(title, about, columns, rows, gpu=machine.gpu())
 
 
 def _compare(shape: str, specs: Sequence[ExperimentSpec], data: Data) -> list[list[str]]:
@@ -198,10 +198,7 @@ def _compare(shape: str, specs: Sequence[ExperimentSpec], data: Data) -> list[li
     middle, half = _interval(reference)
     rows = [[shape, "reference", f"{middle:.4f} ± {half:.4f}", "", ""]]
     for precision in _precisions(at):
-        low = [spec.model_copy(update={"precision": precision}) for spec in specs]
-        ours = [
-            _last(dict(engine.train({0: engine.start(s, data, at)}, data)).values()) for s in low
-        ]
+        ours = [_train(spec.model_copy(update={"precision": precision}), data) for spec in specs]
         mean, spread = _interval(ours)
         paired, paired_half = _interval([a - b for a, b in zip(ours, reference, strict=True)])
         off = abs(mean - middle)
@@ -209,6 +206,11 @@ def _compare(shape: str, specs: Sequence[ExperimentSpec], data: Data) -> list[li
         difference = f"{paired:+.5f} ± {paired_half:.5f}"
         rows.append([shape, f"dq, {precision}", f"{mean:.4f} ± {spread:.4f}", difference, verdict])
     return rows
+
+
+def _train(spec: ExperimentSpec, data: Data) -> float:
+    """Return the last accuracy of a run by the engine."""
+    return _last(m for _, m in engine.train({0: engine.start(spec, data, data.device)}, data))
 
 
 def _last(metrics: Iterable[EpochMetrics]) -> float:

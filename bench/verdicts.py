@@ -1,6 +1,5 @@
 """Compares simulated runs whose truth is known: how often a verdict or an interval is wrong."""
 
-import argparse
 import math
 import os
 import random
@@ -10,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 
-from bench.section import Section, judge, opening, stamp
+from bench.section import Section, judge
 from models.spec import TRAINER_VERSION, ExperimentSpec
 from models.state import JobState
 from service.analysis.comparison import Comparison, ComparisonRow, compare, count_images
@@ -88,10 +87,9 @@ class Task:
 def measure(comparisons: int) -> Section:
     """Simulate so many comparisons for each truth and number of seeds."""
     cells = list(product((*TRUTHS, *LIMITS), SEEDS))
-    start = opening()
     found = [count for _, count in zip(cells, _simulate(cells, comparisons), strict=True)]
     about = (
-        f"{start} {comparisons:,} comparisons a row by `service.analysis.comparison.compare`, with "
+        f"{comparisons:,} comparisons a row by `service.analysis.comparison.compare`, with "
         f"an accuracy of {_ACCURACY}; a false verdict is one in any row of a comparison. Targets: "
         f"false better at most {MOST_FALSE:g} %; the 95 % intervals of a mean and of a difference "
         f"cover the truth in {PROMISED:g} % +- {MARGIN}. Misses are in points beyond a target."
@@ -99,8 +97,7 @@ def measure(comparisons: int) -> Section:
     columns = ["truth", "seeds", "false better", "false worse", "right verdicts"]
     columns += ["mean covered", "difference covered", ""]
     rows = [_row(*cell, count) for cell, count in zip(cells, found, strict=True)]
-    notes = [*_explain(zip(cells, found, strict=True)), f"Ended {stamp()}."]
-    return Section("Verdicts", about, columns, rows, notes)
+    return Section("Verdicts", about, columns, rows, _explain(zip(cells, found, strict=True)))
 
 
 def _simulate(cells: Iterable[tuple[Truth, int]], comparisons: int) -> Iterator[Counter[str]]:
@@ -253,14 +250,3 @@ def _explain(found: Iterable[tuple[tuple[Truth, int], Counter[str]]]) -> list[st
     )
     are_too_wide = min(covered) >= PROMISED - MARGIN and max(covered) > PROMISED + MARGIN
     return [extremes, *([_WHY] if are_too_wide else []), _WHY_SKEWED]
-
-
-def read_arguments() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--comparisons", type=int, default=10_000)
-    return parser.parse_args()
-
-
-if __name__ == "__main__":
-    print(measure(read_arguments().comparisons))

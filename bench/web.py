@@ -1,21 +1,21 @@
 """Times the pages over a database of 100,000 jobs, by HTTP and in a browser."""
 
 import shutil
-import statistics
 import urllib.request
 from collections.abc import Iterator, Mapping
+from itertools import chain
 
 from playwright.sync_api import Page, sync_playwright
 
 from bench.filling import SWEEP, Size, fill
-from bench.section import Section, judge, opening, spell_times, stamp, time_calls, time_once
+from bench.section import TIME_COLUMNS, Section, show, time_calls, time_once, time_row
 from bench.servers import open_postgres
 from service.web.server import WebServer
 
 #: Milliseconds from the request to the last byte of its answer.
-TARGET = 200.0
+_TARGET = 200.0
 #: Milliseconds from the navigation to the last curve on the screen.
-DRAWN_TARGET = 1000.0
+_DRAWN_TARGET = 1000.0
 _WHERE = "lr+<+0.05+and+keep[0]+==+0.9+and+valid_acc+>+0.98"
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
 _FLAGS += ("--disable-background-networking", "--disable-component-update", "--disable-sync")
@@ -29,16 +29,16 @@ def measure(jobs: int) -> Section:
         sizes: list[Size] = []
         seconds = time_once(lambda: sizes.append(fill(server.url("dq"), jobs)))
         with WebServer(settings, "127.0.0.1", 0) as web:
-            rows = [*_measure_pages(web.url, _list_pages(sizes[0])), *_measure_browser(web.url)]
+            pages = _measure_pages(web.url, _list_pages(sizes[0]))
+            rows = show(chain(pages, _measure_browser(web.url)))
     about = (
-        f"{opening()} Filled in {seconds:.0f} s. Stock PostgreSQL with {sizes[0].jobs:,} jobs in "
+        f"Filled in {seconds:.0f} s. Stock PostgreSQL with {sizes[0].jobs:,} jobs in "
         f"{sizes[0].sweeps:,} sweeps, {sizes[0].epochs:,} epochs. Pages: from the request to the "
         f"last byte, by HTTP on this machine; the median of {_TIMES} after a warm-up. Browser: "
         "Debian's chromium, headless, without a GPU, from the navigation to the last curve drawn; "
         "plotly.js out of the browser's cache but for the first."
     )
-    columns = ["what is asked", "target", "median", "best", ""]
-    return Section("Pages", about, columns, rows, [f"Ended {stamp()}."])
+    return Section("Pages", about, ["page", *TIME_COLUMNS], rows)
 
 
 def _list_pages(size: Size) -> Mapping[str, str]:
@@ -70,19 +70,20 @@ def _measure_pages(base: str, pages: Mapping[str, str]) -> Iterator[list[str]]:
                 answer.read()
 
         times = time_calls(ask, _TIMES)
-        yield _row(what, TARGET, times)
+        yield time_row(what, times, _TARGET)
 
 
 def _measure_browser(base: str) -> Iterator[list[str]]:
-    """Draw the comparison; the first time plotly.js is read, and compiled, anew."""
+    """Draw the comparison; the first time plotly.js is read and compiled."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=[*_FLAGS]
         )
         page = browser.new_page(viewport={"width": 1280, "height": 800})
-        for what, more, traces in (("", "", 80), (", drawn one by one", "&runs=1", 120)):
+        for how, more, traces in (("", "", 80), (", drawn one by one", "&runs=1", 120)):
             times = [_draw(page, f"{base}/compare?jobs=s7{more}", traces) for _ in range(_TIMES)]
-            yield _row(f"in the browser: comparison of {SWEEP} runs{what}", DRAWN_TARGET, times)
+            what = f"in the browser: comparison of {SWEEP} runs{how}"
+            yield time_row(what, times, _DRAWN_TARGET)
         browser.close()
 
 
@@ -91,9 +92,3 @@ def _draw(page: Page, url: str, traces: int) -> float:
     page.goto(url, wait_until="commit")
     page.locator(_CURVES).nth(traces - 1).wait_for(state="attached")
     return float(page.evaluate("performance.now()")) / 1000
-
-
-def _row(what: str, target: float, seconds: list[float]) -> list[str]:
-    over = 1000 * statistics.median(seconds) - target
-    judged = judge(over < 0, f"{over:,.0f} ms")
-    return [what, f"{target:,.0f} ms", *spell_times(seconds), judged]

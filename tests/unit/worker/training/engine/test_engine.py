@@ -245,7 +245,27 @@ ONEDNN_SIZES = [batched_runs._ONEDNN_SIZE, 1]
 
 
 @pytest.mark.parametrize("onednn_size", ONEDNN_SIZES)
-@settings(max_examples=12, deadline=None)
+@pytest.mark.parametrize("mask", ["batch", "sample"])
+def test_runs_with_other_numbers_in_one_pack_have_the_metrics_of_each_alone(
+    spec: ExperimentSpec, digits: Data, onednn_size: int, mask: str
+) -> None:
+    """Whatever may differ within a shape does."""
+    paper = {"mask": mask, "input_keep": 0.9, "momentum": 0.5, "max_norm": 0.7, "lr_decay": 0.9}
+    first = widen(spec, 32, **paper)
+    other = {"input_keep": 0.7, "momentum": 0.9, "max_norm": 2.0, "lr_decay": 0.5, "lr": 0.05}
+    changes = [{}, other, {"keep": (1.0, 0.5, 1.0)}, {"seed": 8, "keep": (1.0, 1.0, 0.9)}]
+    specs = [first.model_copy(update=change) for change in changes]
+
+    with mock.patch.object(batched_runs, "_ONEDNN_SIZE", onednn_size):
+        runs = {key: engine.start(each, digits, "cpu") for key, each in enumerate(specs)}
+        outcomes = train_together(runs, digits)
+        alone = [train_alone(each, digits) for each in specs]
+
+    assert list(outcomes.values()) == alone
+
+
+@pytest.mark.parametrize("onednn_size", ONEDNN_SIZES)
+@settings(max_examples=10, deadline=None)
 @given(specs=packs(), data=st.data())
 def test_a_run_in_a_pack_has_the_metrics_of_the_run_alone(
     digits: Data, onednn_size: int, specs: list[ExperimentSpec], data: st.DataObject
