@@ -4,7 +4,7 @@ import click
 
 from service.cli.context import open_context
 from service.cli.output import print_text
-from service.operations.metrics import render
+from service.extras import needing
 
 
 @click.command
@@ -14,4 +14,7 @@ def command() -> None:
     \b
     dq metrics > /var/lib/node_exporter/dq.prom
     """
+    with needing("prometheus-client", "web", "This"):
+        from service.operations.metrics import render
+
     print_text(render(open_context().database), newline=False)

@@ -28,7 +28,7 @@ State = Literal["ok", "note", "fail"]
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at; a "note" stops nothing from working."""
+    """What was found, and what to do about it; with a "note" all works."""
 
     name: str
     state: State
@@ -36,7 +36,7 @@ class Check:
     fix: str | None = None
 
 
-Look = Callable[[Settings], Check]
+CheckFunction = Callable[[Settings], Check]
 _FIXES = {
     "database": "start it, or correct DQ_DATABASE_URL or DQ_DATABASE_PASSWORD_FILE",
     "redis": "start it, or correct DQ_BROKER_URL or DQ_BROKER_PASSWORD_FILE",
@@ -48,8 +48,8 @@ _LEAST_FREE_BYTES = 2 * 2**30
 
 
 def check_all() -> list[Check]:
-    """Check everything; a check that fails keeps none from being made."""
-    return _look(
+    """Check everything, also after a check that fails."""
+    return _run_checks(
         _check_database,
         _check_redis,
         _check_torch,
@@ -60,42 +60,41 @@ def check_all() -> list[Check]:
 
 
 def check_readiness() -> list[Check]:
-    """Check what a command or a worker needs to begin: the settings, the database and Redis."""
-    return _look(_check_database, _check_redis)
+    """Check what a command or a worker needs to start: the settings, the database and Redis."""
+    return _run_checks(_check_database, _check_redis)
 
 
 def check_liveness() -> list[Check]:
-    """Check that a worker of this host has a fresh heartbeat."""
-    return _look(_check_worker_here)
+    """Check that a worker of this host has a recent heartbeat."""
+    return _run_checks(_check_worker_here)
 
 
-def _look(*looks: Look) -> list[Check]:
+def _run_checks(*checks: CheckFunction) -> list[Check]:
     try:
         settings = Settings.load()
     except DqError as error:
         return [Check("settings", "fail", str(error), "unset it, or give it a value of its kind")]
-    checked = [_guard(look, settings) for look in looks]
-    return [Check("settings", "ok", f"DQ_HOME={settings.home}"), *checked]
+    done = [_run_check(check, settings) for check in checks]
+    return [Check("settings", "ok", f"DQ_HOME={settings.home}"), *done]
 
 
-def _guard(look: Look, settings: Settings) -> Check:
-    name = look.__name__.removeprefix("_check_")
+def _run_check(check: CheckFunction, settings: Settings) -> Check:
+    name = check.__name__.removeprefix("_check_")
     try:
-        return look(settings)
+        return check(settings)
     except DatabaseUnreachable as error:
         return Check(name, "fail", error.found, _fix(error, name))
     except DqError as error:
-        # It may end in what to type; here that is a column of its own.
         found = str(error).removesuffix(" Type: dq doctor")
         return Check(name, "fail", found, _FIXES.get(name, "do as it says"))
-    # Of whatever is wrong here, doctor must be able to tell the rest.
+    # Whatever goes wrong in one check, the others must run.
     except Exception as error:  # noqa: BLE001
         words = " ".join(f"{type(error).__name__}: {error}".split())
         return Check(name, "fail", f"this check failed: {words:.300}", _FIXES.get(name))
 
 
 def _fix(error: DatabaseUnreachable, name: str) -> str:
-    """Return what mends it; the check of the database alone says so where several need it."""
+    """Return what fixes it; of several checks that need the database, its own says so."""
     if name != "database":
         return "see database"
     return _FIXES[name] if error.fix == "Type: dq doctor" else error.fix
@@ -127,17 +126,17 @@ def _check_redis(settings: Settings) -> Check:
         url = for_redis_py(settings.redis_url)
         with Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3) as redis:
             redis.set("dq:doctor", "may write", ex=1)
-            return _judge_redis(redis)
+            return _check_persistence(redis)
     except (RedisError, OSError, ValueError) as error:
         is_refusal = isinstance(error, ResponseError)
         fix = "put that right on the side of Redis" if is_refusal else _FIXES["redis"]
         return Check("redis", "fail", str(explain_redis_error(error)), fix)
 
 
-def _judge_redis(redis: Redis) -> Check:
+def _check_persistence(redis: Redis) -> Check:
     try:
         info: Any = redis.info()
-    except ResponseError:  # many a managed service allows no INFO
+    except ResponseError:  # many managed services do not allow INFO
         found = "Redis takes messages; without the right to INFO, whether it keeps them is unknown"
         return Check("redis", "note", found, "see in its settings that it has appendonly yes")
     found = f"Redis {info['redis_version']}"
@@ -161,8 +160,8 @@ def _check_torch(_: Settings) -> Check:
 
 def _check_data(settings: Settings) -> Check:
     """Check every data set whose folder is there, and MNIST, which jobs use by default."""
-    there = [name for name in DATASETS if os.path.isdir(settings.data_dir / name)]
-    names = dict.fromkeys(["mnist", *there])
+    present = [name for name in DATASETS if (settings.data_dir / name).is_dir()]
+    names = dict.fromkeys(["mnist", *present])
     try:
         worst = {name: _find_worst(ask(["verify", name])) for name in names}
     except DqError as error:
@@ -192,11 +191,11 @@ def _find_worst(files: Sequence[dict[str, str]]) -> str:
 
 def _check_checkpoints(settings: Settings) -> Check:
     folder = settings.checkpoints
-    there = next(each for each in (folder, *folder.parents) if each.exists())
-    if not os.access(there, os.W_OK | os.X_OK):
-        fix = f"give this user the right to write there, or set DQ_CHECKPOINT_DIR: chown {there}"
-        return Check("checkpoints", "fail", f"{there} may not be written", fix)
-    free = shutil.disk_usage(there).free
+    existing = next(each for each in (folder, *folder.parents) if each.exists())
+    if not os.access(existing, os.W_OK | os.X_OK):
+        fix = f"give this user the right to write there, or set DQ_CHECKPOINT_DIR: chown {existing}"
+        return Check("checkpoints", "fail", f"{existing} may not be written", fix)
+    free = shutil.disk_usage(existing).free
     found = f"{folder}, {free / 2**30:.1f} GiB free"
     if free < _LEAST_FREE_BYTES:
         return Check("checkpoints", "note", found, "free some space, or set DQ_CHECKPOINT_DIR")
@@ -205,21 +204,20 @@ def _check_checkpoints(settings: Settings) -> Check:
 
 def _check_worker_here(settings: Settings) -> Check:
     host = socket.gethostname()
-    here = [worker.worker for worker in _alive(settings) if worker.host == host]
+    here = [worker.worker for worker in _list_alive(settings) if worker.host == host]
     if not here:
         return Check("worker_here", "fail", f"none is alive on {host}", "dq worker")
     return Check("worker_here", "ok", ", ".join(here))
 
 
 def _check_workers(settings: Settings) -> Check:
-    alive = [worker.worker for worker in _alive(settings)]
+    alive = [worker.worker for worker in _list_alive(settings)]
     if not alive:
         return Check("workers", "note", "none is running", "dq worker")
     return Check("workers", "ok", ", ".join(alive))
 
 
-def _alive(settings: Settings) -> list[WorkerRow]:
+def _list_alive(settings: Settings) -> list[WorkerRow]:
     database = Database(settings.sql_url)
-    if not database.is_compatible():
-        return []
-    return [worker for worker in list_workers(database) if worker.is_alive]
+    workers = list_workers(database) if database.is_compatible() else []
+    return [worker for worker in workers if worker.is_alive]

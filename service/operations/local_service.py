@@ -20,17 +20,17 @@ _STOP_SECONDS = 15.0
 
 
 class LocalService:
-    """The embedded Redis, if there is to be one, and a worker, both stopped at the end.
+    """The embedded Redis, unless another one is configured, and a worker; the end stops both.
 
-    `log` takes what the worker says; without it that goes to the terminal. `dq up` wants to be the
-    only one in its home, and stops Redis even if another command started it; `dq demo` is content
-    with the workers of others. A Redis that others use is left to them.
+    The worker's output goes to the file `log`, or else to the terminal. `dq up` must be the only
+    command that runs workers in its home, and stops Redis even if another command started it;
+    `dq demo` uses the workers of other commands. A Redis that others use is not stopped.
     """
 
     def __init__(
         self,
         settings: Settings,
-        worker_arguments: list[str],
+        worker_arguments: Sequence[str],
         *,
         name: Literal["up", "demo"] = "demo",
         log: Path | None = None,
@@ -43,14 +43,14 @@ class LocalService:
         self._redis = EmbeddedRedis(settings.home) if settings.is_broker_embedded else None
         self._stops_redis = self._is_alone
         self._worker: subprocess.Popen[bytes] | None = None
-        self._presence = RunningCommands(settings.home, name)
+        self._commands = RunningCommands(settings.home, name)
         open_database(settings)
 
     def __enter__(self) -> Self:
-        # Their default would end this process at once, and leave behind what it started.
+        # By default these signals end this process at once, and what it started would go on.
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, _exit)
-        self.others = self._presence.register()
+        self.others = self._commands.register()
         if self.others and self._is_alone:
             raise DqError(_refuse(self.others[0], self._home))
         if self._redis and self._redis.ensure_running():
@@ -63,7 +63,7 @@ class LocalService:
         self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
     ) -> None:
         self._stop_worker()
-        with self._presence.locked() as others:
+        with self._commands.locked() as others:
             if self._redis and self._stops_redis and not others and self._redis.is_running():
                 self._redis.stop()
 
@@ -72,7 +72,7 @@ class LocalService:
         if self._worker and self._worker.poll() is not None:
             raise DqError(f"The worker ended (exit {self._worker.returncode}): see {self.log}")
         if self.others:
-            with self._presence.locked() as left:
+            with self._commands.locked() as left:
                 if not left:
                     raise DqError(f"{self.others[0]} ended, which ran the jobs. Type: dq worker")
 
@@ -82,7 +82,7 @@ class LocalService:
         assert worker is not None
 
         def stop(_: int, __: FrameType | None) -> None:
-            worker.terminate()  # SIGINT would interrupt its start with a traceback
+            worker.terminate()  # SIGINT while it starts would show a traceback
 
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, stop)

@@ -1,4 +1,4 @@
-"""Which commands run workers in a dq home; each holds a lock there, which its end releases."""
+"""Which commands run workers in a dq home: each holds the lock of a file until it ends."""
 
 import fcntl
 import os
@@ -21,29 +21,29 @@ class Command:
 
 
 class RunningCommands:
-    """One process among those that run workers in a home.
+    """The commands that run workers in a home; this process may be registered as one of them.
 
-    A home in which nothing can be written is shared with nobody: then each is alone.
+    A home in which nothing can be written is shared with nobody: there each command is alone.
     """
 
     def __init__(self, home: Path, name: str) -> None:
         self._folder = home / "running"
-        self._me = Command(name, os.getpid())
-        # The pid alone may be that of a process in another container.
-        self._file = self._folder / f"{self._me.pid}-{secrets.token_hex(4)}"
+        self._own = Command(name, os.getpid())
+        # Without the random part, a process in another container could have the same file.
+        self._file = self._folder / f"{self._own.pid}-{secrets.token_hex(4)}"
 
     def register(self) -> Sequence[Command]:
-        """Be listed until this process ends, and be it another program; return the others."""
+        """Register this process until it ends, also after `exec`; return the other commands."""
         with self.locked() as others, suppress(OSError):
             file = os.open(self._file, os.O_CREAT | os.O_WRONLY, 0o600)
             fcntl.flock(file, fcntl.LOCK_EX)
-            os.write(file, f"{self._me.name} {self._me.pid}".encode())
+            os.write(file, f"{self._own.name} {self._own.pid}".encode())
             os.set_inheritable(file, True)
         return others
 
     @contextmanager
     def locked(self) -> Iterator[Sequence[Command]]:
-        """Give the other commands that run, and let none come for the time of a `with`."""
+        """Give the other commands, and let none register before the end of the block."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock = (self._folder / "lock").open("w")
@@ -52,11 +52,11 @@ class RunningCommands:
             yield ()
             return
         with lock:
-            files = sorted(self._folder.glob("*-*"))
-            yield [found for each in files if each != self._file and (found := _find(each))]
+            files = [file for file in sorted(self._folder.glob("*-*")) if file != self._file]
+            yield [command for file in files if (command := _read(file))]
 
 
-def _find(file: Path) -> Command | None:
+def _read(file: Path) -> Command | None:
     """Return the command that holds a file; delete the file of one that has ended."""
     with suppress(OSError), file.open() as opened:
         try:

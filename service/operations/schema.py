@@ -1,4 +1,4 @@
-"""Opens the database as the client needs it: dq's own file is migrated by itself."""
+"""Opens the database as a client needs it: dq's own file is migrated by itself."""
 
 import time
 from collections.abc import Callable
@@ -27,26 +27,27 @@ def open_database(settings: Settings) -> Database:
     return database
 
 
-def open_when_reachable(settings: Settings, tell: Callable[[str], None]) -> Database:
-    """Open the database as soon as it answers; `tell` why that takes a while."""
-    is_told = False
+def open_when_reachable(settings: Settings, report: Callable[[str], None]) -> Database:
+    """Open the database as soon as it answers; report once why that takes a while."""
+    is_reported = False
     while True:
         try:
             return open_database(settings)
         except DatabaseRefused:
             raise
         except DatabaseUnreachable as error:
-            if not is_told:
-                tell(f"{error}. Waiting until it answers.")
-                is_told = True
+            if not is_reported:
+                report(f"{error}. Waiting until it answers.")
+            is_reported = True
             time.sleep(_RETRY_SECONDS)
 
 
 def upgrade(database: Database) -> None:
-    """Bring the tables to the newest revision, or leave a newer dq's that spare this one."""
+    """Migrate the tables to the newest revision, or leave a newer dq's that are compatible."""
+    # Alembic takes 0.1 s to import, and hardly any command migrates.
     from alembic.util import CommandError
 
-    from migrations.upgrade import upgrade as apply
+    from migrations.upgrade import upgrade as migrate
 
     if database.is_compatible():
         return
@@ -57,7 +58,7 @@ def upgrade(database: Database) -> None:
         )
     try:
         with database.explaining_errors():
-            apply(database.engine)
+            migrate(database.engine)
     except CommandError as error:
         raise SchemaOutdated(
             f"The database {database.name} was made by a newer dq ({error}). Install that one."

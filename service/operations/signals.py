@@ -1,17 +1,15 @@
-"""Has Ctrl-C wait while it would tear something apart."""
+"""Blocks Ctrl-C while a terminal or a process is in an intermediate state."""
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_CTRL_C = {signal.SIGINT}
-
 
 @contextmanager
 def sigint_blocked() -> Iterator[None]:
-    """Have Ctrl-C take effect after a `with`; a process started in it begins with it blocked."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _CTRL_C)
+    """Have Ctrl-C take effect after the block; a process started in it begins with it blocked."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _CTRL_C)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
@@ -30,9 +31,7 @@ def become(arguments: Sequence[str]) -> NoReturn:
 def start(arguments: Sequence[str], log: Path | None = None) -> "subprocess.Popen[bytes]":
     """Start the worker beside this process, out of reach of the terminal's Ctrl-C."""
     _check_installed()
-    if log is None:
-        return subprocess.Popen([*_PROGRAM, *arguments], start_new_session=True)
-    with log.open("wb") as out:
+    with log.open("wb") if log else nullcontext() as out:
         return subprocess.Popen(
             [*_PROGRAM, *arguments], start_new_session=True, stdout=out, stderr=out
         )
@@ -40,19 +39,25 @@ def start(arguments: Sequence[str], log: Path | None = None) -> "subprocess.Pope
 
 def call(arguments: Sequence[str]) -> int:
     """Run one of the worker's commands to its end; return its exit code."""
-    _check_installed()
-    with sigint_blocked():  # it gets it itself
-        return subprocess.run([*_PROGRAM, *arguments], check=False).returncode
+    return _run(arguments).returncode
 
 
 def ask(arguments: Sequence[str]) -> Any:
     """Run one of the worker's commands, and return the JSON it printed."""
+    done = _run(arguments, capture_output=True)
+    if done.returncode:
+        raise DqError(done.stderr.strip().removeprefix("Error: ") or "the worker does not start")
+    return json.loads(done.stdout)
+
+
+def _run(
+    arguments: Sequence[str], *, capture_output: bool = False
+) -> "subprocess.CompletedProcess[str]":
     _check_installed()
-    with sigint_blocked():
-        asked = subprocess.run([*_PROGRAM, *arguments], check=False, capture_output=True, text=True)
-    if asked.returncode:
-        raise DqError(asked.stderr.strip().removeprefix("Error: ") or "the worker does not start")
-    return json.loads(asked.stdout)
+    with sigint_blocked():  # the worker's program gets Ctrl-C itself
+        return subprocess.run(
+            [*_PROGRAM, *arguments], check=False, capture_output=capture_output, text=True
+        )
 
 
 def _check_installed() -> None:
