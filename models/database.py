@@ -25,17 +25,17 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
-from models.database_errors import display_url, explain, read
+from models.database_errors import display_url, explain, interpret
 from models.errors import DatabaseUnreachable, SchemaOutdated
 from models.postgres import make_engine
 from models.tables import REVISION, VERSION_TABLE, Base, Compatibility, Job
 
-#: PostgreSQL refuses it where it would refuse a real change: of a read-only database, or rights.
+#: PostgreSQL refuses it where it would refuse a real change: a read-only database, a missing right.
 _CHANGE_NOTHING = update(Job).where(false()).values(priority=Job.priority)
 
 
 class Database:
-    """The database at one URL. It connects at the first transaction, not before."""
+    """The database at one URL; it connects at the first transaction."""
 
     def __init__(self, url: str) -> None:
         self.url = make_url(url)
@@ -57,7 +57,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """Open a transaction that commits at the end; raise DatabaseUnreachable if it cannot."""
+        """Open a transaction that commits at the end; raise DatabaseUnreachable if that fails."""
         with (
             self.explaining_errors(),
             Session(self.engine, expire_on_commit=False) as session,
@@ -67,7 +67,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """Open a transaction that reads one state of things and keeps no writer waiting."""
+        """Open a transaction that reads one snapshot and blocks no writer."""
         options = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         engine = self.engine.execution_options(reads_only=True, **options)
         with self.explaining_errors(), Session(engine) as session:
@@ -85,7 +85,7 @@ class Database:
         )
 
     def is_compatible(self) -> bool:
-        """Whether the tables are this dq's own, or a newer dq's that spares the release before."""
+        """Whether the tables are this dq's, or a newer dq's that this one can use."""
         found = self.revision()
         if found is None or found <= REVISION:
             return found == REVISION
@@ -103,7 +103,7 @@ class Database:
 
     @property
     def encoding(self) -> str:
-        """How the database keeps text: UTF8, or what somebody chose instead."""
+        """How the database keeps text: UTF8, or what its owner chose instead."""
         if self.is_sqlite:
             return "UTF8"
         with self.reading() as session:
@@ -116,13 +116,13 @@ class Database:
 
     @contextmanager
     def explaining_errors(self) -> Iterator[None]:
-        """Raise DatabaseUnreachable or ValueRefused, in words, where the driver fails."""
+        """Raise DatabaseUnreachable or ValueRefused where the driver fails."""
         try:
             yield
         except PoolTimeoutError as error:
             raise DatabaseUnreachable(f"The database {self.name} is busy: {error}") from error
         except DBAPIError as error:
-            if (meaning := read(error)) is None:
+            if (meaning := interpret(error)) is None:
                 raise
             if meaning.is_stale:  # as after a fail-over: the next connection may reach the primary
                 self.engine.dispose()
@@ -157,6 +157,6 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that reads first and writes later would otherwise fail, or act on an old state.
+    # Else a transaction that reads first and writes later fails, or acts on an old state.
     reads_only = connection.get_execution_options().get("reads_only")
     connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")

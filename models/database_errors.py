@@ -1,4 +1,4 @@
-"""What an error of the database means: one sentence, what mends it, and whether waiting helps."""
+"""What a database error means: one sentence, what fixes it, and whether waiting helps."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -23,12 +23,12 @@ _OTHER_FILE = "Name a file for dq alone in DQ_DATABASE_URL"
 
 @dataclass(frozen=True)
 class Meaning:
-    """What is wrong with "the database X", and what mends it; {cause} is the driver's own words."""
+    """What is wrong with "the database X", and what fixes it; {cause} is the driver's message."""
 
     found: str
     fix: str = "Type: dq doctor"
     kind: type[DatabaseTrouble] = DatabaseUnreachable
-    #: Whether the pooled connections lead to a server that will not do any more.
+    #: Whether the pooled connections are of no more use.
     is_stale: bool = False
 
 
@@ -79,13 +79,13 @@ _POSTGRES: Mapping[str, Meaning] = {
     "42P07": _FOREIGN,
     "53100": Meaning("has a full disk: {cause}", "Free some space there"),
 }
-#: libpq gives no SQLSTATE for a connection that is refused, but the server's words.
+#: For a refused connection libpq gives the server's message, and no SQLSTATE.
 _REFUSALS = (
     (re.compile(r'FATAL: +(database ".*" does not exist|no such database)'), "3D000"),
     (re.compile(r'FATAL: +(password auth|no pg_hba|role ".*" does not exist)'), "28"),
 )
 _SQLITE_TABLES = Meaning(_FOREIGN.found, _OTHER_FILE, DatabaseRefused)
-#: By SQLite's name for it, without what follows a second underscore.
+#: By SQLite's name of the error, up to a second underscore.
 _SQLITE: Mapping[str, Meaning] = {
     "SQLITE_CANTOPEN": Meaning(
         "cannot be opened: {cause}", "Let this user write there, or set DQ_HOME"
@@ -106,11 +106,11 @@ _SQLITE: Mapping[str, Meaning] = {
 }
 
 
-def read(error: DBAPIError) -> Meaning | None:
-    """Return what a driver's error means; None if it is for the caller to deal with."""
+def interpret(error: DBAPIError) -> Meaning | None:
+    """Return what a driver's error means; None if the caller must handle it."""
     if isinstance(error, IntegrityError):
         return None
-    state = str(getattr(error.orig, "sqlstate", None) or _find_refusal(str(error.orig)))
+    state = str(getattr(error.orig, "sqlstate", None) or _find_state(str(error.orig)))
     name = "_".join(getattr(error.orig, "sqlite_errorname", "").split("_")[:2])
     found = _POSTGRES.get(state) or _POSTGRES.get(state[:2]) or _SQLITE.get(name)
     if found or error.connection_invalidated:
@@ -119,22 +119,22 @@ def read(error: DBAPIError) -> Meaning | None:
     return kinds.get(type(error).__name__, _OUTAGE)
 
 
-def _find_refusal(words: str) -> str:
-    return next((state for pattern, state in _REFUSALS if pattern.search(words)), "")
+def _find_state(message: str) -> str:
+    return next((state for pattern, state in _REFUSALS if pattern.search(message)), "")
 
 
 def explain(meaning: Meaning, error: DBAPIError, url: URL) -> DatabaseTrouble:
-    """Return the error to raise: the sentence, and what mends it at this URL."""
+    """Return the error to raise: the sentence, and what fixes it at this URL."""
     cause = _first_sentence(error)
     role = _quote(url.username or "dq")
     schema = schema_of(url)
-    words = {"cause": cause, "role": role, "schema": schema, "database": url.database or ""}
-    fix = meaning.fix.format(**words, grant=_grant(cause, error.statement or "", role, schema))
-    return meaning.kind(f"The database {display_url(url)} {meaning.found.format(**words)}", fix)
+    values = {"cause": cause, "role": role, "schema": schema, "database": url.database or ""}
+    fix = meaning.fix.format(**values, grant=_grant(cause, error.statement or "", role, schema))
+    return meaning.kind(f"The database {display_url(url)} {meaning.found.format(**values)}", fix)
 
 
 def display_url(url: URL) -> str:
-    """Return the URL without its passwords, of which its query may hold some."""
+    """Return the URL without its passwords, those in its query too."""
     return hide_secrets(url.render_as_string(hide_password=False))
 
 
@@ -145,13 +145,13 @@ def schema_of(url: URL) -> str:
 
 
 def _first_sentence(error: DBAPIError) -> str:
-    """Return the driver's words; of a statement's error without the statement's text."""
-    words = str(error.orig).partition("\nLINE ")[0].partition("\nCONTEXT:")[0]
-    return " ".join(words.split()).rstrip(".?")
+    """Return the driver's message without the text of the statement."""
+    message = str(error.orig).partition("\nLINE ")[0].partition("\nCONTEXT:")[0]
+    return " ".join(message.split()).rstrip(".?")
 
 
 def _grant(cause: str, statement: str, role: str, schema: str) -> str:
-    """Return the statement that gives a right that was missing."""
+    """Return the statement that grants the missing right."""
     if owned := re.search(r"must be owner of (\w+) (\S+)", cause):
         return f"ALTER {owned[1].upper()} {owned[2]} OWNER TO {role}"
     if named := re.search(r"schema (\S+)$", cause):

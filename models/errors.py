@@ -1,4 +1,4 @@
-"""Every error a user can cause; each says what happened, then what to type."""
+"""The errors that a user can cause; each says what happened, then what to type."""
 
 
 class DqError(Exception):
@@ -8,7 +8,7 @@ class DqError(Exception):
 
 
 class UsageError(DqError):
-    """The command's words do not make sense together."""
+    """A command's arguments do not make sense together."""
 
     exit_code = 2
 
@@ -20,7 +20,7 @@ class BrokerUnreachable(DqError):
 
 
 class DatabaseUnreachable(DqError):
-    """The database does not do its work now; it may later."""
+    """The database does not answer now; it may later."""
 
     exit_code = 3
 
@@ -30,7 +30,7 @@ class DatabaseUnreachable(DqError):
 
 
 class DatabaseRefused(DatabaseUnreachable):
-    """The database answers and refuses, until a person changes something there."""
+    """The database refuses, until a person changes something there."""
 
 
 class ValueRefused(DqError):
@@ -55,7 +55,7 @@ class WaitTimedOut(DqError):
 
 
 class OutputFailed(DqError):
-    """Standard output does not take what a command prints."""
+    """Standard output cannot be written."""
 
 
 class DatasetUnavailable(DqError):
@@ -63,11 +63,11 @@ class DatasetUnavailable(DqError):
 
 
 class DatasetCorrupt(DqError):
-    """A data file is not what its checksum says."""
+    """A data file does not match its checksum."""
 
 
 class DatasetUnreadable(DqError):
-    """A data file, or its folder, does not let this user in."""
+    """A data file, or its folder, may not be read by this user."""
 
 
 class Diverged(DqError):
@@ -75,4 +75,4 @@ class Diverged(DqError):
 
 
 class PrecisionUnavailable(DqError):
-    """The device has no numbers of the precision asked for."""
+    """The device does not support a precision."""

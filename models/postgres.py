@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL that hold no lock for long, straight to it or through a pooler."""
+"""Connections to PostgreSQL, direct or through a pooler, that hold no lock for long."""
 
 import re
 from typing import Any
@@ -13,42 +13,42 @@ _LIMITS = {
     "lock_timeout": "10s",
     "idle_in_transaction_session_timeout": "20s",
     "timezone": "UTC",
-    # PostgreSQL knows no such setting, and keeps it: a connection without it got no options.
+    # Of no meaning to PostgreSQL, which keeps it: a connection without it got no options.
     "dq.limits": "on",
 }
 _OPTIONS = " ".join(f"-c {name}={value}" for name, value in _LIMITS.items())
 _LIMIT_TRANSACTION = "SELECT " + ", ".join(
     f"set_config('{name}', '{value}', true)" for name, value in _LIMITS.items()
 )
-#: PgBouncer's words, and those of Amazon's RDS Proxy.
+#: In the messages of PgBouncer and of Amazon's RDS Proxy.
 _NO_OPTIONS = re.compile(r"startup parameter|command-line options", re.IGNORECASE)
 
 
 def make_engine(url: URL) -> Engine:
-    """Return a pool of connections; what the URL's own query says goes before what dq sets."""
+    """Return a pool of connections; options in the URL take precedence over dq's own."""
     limits = _Limits(url)
     defaults = {
         "connect_timeout": 3,  # seconds
-        # Milliseconds: a host that was cut off is noticed in seconds, not in minutes.
+        # Milliseconds: a broken connection is noticed in seconds, not in minutes.
         "tcp_user_timeout": 10_000,
-        # Else psycopg takes the database's, and text of one in SQL_ASCII comes as bytes.
+        # By default it is the database's, and from one in SQL_ASCII text comes as bytes.
         "client_encoding": "utf8",
     }
     arguments = {name: value for name, value in defaults.items() if name not in url.query}
-    # A pooler gives the next transaction to another server, which never heard of the statements
-    # prepared before. They would save 2 % of PostgreSQL's time for a job.
+    # A pooler sends the next transaction to another server, which has not the statements prepared
+    # before. They would save 2 % of PostgreSQL's time for a job.
     arguments |= {"prepare_threshold": None, "options": f"{_OPTIONS} {limits.theirs}".strip()}
     engine = create_engine(url, pool_pre_ping=True, connect_args=arguments)
     event.listen(engine, "do_connect", limits.connect)
-    event.listen(engine, "connect", limits.look)
+    event.listen(engine, "connect", limits.check)
     event.listen(engine, "begin", limits.set_for_transaction)
     return engine
 
 
 class _Limits:
-    """Sets the limits once a connection, or, where a pooler lets no options pass, at each BEGIN.
+    """Sets the limits once a connection, or at each BEGIN where a pooler passes on no options.
 
-    For a whole session they must not be set there: the pooler would hand them on to others.
+    There they must not be set for the session, which the pooler gives to other clients.
     """
 
     def __init__(self, url: URL) -> None:
@@ -61,7 +61,7 @@ class _Limits:
     def connect(
         self, dialect: Dialect, _record: Any, args: tuple[Any, ...], params: dict[str, Any]
     ) -> Any:
-        """Connect, with options where they are taken."""
+        """Connect, with options if the server takes them."""
         if self._takes_options:
             try:
                 return dialect.connect(*args, **params)
@@ -71,8 +71,8 @@ class _Limits:
                 self._takes_options = False
         return dialect.connect(*args, **params | {"options": None})
 
-    def look(self, connection: Any, record: Any) -> None:
-        """Note whether a new connection got its options: some poolers ignore them silently."""
+    def check(self, connection: Any, record: Any) -> None:
+        """Record whether a new connection got its options: some poolers ignore them silently."""
         connection.autocommit = True
         asked = connection.execute("SELECT current_setting('dq.limits', true)")
         record.info["is_limited"] = bool(asked.fetchone()[0])
@@ -86,6 +86,6 @@ class _Limits:
             )
 
     def set_for_transaction(self, connection: Connection) -> None:
-        """Set the limits for this transaction alone."""
+        """Set the limits for one transaction."""
         if not connection.info["is_limited"]:
             connection.exec_driver_sql(_LIMIT_TRANSACTION)

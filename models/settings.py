@@ -1,4 +1,4 @@
-"""Where things are: every setting is an environment variable DQ_*, read once at the entry point."""
+"""The settings: each is an environment variable DQ_*, read once at the entry point."""
 
 import os
 from pathlib import Path
@@ -8,11 +8,12 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from platformdirs import user_cache_path, user_data_path
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import URL
 
 from models.errors import UsageError
-from models.urls import check_database, check_redis
+from models.urls import check_database, check_redis, for_sqlalchemy
 
-#: How a pack's size is written.
+#: A regular expression for the setting `pack`.
 PACK = r"^(auto|off|[1-9]\d{0,3})$"
 
 
@@ -61,7 +62,6 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="how long a silent worker keeps its job, a day at most",
     )
-
     log_format: Literal["text", "json"] = Field(
         default="text", description="how a worker logs: text, or json, an object a line"
     )
@@ -88,12 +88,7 @@ class Settings(BaseSettings):
                 "This user has no home directory, and HOME is not set: set DQ_HOME and DQ_DATA_DIR"
             ) from None
         except ValidationError as error:
-            first = error.errors()[0]
-            field = str(first["loc"][0])
-            # A URL is not repeated: it may hold a password.
-            value = "" if field.endswith(("_url", "_token")) else f"={first['input']}"
-            what = first["msg"].removeprefix("Value error, ")
-            raise UsageError(f"DQ_{field.upper()}{value}: {what}") from None
+            raise UsageError(_describe(error)) from None
 
     @field_validator(
         "home",
@@ -118,14 +113,14 @@ class Settings(BaseSettings):
 
     @field_validator("database_url")
     @classmethod
-    def _names_database(cls, url: str) -> str:
+    def _check_database_url(cls, url: str) -> str:
         if url:
             check_database(url)
         return url
 
     @field_validator("broker_url")
     @classmethod
-    def _names_redis(cls, url: str) -> str:
+    def _check_broker_url(cls, url: str) -> str:
         if url:
             check_redis(url)
         return url
@@ -144,14 +139,11 @@ class Settings(BaseSettings):
     def sql_url(self) -> str:
         """The database's URL as SQLAlchemy wants it, with its password."""
         if self.is_database_embedded:
-            from sqlalchemy.engine.url import URL  # slow, and few commands need it
-
-            # Built, not written: the path may hold a % or a ?.
+            # Not an f-string: the path may hold a % or a ?.
             url = URL.create("sqlite", database=str(self.home / "dq.sqlite"))
             return url.render_as_string(hide_password=False)
-        given = _with_password(self.database_url, self.database_password_file, "DATABASE")
-        scheme, _, rest = given.partition("://")
-        return f"{'postgresql+psycopg' if scheme in _POSTGRES else scheme}://{rest}"
+        url = _with_password(self.database_url, self.database_password_file, "DATABASE")
+        return for_sqlalchemy(url)
 
     @property
     def redis_url(self) -> str:
@@ -178,7 +170,12 @@ class Settings(BaseSettings):
         return self.checkpoint_dir or self.home / "checkpoints"
 
 
-_POSTGRES = {"postgres", "postgresql"}
+def _describe(error: ValidationError) -> str:
+    first = error.errors()[0]
+    field = str(first["loc"][0])
+    # Not the value of a URL, which may hold a password.
+    value = "" if field.endswith(("_url", "_token")) else f"={first['input']}"
+    return f"DQ_{field.upper()}{value}: {first['msg'].removeprefix('Value error, ')}"
 
 
 def _with_password(url: str, file: Path | None, which: str) -> str:
@@ -196,7 +193,7 @@ def _with_password(url: str, file: Path | None, which: str) -> str:
 
 
 def _read_secret(file: Path, setting: str) -> str:
-    """Return what a file holds, without the end of its line; `setting` named the file."""
+    """Return a file's text without the end of its line; `setting` names the file."""
     try:
         secret = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
