@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session
@@ -14,13 +14,11 @@ from models.errors import UsageError
 from models.state import FINAL_STATES, JobState, WorkerState
 from models.tables import Job, Pause, Worker
 from service.jobs.batches import Jobs, OnProgress, change_in_batches, ignore_progress
+from service.jobs.broker import Broker
 from service.jobs.publishing import list_messages, publish
 from service.jobs.submission import Submitted, submit
 from service.jobs.submit_options import SubmitOptions
 from service.queries.selectors import ids_condition
-
-if TYPE_CHECKING:  # it brings Celery, which most commands do not need
-    from service.jobs.broker import Broker
 
 __all__ = ["Change", "SubmitOptions", "Submitted", "submit"]
 #: What becomes of a job that waits for a worker again.
@@ -45,7 +43,7 @@ def cancel(
 
 def retry(
     database: Database,
-    broker: "Broker",
+    broker: Broker,
     which: ColumnElement[bool],
     *,
     from_scratch: bool,
@@ -68,7 +66,7 @@ def hold(
 
 def release(
     database: Database,
-    broker: "Broker",
+    broker: Broker,
     which: ColumnElement[bool],
     on_progress: OnProgress = ignore_progress,
 ) -> list[Change]:
@@ -83,7 +81,7 @@ def pause(database: Database) -> None:
 
 
 def resume(
-    database: Database, broker: "Broker", on_progress: OnProgress = ignore_progress
+    database: Database, broker: Broker, on_progress: OnProgress = ignore_progress
 ) -> str | None:
     """Let workers take jobs again; return why no message was sent, or None."""
     with database.writing() as session:
@@ -113,7 +111,7 @@ def _flatten(batches: Iterable[list[Change]]) -> list[Change]:
 
 def _change_and_publish(
     database: Database,
-    broker: "Broker",
+    broker: Broker,
     which: ColumnElement[bool],
     change: Callable[[Session, Jobs], list[Change]],
     on_progress: OnProgress,
@@ -126,7 +124,7 @@ def _change_and_publish(
     return changes
 
 
-def _publish(database: Database, broker: "Broker", job_ids: Sequence[int]) -> str | None:
+def _publish(database: Database, broker: Broker, job_ids: Sequence[int]) -> str | None:
     with database.reading() as session:
         messages = list_messages(session, job_ids)
     return publish(database, broker, messages)

@@ -1,7 +1,6 @@
 """Sends the messages of jobs, and notes on their rows that they were sent."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -12,10 +11,8 @@ from models.errors import BrokerUnreachable
 from models.message import OVERDUE_SECONDS, JobMessage
 from models.state import JobState
 from models.tables import Job
+from service.jobs.broker import Broker
 from service.queries.selectors import ids_condition
-
-if TYPE_CHECKING:  # it brings Celery, which most commands do not need
-    from service.jobs.broker import Broker
 
 
 def list_messages(session: Session, job_ids: Sequence[int]) -> list[JobMessage]:
@@ -25,7 +22,7 @@ def list_messages(session: Session, job_ids: Sequence[int]) -> list[JobMessage]:
     return [JobMessage(*row) for row in session.execute(query)]
 
 
-def publish(database: Database, broker: "Broker", messages: Sequence[JobMessage]) -> str | None:
+def publish(database: Database, broker: Broker, messages: Sequence[JobMessage]) -> str | None:
     """Send messages, and note that they were sent; return why not, or None.
 
     A worker sends them later if Redis does not answer.

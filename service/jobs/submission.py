@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
@@ -18,13 +18,11 @@ from models.spec import ExperimentSpec
 from models.state import JobState
 from models.tables import Job, Sweep, SweepMember, Tag
 from service.jobs.batches import BatchSize, give_way
+from service.jobs.broker import Broker
 from service.jobs.ids import find_free_id
 from service.jobs.known_jobs import KnownJob, KnownJobs, key, lock_known
 from service.jobs.publishing import list_messages, publish
 from service.jobs.submit_options import COLUMNS, SubmitOptions, apply, list_notes
-
-if TYPE_CHECKING:  # it brings Celery, which most commands do not need
-    from service.jobs.broker import Broker
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class SubmitProgress:
 
 def submit(
     database: Database,
-    broker: "Broker",
+    broker: Broker,
     specs: Sequence[ExperimentSpec],
     options: SubmitOptions,
     token: str,

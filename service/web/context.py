@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from urllib.parse import quote, unquote
 
 from fastapi import Depends, Request
@@ -12,12 +12,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from models.database import Database
 from models.settings import Settings
+from service.jobs.broker import Broker
 from service.web.auth import Access
 from service.web.public_url import PublicUrl, route_path
 from service.web.templating import make_url, open_templates
-
-if TYPE_CHECKING:  # it imports Celery, which takes 0.2 s and is needed for actions only
-    from service.jobs.broker import Broker
 
 #: The cookie of the flash message: what an action did, for the next page to show once.
 _MESSAGE = "dq-message"
@@ -37,10 +35,8 @@ class Context:
     public: PublicUrl | None = None
 
     @cached_property
-    def broker(self) -> "Broker":
+    def broker(self) -> Broker:
         """The connection to Redis."""
-        from service.jobs.broker import Broker
-
         return Broker(self.settings)
 
     def render(self, request: Request, name: str, status: int = 200, **values: Any) -> HTMLResponse:
