@@ -15,12 +15,13 @@ from models.state import JobState
 from models.tables import Job
 from service import jobs
 from service.analysis.comparison import Comparison
-from service.formatting import format_field, plural
+from service.formatting import find_varying, plural
 from service.jobs.preview import preview
 from service.queries.estimate import estimate_remaining
 from service.queries.explanations import explain_wait
 from service.queries.failures import advise, list_failures
 from service.queries.jobs import list_log
+from service.queries.pages import parse_sort
 from service.queries.queue import read_queue
 from service.queries.selectors import in_sweep
 from service.queries.sweeps import SweepRequest, read_sweeps
@@ -51,8 +52,6 @@ _LOG_LINES = 100
 _PREVIEW_ROWS = 50
 #: A phone hides the columns of at most this priority.
 _HIDDEN_PRIORITY = 60
-#: The sorts that have another name than their column.
-_SORTS = {"job_id": "id", "images": "train_size"}
 
 ComparisonParam = Annotated[ComparisonPageParams, Depends()]
 
@@ -112,30 +111,26 @@ def show_jobs(
 
 def _classify_columns(table: Table, specs: Sequence[ExperimentSpec]) -> tuple[list[str], list[str]]:
     """Name the columns in which the jobs differ, and those that a phone hides."""
-    fields = ExperimentSpec.model_fields.keys() - {"seed"}
-    values = {name: {format_field(name, getattr(spec, name)) for spec in specs} for name in fields}
-    varying = {name for name in fields if len(values[name]) > 1} or {"keep"}
+    varying = {*find_varying(specs)} - {"seed"} or {"keep"}
     varying |= {"job_id", "seed"}
     minor = {column.name for column in table.columns if column.priority <= _HIDDEN_PRIORITY}
-    hidden = (minor | fields | {"progress"}) - varying - {"reason"}
+    minor |= ExperimentSpec.model_fields.keys() | {"progress"}
     names = [column.name for column in table.columns]
-    return [name for name in names if name in varying], [name for name in names if name in hidden]
+    return (
+        [name for name in names if name in varying],
+        [name for name in names if name in minor - varying - {"reason"}],
+    )
 
 
 def _list_sorts(params: JobsParams) -> Mapping[str, tuple[str, str]]:
     """Return by column the sort of its heading, and the direction if the jobs are sorted by it."""
-    field, _, direction = params.sort.partition(":")
-    sorts = {}
-    for column in ("job_id", "dataset", "lr", "seed", *get_args(Metric)):
-        name = _SORTS.get(column, column)
-        is_ascending = direction == "asc" or (not direction and name.endswith("_loss"))
-        if name != field:
-            sorts[column] = (name, "")
-        elif is_ascending:
-            sorts[column] = (f"{name}:desc", "ascending")
-        else:
-            sorts[column] = (f"{name}:asc", "descending")
-    return sorts
+    sort = parse_sort(params.sort)
+    opposite, direction = ("asc", "descending") if sort.is_descending else ("desc", "ascending")
+    columns = {name: name for name in ("dataset", "lr", "seed", *get_args(Metric))}
+    return {
+        column: (f"{name}:{opposite}", direction) if name == sort.field else (name, "")
+        for column, name in {"job_id": "id", **columns}.items()
+    }
 
 
 @router.get("/jobs/{job_id}")

@@ -52,6 +52,15 @@ def test_errors_have_one_shape(client, path, status, message):
     assert message in answer.json()["detail"]
 
 
+def test_a_body_without_a_length_is_cut_off_with_an_error_of_the_same_shape(client):
+    body = (b"x" * 100_000 for _ in range(11))
+
+    answer = client.post("/api/v1/jobs/cancel", content=body, headers=BEARING)
+
+    assert answer.status_code == answer.json()["status"] == 413
+    assert "at most 1,000,000 bytes" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [
@@ -169,6 +178,7 @@ def test_a_page_submits_what_it_previews(client, database):
     answer = client.post("/submit", data={**form, "csrf_token": token})
 
     assert "1 configuration x 2 seeds = 2 jobs" in preview
+    assert "--drop 0.1" in client.get("/submit", params={**form, "dropout": "0.1"}).text
     assert "Sweep s1: 2 new jobs." in answer.text
     assert answer.url.query == b"jobs=s1"
     assert rows.states(database, [1, 2]) == ["queued", "queued"]

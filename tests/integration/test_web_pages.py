@@ -371,7 +371,9 @@ def test_plotly_js_is_compressed_and_may_be_cached_for_ever(client):
     assert answer.headers["content-encoding"] == "gzip"
     assert "immutable" in answer.headers["cache-control"]
     assert answer.text.startswith("/**\n* plotly.js v")
-    assert client.get("/static/1/secret").status_code == 404
+    missing = client.get("/static/1/secret")
+    assert missing.status_code == 404
+    assert missing.headers["cache-control"] == "no-store"
 
 
 def test_each_page_is_rendered_within_two_seconds(client, database, finished):
