@@ -1,9 +1,10 @@
-# `make demo` and `make test` each start from nothing but Python 3.11 and pip.
+# `make demo`, `make unit` and `make test` start from nothing but Python 3.11 and pip.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo install format check test e2e faults chaos bench screenshots secrets compose-test clean
+.PHONY: demo install format check unit test e2e faults chaos bench screenshots secrets compose-test clean
 
+# The notebook's comparison, trained here.
 demo: .venv/runs
 	$(BIN)/dq demo
 
@@ -29,10 +30,12 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint const
 MACHINE := $(shell uname -m)
 HADOLINT := $(if $(filter x86_64 aarch64 arm64,$(MACHINE)),$(BIN)/hadolint,@echo skipped: no hadolint for $(MACHINE), which would look at)
 
+# Formats, and mends what ruff can mend.
 format: install
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# A minute: format, lint, import rules, types, the compose files and the Dockerfile.
 check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -41,8 +44,16 @@ check: install
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml docker-compose.hosts.yml
 	$(HADOLINT) Dockerfile
 
+# xdist gives whole files to two processes, in the order of tests/conftest.py: the long ones first.
+PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+# Half a minute: what needs neither a server nor a worker, but for the slow ones.
+unit: install
+	$(PYTEST) -m "not slow" tests/unit
+
+# Minutes: everything on real servers, workers and terminals, but the long ones. What CI runs.
 test: install
-	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not compose and not long" --ignore tests/faults --ignore tests/compose --ignore tests/e2e
+	$(PYTEST) -m "not compose and not long" --ignore tests/faults --ignore tests/compose --ignore tests/e2e
 
 # The pages in Debian's chromium (apt-get install chromium), pictures in build/e2e.
 e2e: install
@@ -52,9 +63,11 @@ e2e: install
 screenshots: install
 	$(BIN)/python docs/screenshots.py
 
-# Each fault on real worker processes, one after the other; minutes long.
+# Each fault on real worker processes, one after the other, the long storms, and more examples of
+# what is drawn at random; many minutes.
 faults: install
 	$(BIN)/pytest tests/faults tests/chaos
+	$(PYTEST) --hypothesis-profile thorough -m "not compose" tests/unit tests/integration
 
 # 300 real jobs under minutes of kill -9, wiped Redis, crashed PostgreSQL; CHAOS="--seed 7" repeats one.
 chaos: install

@@ -27,7 +27,7 @@ from models.tables import Base
 #: What keeps a database from answering for the time of a `with`.
 Outage = Callable[[Database], AbstractContextManager[None]]
 
-_START_SECONDS = 30.0
+_START_SECONDS = 90.0
 _NOBODY = 65534
 #: A folder for databases; where it is in memory they need not wait for a disk.
 FAST_FOLDER = "/dev/shm" if os.access("/dev/shm", os.W_OK) else "/tmp"

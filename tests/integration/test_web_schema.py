@@ -20,7 +20,7 @@ from service.web.auth import Access
 from worker.execution.recorder import AttemptUpdate, Recorder
 
 #: How many requests of each mode for each operation.
-EXAMPLES = 30
+EXAMPLES = options.default.max_examples // 10
 #: 400 is for text of the right type that is wrong: the document does not have the grammars.
 CONFIG = SchemathesisConfig.from_dict(
     {"checks": {"positive_data_acceptance": {"expected-statuses": ["2xx", 400, 404]}}}
