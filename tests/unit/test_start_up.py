@@ -11,6 +11,8 @@ import pytest
 
 from service.cli import COMMANDS
 
+pytestmark = pytest.mark.slow
+
 DQ = str(Path(sys.executable).with_name("dq"))
 SUBMIT = ["submit", "--dataset", "digits", "--hidden", "8", "--batch-size", "100"]
 #: Other work on the host makes a run slow, and nothing makes it fast: the best of this many counts.

@@ -8,6 +8,8 @@ import pytest
 from models.settings import Settings
 from worker.queue.app import make_app
 
+pytestmark = pytest.mark.slow
+
 #: Does what a Celery process does before it starts its child, and tells which modules it took.
 PARENT = """
 import json

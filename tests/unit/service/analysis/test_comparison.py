@@ -507,6 +507,7 @@ def claims(row: ComparisonRow) -> bool:
     return row.verdict in {"better", "worse"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seeds", "shift"),
     [(5, 0), (5, 100), (2, 0)],

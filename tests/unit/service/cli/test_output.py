@@ -91,6 +91,7 @@ def test_every_command_that_prints_data_takes_the_same_formats():
         assert ("--json" in options(command)) == (name in {*with_format, "watch"})
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", WORDS)
 def test_json_is_all_there_is_on_standard_output(queued, name):

@@ -189,6 +189,7 @@ def test_cuda_where_there_is_none_is_a_usage_error_that_says_what_to_type(cores,
         choose_devices("cuda", None)
 
 
+@pytest.mark.slow
 def test_torch_is_asked_for_its_gpus_in_a_process_of_its_own(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 

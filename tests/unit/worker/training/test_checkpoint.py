@@ -157,6 +157,7 @@ def full_disk() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("path", "full_disk")
 def test_a_full_disk_is_an_os_error_and_keeps_the_checkpoint_there_was(
     path: Path, spec: ExperimentSpec, snapshot: trainer.Snapshot

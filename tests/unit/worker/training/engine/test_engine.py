@@ -26,6 +26,8 @@ from worker.training.engine.masks import Masks, draw_batch_masks, draw_sample_ma
 from worker.training.randomness import Randomness
 from worker.training.reference import trainer
 
+pytestmark = pytest.mark.slow
+
 #: Batched on a CPU, and not.
 WIDTHS = [32, 336]
 CPU = torch.device("cpu")

@@ -15,6 +15,8 @@ from worker.training.data.tensors import Data
 from worker.training.randomness import make_generator
 from worker.training.reference import trainer
 
+pytestmark = pytest.mark.slow
+
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 

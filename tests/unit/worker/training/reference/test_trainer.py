@@ -15,6 +15,8 @@ from worker.training import checkpoint
 from worker.training.data.tensors import Data
 from worker.training.reference import trainer
 
+pytestmark = pytest.mark.slow
+
 
 def draw_globally() -> None:
     torch.randn(10)
