@@ -17,6 +17,7 @@ from models.tables import Epoch, Job, Result
 from service.formatting import format_duration, format_field, plural
 from service.queries import spec_columns
 from service.queries.epoch_choice import FINAL
+from service.queries.rows import WorkerRow
 from service.queries.selectors import open_condition
 from service.queries.speed import Speed, find_speed, has_gpu
 from service.queries.workers import list_workers
@@ -49,14 +50,6 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class _Workers:
-    """The workers that take jobs, or one on this host if none does."""
-
-    number: int
-    has_gpu: bool
-
-
-@dataclass(frozen=True)
 class _Workload:
     """The open jobs of one configuration, and how many runs are left of them: 0.5 of a half."""
 
@@ -76,9 +69,9 @@ def estimate(database: Database | None, specs: Sequence[ExperimentSpec]) -> Esti
     A spec takes what its own configuration took; else its work at the median speed of past runs,
     or at a worker's speed where there are none, as where there is no database yet.
     """
-    past, workers = list[_TimedRun](), _Workers(1, has_gpu([]))
+    past, workers = list[_TimedRun](), list[WorkerRow]()
     if database:
-        workers = _find_workers(database)
+        workers = _list_active_workers(database)
         with database.reading() as session:
             past = _list_past_runs(session)
     numbers = Counter(spec.configuration for spec in specs)
@@ -95,7 +88,7 @@ def estimate_remaining(database: Database, which: ColumnElement[bool]) -> Estima
     with database.reading() as session:
         past = [*_list_running(session), *_list_past_runs(session)]
         workloads = _list_open(session, which)
-    return _estimate(workloads, past, _find_workers(database))
+    return _estimate(workloads, past, _list_active_workers(database))
 
 
 def count_weights(spec: ExperimentSpec) -> int:
@@ -111,14 +104,15 @@ def count_work(spec: ExperimentSpec) -> int:
 
 
 def _estimate(
-    workloads: Sequence[_Workload], past: Sequence[_TimedRun], workers: _Workers
+    workloads: Sequence[_Workload], past: Sequence[_TimedRun], active: Sequence[WorkerRow]
 ) -> Estimate:
-    speed = None if past else find_speed(is_gpu=workers.has_gpu)
+    is_gpu, workers = has_gpu(active), len(active) or 1
+    speed = None if past else find_speed(is_gpu=is_gpu)
     predict = _predict_by_speed(speed) if speed else _predict_by_past_runs(past)
-    seconds = _share_out(workloads, predict, workers.number)
-    is_long = seconds > _LONG_SECONDS and not workers.has_gpu
-    advice = _advise(workloads, predict, workers.number) if is_long else ""
-    return Estimate(seconds, len(past), workers.number, speed, advice)
+    seconds = _share_out(workloads, predict, workers)
+    is_long = seconds > _LONG_SECONDS and not is_gpu
+    advice = _advise(workloads, predict, workers) if is_long else ""
+    return Estimate(seconds, len(past), workers, speed, advice)
 
 
 def _share_out(workloads: Sequence[_Workload], predict: _PredictSeconds, workers: int) -> float:
@@ -163,10 +157,9 @@ def _predict_by_past_runs(past: Sequence[_TimedRun]) -> _PredictSeconds:
     return predict
 
 
-def _find_workers(database: Database) -> _Workers:
+def _list_active_workers(database: Database) -> list[WorkerRow]:
     workers = list_workers(database)
-    active = [each for each in workers if each.is_alive and each.state != WorkerState.DRAINING]
-    return _Workers(len(active) or 1, has_gpu(active))
+    return [each for each in workers if each.is_alive and each.state != WorkerState.DRAINING]
 
 
 def _list_past_runs(session: Session) -> list[_TimedRun]:

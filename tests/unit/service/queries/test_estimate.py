@@ -16,7 +16,6 @@ from models.message import Priority
 from models.metrics import HIGHER_IS_BETTER
 from models.spec import ExperimentSpec
 from models.tables import Epoch, Job, Result, Worker
-from service.formatting import format_duration
 from service.queries import speed
 from service.queries.estimate import (
     Estimate,
@@ -295,27 +294,6 @@ def test_work_is_the_weights_that_all_images_of_all_epochs_touch():
     assert count_work(SMALL) == 1_197 * (64 * 10 + 10 * 10)
     assert count_work(notebook) == 10 * 50_000 * (784 * 8192 + 2 * 8192**2 + 8192 * 10)
     assert count_work(changed(notebook, train_size=5000)) == count_work(notebook) / 10
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0, "0 s"),
-        (0.4, "0 s"),
-        (40.4, "40 s"),
-        (89, "89 s"),
-        (90, "2 min"),
-        (720, "12 min"),
-        (5399, "90 min"),
-        (5400, "1.5 h"),
-        (12_600, "3.5 h"),
-        (172_700, "48.0 h"),
-        (172_800, "2 days"),
-        (864_000, "10 days"),
-    ],
-)
-def test_a_time_span_is_written_shortly(seconds: float, words: str):
-    assert format_duration(seconds) == words
 
 
 @pytest.mark.parametrize(
