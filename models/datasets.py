@@ -1,4 +1,4 @@
-"""The data sets an experiment may name, and how many images each split holds."""
+"""The data sets, and how many images each split has."""
 
 from dataclasses import dataclass
 

@@ -1,16 +1,16 @@
-"""What an epoch measured, as it travels from the training loop to the table."""
+"""The metrics of an epoch."""
 
 from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """The figures after one epoch, as the notebook takes them, under their right names.
+    """The metrics after one epoch, as the notebook takes them.
 
-    The training figures are those of the LAST batch, in training mode (dropout on); the validation
-    figures are those of the whole validation split, or of the test images where the spec's
-    `evaluation` says so, in evaluation mode. Losses are mean cross-entropies in nats, accuracies
-    fractions in [0, 1], `seconds` wall time.
+    Those named train_* are of the LAST batch, in training mode (dropout on); those named valid_* of
+    the whole validation split, or of the test images where the spec's `evaluation` says so, in
+    evaluation mode. Losses are mean cross-entropies in nats, accuracies fractions in [0, 1],
+    `seconds` wall time.
     """
 
     epoch: int  # from 1
@@ -26,7 +26,7 @@ METRICS = tuple(field.name for field in fields(EpochMetrics) if field.name != "e
 #: The metrics of a model; all but the time.
 EPOCH_METRICS = METRICS[:-1]
 
-#: Whether more of a metric is better, the most telling metric first.
+#: Whether more of a metric is better, the most important metric first.
 HIGHER_IS_BETTER = {
     "valid_accuracy": True,
     "valid_loss": False,

@@ -1,18 +1,18 @@
-"""Where a result came from: the software, the machine and the data that made it."""
+"""What a result was made with: software, machine and data."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What must be the same for a run to give the same figures again."""
+    """What must be the same for a run to give the same metrics again."""
 
     dq: str
     python: str
     torch: str
     cuda: str | None
     device: str
-    #: Of a GPU, by its maker; two GPUs of one kind may still differ.
+    #: A GPU's, as its maker set it; two GPUs of one model may differ in results.
     device_uuid: str | None
     host: str
     #: The commit of the checkout dq runs from; "-dirty" is appended if it has changes.

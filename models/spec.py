@@ -1,28 +1,30 @@
-"""What the user asks for: one experiment, frozen and validated at the door."""
+"""What the user asks for: one experiment, validated and frozen."""
 
 import hashlib
 import json
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from models.datasets import DATASETS
 
 Keep = Annotated[float, Field(gt=0, le=1)]
 #: A million units are 3 GiB of weights for each thousand of the layer before.
 Width = Annotated[int, Field(ge=1, le=1_000_000)]
+# -0.0 is the same experiment as 0, and JSONB has no such number.
+Momentum = Annotated[float, Field(ge=0, lt=1), AfterValidator(lambda momentum: momentum or 0.0)]
 Mask = Literal["batch", "sample"]
 Precision = Literal["fp32", "tf32", "bf16"]
 
-
-#: Raised whenever the same spec gives other figures than before; results of two never mix.
+#: Raised whenever the same spec gives other metrics than before; results of two versions never mix.
 TRAINER_VERSION = 4
 
-#: The fields that are told of every spec; the others, where they are not at their default.
+#: The fields that describe every spec; the others do where they are not at their default.
 _ALWAYS_DESCRIBED = {"dataset", "hidden", "keep", "lr", "batch_size", "epochs", "seed"}
 #: Fields that came later: at their defaults, configurations keep the names they had before.
 _LATER = {"precision": "fp32"}
+#: The fields that runs trained together share; `shape` has what they share of the others.
 _SHAPE = {
     "dataset",
     "train_size",
@@ -39,15 +41,15 @@ class ExperimentSpec(BaseModel):
     """One experiment; its results depend on these values alone.
 
     The defaults are the notebook's. `keep` holds, for each hidden layer, the probability that an
-    activation is KEPT (Srivastava et al. 2014, section 4); one rate is that of every layer, and
-    left out, it is 1 everywhere, which is no dropout. From `input_keep` on, the fields are what
-    table 2 of that paper needs besides (https://jmlr.org/papers/v15/srivastava14a.html).
+    activation is KEPT (Srivastava et al. 2014, section 4); one value stands for every layer, and
+    none is no dropout. From `input_keep` on, the fields are what table 2 of that paper needs
+    besides (https://jmlr.org/papers/v15/srivastava14a.html).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     dataset: str = "mnist"
-    #: How many training images to use, from the first on; None is all of them.
+    #: How many training images to use, the first ones; None is all of them.
     train_size: Annotated[int, Field(ge=1)] | None = None
     hidden: Annotated[tuple[Width, ...], Field(min_length=1, max_length=1000)] = (8192, 8192, 8192)
     keep: Annotated[tuple[Keep, ...], Field(validate_default=True)] = ()
@@ -59,11 +61,11 @@ class ExperimentSpec(BaseModel):
     #: One mask a layer for all rows of a batch, as in the notebook, or one for each sample.
     mask: Mask = "batch"
     #: The share of its velocity that a parameter keeps from batch to batch; 0 is plain SGD.
-    momentum: float = 0.0
-    #: The longest that a hidden unit's vector of incoming weights may be (L2); None is no limit.
-    max_norm: float | None = None
+    momentum: Momentum = 0.0
+    #: The largest L2 norm of a hidden unit's incoming weights; None is no limit.
+    max_norm: Annotated[float, Field(gt=0)] | None = None
     #: What the learning rate is multiplied by after each epoch.
-    lr_decay: float = 1.0
+    lr_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     #: The images that the metrics named valid_* are taken on; training never sees either.
     evaluation: Literal["valid", "test"] = "valid"
     #: What products are computed in: fp32 means fp32, tf32 needs a GPU, and bf16 has bf16 operands
@@ -89,20 +91,14 @@ class ExperimentSpec(BaseModel):
     @field_validator("keep")
     @classmethod
     def _fits_layers(cls, keep: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
-        """Write a rate for each layer, so that equal experiments are equal specs.
-
-        No rate is no dropout, and one rate is that of every layer.
-        """
+        """Return a rate for each layer, so that equal experiments are equal specs."""
         layers = len(info.data.get("hidden", keep))
         if len(keep) <= 1:
             return (keep or (1.0,)) * layers
         if len(keep) != layers:
-            fix = (
-                "1 hidden layer: write 1"
-                if layers == 1
-                else f"{layers} hidden layers: write {layers}"
-            )
-            raise ValueError(f"{len(keep)} rates for {fix}{', or 1 for all' * (layers > 1)}")
+            one, many = "1 hidden layer: write 1", "{0} hidden layers: write {0}, or 1 for all"
+            rule = one if layers == 1 else many.format(layers)
+            raise ValueError(f"{len(keep)} rates for {rule}")
         return keep
 
     @field_validator("batch_size")
@@ -112,27 +108,6 @@ class ExperimentSpec(BaseModel):
         if images and size > images:
             raise ValueError(f"{size:,} is more than the {images:,} training images of an epoch")
         return size
-
-    @field_validator("momentum")
-    @classmethod
-    def _comes_to_rest(cls, momentum: float) -> float:
-        if not 0 <= momentum < 1:
-            raise ValueError("a momentum is at least 0 and below 1 (0 is plain SGD)")
-        return momentum or 0.0  # -0.0 is the same experiment, and JSONB has no such number
-
-    @field_validator("max_norm")
-    @classmethod
-    def _leaves_weights(cls, norm: float | None) -> float | None:
-        if norm is not None and norm <= 0:
-            raise ValueError("a max-norm is above 0; leave it out for no limit")
-        return norm
-
-    @field_validator("lr_decay")
-    @classmethod
-    def _never_grows(cls, decay: float) -> float:
-        if not 0 < decay <= 1:
-            raise ValueError("a decay is above 0 and at most 1 (1 keeps the rate)")
-        return decay
 
     @property
     def has_dropout(self) -> bool:
@@ -157,7 +132,7 @@ class ExperimentSpec(BaseModel):
 
     @property
     def described_fields(self) -> list[str]:
-        """The names of the fields that are worth telling."""
+        """The names of the fields that describe this spec."""
         return [
             name
             for name, info in type(self).model_fields.items()
@@ -166,20 +141,20 @@ class ExperimentSpec(BaseModel):
 
     @property
     def configuration(self) -> str:
-        """A short stable name of everything but the seed: equal for runs that are repeats."""
+        """A short stable name of everything but the seed: equal for repeats of an experiment."""
         return _name_configuration(self.model_copy(update={"seed": 0}))
 
     @property
     def shape(self) -> str:
-        """A short stable name of what runs must share to be trained as one batched program.
+        """A short stable name of what runs must share to be trained as one batch.
 
-        That is all that decides which computations there are, and not their numbers: rates and
+        That is what decides which computations there are, not their numbers: rates and
         probabilities may differ, but not whether there is a velocity, or a mask on the input.
         """
         return _name_shape(self.model_copy(update={"seed": 0}))
 
 
-# A submit of thousands asks for each several times, and most differ in their seeds alone.
+# Cached: a submit of thousands asks for each name several times, and most differ in the seed alone.
 
 
 @lru_cache(maxsize=20_000)

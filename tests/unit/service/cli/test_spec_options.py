@@ -65,7 +65,7 @@ REFUSALS = [
     ("--momentum nan", "--momentum nan", "a momentum is at least 0 and below 1"),
     ("--momentum 1", "--momentum 1", "a momentum is at least 0 and below 1"),
     ("--max-norm nan", "--max-norm nan", "a max-norm is a finite number above 0"),
-    ("--max-norm -1", "--max-norm -1", "a max-norm is above 0"),
+    ("--max-norm -1", "--max-norm -1", "a max-norm is a finite number above 0"),
     ("--lr-decay 1e400", "--lr-decay inf", "a decay is above 0 and at most 1"),
     ("--sample x", "--sample", "'x' is not a whole number from 1 to 2,147,483,647"),
     ("--hidden 0x3", "--hidden 0x3", "a layer's width is a whole number from 1"),

@@ -178,6 +178,20 @@ def test_a_run_resumed_from_disk_at_any_batch_has_the_metrics_of_an_undisturbed_
 
 
 @pytest.mark.parametrize("width", WIDTHS)
+def test_a_run_stopped_within_an_epoch_and_trained_on_has_the_metrics_of_an_undisturbed_one(
+    spec: ExperimentSpec, digits: Data, width: int
+) -> None:
+    spec = widen(spec, width)
+    training = engine.start(spec, digits, "cpu")
+    with pytest.raises(Stop):
+        list(train_run(training, digits, stop_before(2)))
+
+    after = untimed(train_run(training, digits))
+
+    assert after == train_undisturbed(spec, digits)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
 def test_a_snapshot_holds_the_network_as_the_reference_names_it(
     spec: ExperimentSpec, digits: Data, width: int
 ) -> None:
