@@ -28,7 +28,7 @@ def find_redis() -> doctor.Check:
     return next(check for check in doctor.check_readiness() if check.name == "redis")
 
 
-def test_a_redis_that_may_not_be_asked_for_its_settings_is_only_noted(
+def test_a_redis_that_does_not_allow_info_is_a_note(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("DQ_BROKER_URL", redis.url_without_dangerous())
@@ -39,7 +39,7 @@ def test_a_redis_that_may_not_be_asked_for_its_settings_is_only_noted(
     assert "without the right to INFO" in check.found
 
 
-def test_a_redis_that_refuses_messages_fails_in_its_own_words(
+def test_a_redis_that_refuses_messages_fails_with_its_own_message(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("DQ_BROKER_URL", redis.url)
@@ -53,7 +53,7 @@ def test_a_redis_that_refuses_messages_fails_in_its_own_words(
 
 
 @pytest.mark.parametrize(("oldest", "state"), [(REVISION, "note"), ("9998", "fail")])
-def test_a_database_of_a_newer_dq_is_told_with_whether_this_one_may_go_on(
+def test_a_database_of_a_newer_dq_is_a_note_if_this_dq_can_use_it(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch, oldest: str, state: str
 ):
     monkeypatch.setenv("DQ_DATABASE_URL", empty_database_url)
@@ -69,7 +69,7 @@ def test_a_database_of_a_newer_dq_is_told_with_whether_this_one_may_go_on(
     assert check.found.endswith("at revision 9999, a newer dq's")
 
 
-def test_a_configured_database_that_nobody_migrated_is_told(
+def test_a_configured_database_that_nobody_migrated_fails(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("DQ_DATABASE_URL", empty_database_url)
@@ -79,7 +79,7 @@ def test_a_configured_database_that_nobody_migrated_is_told(
     assert (check.state, check.fix) == ("fail", "dq db upgrade")
 
 
-def test_every_data_set_that_is_there_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_every_data_set_that_is_present_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("DQ_DATA_DIR", str(tmp_path))
     (tmp_path / "fashion-mnist").mkdir()
     (tmp_path / "fashion-mnist" / "train-labels-idx1-ubyte.gz").write_bytes(b"<html>")

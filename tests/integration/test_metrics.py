@@ -63,7 +63,7 @@ def test_the_seconds_of_finished_jobs_are_a_histogram(database, recorder):
     assert found["dq_attempts_total", "succeeded"] == 3
 
 
-def test_what_the_reconciler_did_is_counted_for_ever(database, recorder, reconciler):
+def test_repairs_are_counted_for_ever(database, recorder, reconciler):
     job_id = rows.submit_one(database)
     for _ in range(2):
         rows.claim(recorder, job_id)
@@ -77,7 +77,7 @@ def test_what_the_reconciler_did_is_counted_for_ever(database, recorder, reconci
     assert found["dq_attempts_total", "lost"] == 2
 
 
-def test_a_gpu_tells_its_memory_and_a_silent_worker_nothing(database):
+def test_gpus_report_their_memory_and_silent_workers_nothing(database):
     rows.add_worker(database, "cuda0-1@here")
     rows.add_worker(database, "cpu0-1@here")
     rows.add_worker(database, "cpu0-2@here", silent_seconds=100)

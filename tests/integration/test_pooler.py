@@ -76,7 +76,7 @@ def opened(url: str) -> Iterator[Database]:
         database.engine.dispose()
 
 
-def test_jobs_are_done_through_a_pooler_that_keeps_no_session(
+def test_jobs_run_through_a_pooler_that_keeps_no_session(
     postgres: PostgresServer, pooler: PgBouncer
 ):
     postgres.clear("migrated")

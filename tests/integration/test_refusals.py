@@ -64,18 +64,18 @@ def check_database() -> doctor.Check:
     return next(check for check in doctor.check_readiness() if check.name == "database")
 
 
-def mend(postgres: PostgresServer, name: str, said: str) -> None:
+def fix(postgres: PostgresServer, name: str, said: str) -> None:
     """Type what a message said."""
     with owner_of(postgres, name) as owner:
         for statement in said.partition("type in psql: ")[2].split("; "):
             owner.execute(statement.encode())
 
 
-def test_without_the_right_to_create_tables_the_grant_is_named_and_mends_it(
+def test_without_the_right_to_create_tables_the_error_names_the_grant_that_fixes_it(
     postgres: PostgresServer, name: str
 ):
     code, said = dq("db", "upgrade")
-    mend(postgres, name, said)
+    fix(postgres, name, said)
     code_then, _ = dq("db", "upgrade")
 
     assert code == 3
@@ -84,14 +84,14 @@ def test_without_the_right_to_create_tables_the_grant_is_named_and_mends_it(
     assert code_then == 0
 
 
-def test_without_the_right_to_read_the_grants_are_named_and_mend_it(
+def test_without_the_right_to_read_the_error_names_the_grants_that_fix_it(
     postgres: PostgresServer, name: str
 ):
     migrate(postgres, name)
 
     codes = [dq(*words) for words in (["status"], ["results"], ["db", "check"])]
     check = check_database()
-    mend(postgres, name, codes[0][1])
+    fix(postgres, name, codes[0][1])
 
     assert [code for code, _ in codes] == [3, 3, 3]
     assert all("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES" in said for _, said in codes)
@@ -109,7 +109,7 @@ def test_a_role_that_may_only_read_is_found_by_doctor(postgres: PostgresServer, 
     assert "permission denied for table jobs" in check.found
 
 
-def test_a_table_of_another_program_is_named_with_how_to_live_beside_it(
+def test_a_table_of_another_program_is_named_with_how_to_use_another_schema(
     postgres: PostgresServer, name: str, monkeypatch: pytest.MonkeyPatch
 ):
     with owner_of(postgres, name) as owner:
@@ -131,7 +131,7 @@ def test_a_table_of_another_program_is_named_with_how_to_live_beside_it(
     assert dq("status")[0] == 0
 
 
-def test_a_schema_that_is_not_there_is_named_with_how_to_make_it(
+def test_a_missing_schema_is_named_with_how_to_create_it(
     postgres: PostgresServer, name: str, monkeypatch: pytest.MonkeyPatch
 ):
     url = f"{postgres.url(name)}&options=-csearch_path%3Dlab"
@@ -143,7 +143,7 @@ def test_a_schema_that_is_not_there_is_named_with_how_to_make_it(
     assert said.endswith("CREATE SCHEMA lab AUTHORIZATION dq")
 
 
-def test_two_projects_with_schemas_of_their_own_stay_apart(postgres: PostgresServer, name: str):
+def test_two_projects_in_two_schemas_stay_separate(postgres: PostgresServer, name: str):
     with owner_of(postgres, name) as owner:
         owner.execute("CREATE SCHEMA one; CREATE SCHEMA two")
     urls = [f"{postgres.url(name)}&options=-csearch_path%3D{schema}" for schema in ("one", "two")]
@@ -162,9 +162,7 @@ def test_two_projects_with_schemas_of_their_own_stay_apart(postgres: PostgresSer
         database.engine.dispose()
 
 
-def test_what_the_url_says_of_the_connection_goes_before_what_dq_sets(
-    postgres: PostgresServer, name: str
-):
+def test_options_in_the_url_take_precedence_over_those_of_dq(postgres: PostgresServer, name: str):
     url = f"{postgres.url(name)}&connect_timeout=7&options=-c%20lock_timeout%3D4s"
     database = Database(Settings(database_url=url).sql_url)
 
@@ -186,7 +184,7 @@ def test_what_the_url_says_of_the_connection_goes_before_what_dq_sets(
         ("postgres", "locked:wrong", "Correct DQ_DATABASE_URL or DQ_DATABASE_PASSWORD_FILE"),
     ],
 )
-def test_a_worker_does_not_wait_for_what_a_person_has_to_correct(
+def test_a_worker_does_not_wait_for_an_error_that_a_person_must_fix(
     postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch, database: str, role: str, fix: str
 ):
     monkeypatch.setenv("DQ_DATABASE_URL", postgres.url(database, role))
@@ -265,7 +263,7 @@ def test_a_database_that_is_not_in_utf8_gets_no_tables(
     assert "CREATE DATABASE dq_utf8 ENCODING 'UTF8' TEMPLATE template0" in said
 
 
-def test_a_character_that_the_database_lacks_is_told_and_doctor_notes_its_encoding(
+def test_a_character_that_the_encoding_lacks_is_an_error_and_doctor_notes_the_encoding(
     postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ):
     """Of a database that an earlier dq made."""
@@ -290,7 +288,7 @@ def test_a_character_that_the_database_lacks_is_told_and_doctor_notes_its_encodi
     assert (check.state, "keeps text as LATIN1" in check.found) == ("note", True)
 
 
-def test_whatever_a_check_of_doctor_raises_is_a_check_that_failed(
+def test_an_exception_in_a_check_of_doctor_is_a_failed_check(
     monkeypatch: pytest.MonkeyPatch,
 ):
     def fall_over(*_: object) -> None:

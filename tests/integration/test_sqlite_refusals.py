@@ -48,7 +48,7 @@ def limit(database: Database, pragma: str) -> None:
         ("max_page_count = 1", "has a full disk: database or disk is full", "Free some space"),
     ],
 )
-def test_a_file_that_takes_no_writes_is_an_outage_with_what_mends_it(
+def test_a_file_that_takes_no_writes_is_an_outage_with_how_to_fix_it(
     database: Database, file: Path, pragma: str, found: str, fix: str
 ):
     schema.upgrade(database)
@@ -79,7 +79,7 @@ def test_a_table_of_another_program_is_named(database: Database, file: Path):
         schema.upgrade(database)
 
 
-def test_a_damaged_file_is_told_with_how_to_recover_it_and_doctor_lives(
+def test_a_damaged_file_is_an_error_with_how_to_recover_it_and_doctor_reports_it(
     database: Database, file: Path
 ):
     schema.upgrade(database)

@@ -70,7 +70,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_it_starts_where_none_runs(home):
+def test_it_starts_if_none_runs(home):
     redis = EmbeddedRedis(home)
 
     has_started = redis.ensure_running()
@@ -80,7 +80,7 @@ def test_it_starts_where_none_runs(home):
     assert connect(redis).ping()
 
 
-def test_a_running_one_is_joined(home):
+def test_a_running_server_is_used(home):
     EmbeddedRedis(home).ensure_running()
     redis = EmbeddedRedis(home)
 
@@ -90,7 +90,7 @@ def test_a_running_one_is_joined(home):
     assert len(servers(home)) == 1
 
 
-def test_it_listens_on_a_unix_socket_alone_that_nobody_else_may_use(home):
+def test_it_listens_only_on_a_unix_socket_that_other_users_may_not_use(home):
     redis = EmbeddedRedis(home)
 
     redis.ensure_running()
@@ -111,7 +111,7 @@ def test_a_folder_that_others_could_enter_is_closed_to_them(home):
     assert mode(redis.folder) == 0o700
 
 
-def test_a_folder_of_somebody_else_is_refused_with_the_setting_to_change(home):
+def test_another_users_folder_is_refused_with_the_setting_to_change(home):
     if os.getuid() != 0:
         pytest.skip("only root can give a folder away")
     redis = EmbeddedRedis(home)
@@ -152,7 +152,7 @@ def test_two_long_homes_have_two_sockets(long_home):
 
 
 @pytest.mark.parametrize("name", ["a b", "50%41", "what?", "c#1", "größe", "quote'\""])
-def test_the_url_leads_to_the_socket_whatever_the_home_is_called(home, name):
+def test_the_url_leads_to_the_socket_whatever_the_name_of_the_home(home, name):
     redis = EmbeddedRedis(home / name)
     redis.ensure_running()
 
@@ -176,7 +176,7 @@ def test_its_queue_survives_a_restart(home):
     assert connect(redis).lrange("dq", 0, -1) == [b"one", b"two"]
 
 
-def test_its_queue_survives_a_kill_and_whoever_finds_it_dead_starts_it_again(home):
+def test_its_queue_survives_a_kill_and_the_next_process_starts_it_again(home):
     redis = EmbeddedRedis(home)
     redis.ensure_running()
     connect(redis).rpush("dq", "one", "two")
@@ -223,7 +223,7 @@ def test_after_stop_no_process_is_left(home):
 
 
 @pytest.mark.parametrize("obstacle", ["redis", "redis/redis.log/x"])
-def test_where_it_cannot_start_the_error_is_one_for_people(home, obstacle):
+def test_a_server_that_cannot_start_is_an_error_for_people(home, obstacle):
     path = home / obstacle
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
@@ -233,7 +233,7 @@ def test_where_it_cannot_start_the_error_is_one_for_people(home, obstacle):
 
 
 @pytest.mark.parametrize("name", ["appendonly.aof", "dump.rdb"])
-def test_a_queue_that_cannot_be_read_is_put_aside_with_a_line_that_says_so(
+def test_a_queue_that_cannot_be_read_is_put_aside_with_a_warning(
     home: Path, name: str, caplog: pytest.LogCaptureFixture
 ):
     redis = EmbeddedRedis(home)
@@ -254,9 +254,7 @@ def test_a_queue_that_cannot_be_read_is_put_aside_with_a_line_that_says_so(
     assert "\n" not in line
 
 
-def test_a_queue_that_is_not_to_blame_stays_where_it_is(
-    home: Path, caplog: pytest.LogCaptureFixture
-):
+def test_a_queue_that_is_not_the_cause_stays_in_place(home: Path, caplog: pytest.LogCaptureFixture):
     redis = EmbeddedRedis(home)
     redis.ensure_running()
     connect(redis).rpush("dq", "one")
@@ -274,7 +272,7 @@ def test_a_queue_that_is_not_to_blame_stays_where_it_is(
     assert caplog.messages == []
 
 
-def test_what_a_dead_server_left_behind_does_not_keep_the_next_from_starting(home: Path):
+def test_files_of_a_dead_server_do_not_keep_the_next_one_from_starting(home: Path):
     redis = EmbeddedRedis(home)
     redis.folder.mkdir(parents=True)
     with socket.socket(socket.AF_UNIX) as stale:
@@ -285,9 +283,7 @@ def test_what_a_dead_server_left_behind_does_not_keep_the_next_from_starting(hom
 
 
 @pytest.mark.parametrize("trouble", ["hangs", "refuses"])
-def test_a_server_that_does_not_serve_is_not_joined_by_another_on_the_same_file(
-    home: Path, trouble: str
-):
+def test_no_second_server_is_started_beside_one_that_hangs_or_refuses(home: Path, trouble: str):
     redis = EmbeddedRedis(home)
     redis.ensure_running()
     (server,) = servers(home)
@@ -311,7 +307,7 @@ def test_a_folder_in_which_nothing_can_be_written_is_an_error_for_people(home: P
         redis.ensure_running()
 
 
-def test_a_server_on_path_serves_where_the_wheel_has_none(monkeypatch, tmp_path):
+def test_a_server_on_the_path_is_used_if_the_wheel_has_none(monkeypatch, tmp_path):
     binary = tmp_path / "redis-server"
     binary.write_text("#!/bin/sh\n")
     binary.chmod(0o755)

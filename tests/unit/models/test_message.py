@@ -60,7 +60,7 @@ def test_malformed_arguments_are_no_message(kwargs):
 
 @settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["job_id", "spec", "other"]), JSON))
-def test_reading_never_fails_whatever_other_people_put_into_the_queue(kwargs):
+def test_parsing_a_message_never_fails(kwargs):
     received = parse(kwargs)
 
     assert received is None or received.job_id > 0

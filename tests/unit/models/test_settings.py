@@ -178,7 +178,7 @@ def test_a_password_file_without_a_url_leaves_the_embedded_ones(monkeypatch, tmp
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "error"),
     [
         (None, "cannot be read: No such file or directory"),
         (b"", "is empty: write the secret into it"),
@@ -187,7 +187,7 @@ def test_a_password_file_without_a_url_leaves_the_embedded_ones(monkeypatch, tmp
     ],
 )
 def test_a_password_file_without_a_password_is_an_error_that_names_the_file(
-    monkeypatch, tmp_path, content, told
+    monkeypatch, tmp_path, content, error
 ):
     if content is not None:
         (tmp_path / "password").write_bytes(content)
@@ -197,7 +197,7 @@ def test_a_password_file_without_a_password_is_an_error_that_names_the_file(
     with pytest.raises(UsageError, match="DQ_DATABASE_PASSWORD_FILE") as refusal:
         _ = Settings.load().sql_url
 
-    assert f"{tmp_path}/password {told}" in str(refusal.value)
+    assert f"{tmp_path}/password {error}" in str(refusal.value)
 
 
 def test_two_passwords_for_one_server_are_an_error_that_shows_neither(monkeypatch, tmp_path):

@@ -30,7 +30,7 @@ def refusal(monkeypatch: pytest.MonkeyPatch, which: str, url: str) -> str:
         "rediss://host?ssl_ca_certs=/a%20b.pem&ssl_keyfile=/k&ssl_certfile=/c&ssl_password=p%26w",
     ],
 )
-def test_a_redis_is_the_same_one_to_kombu_and_to_redis_py(url: str):
+def test_kombu_and_redis_py_read_the_same_redis_from_a_url(url: str):
     url = Settings(broker_url=url).redis_url
 
     one, other = Connection(url), Redis.from_url(for_redis_py(url)).connection_pool
@@ -47,9 +47,7 @@ def test_a_redis_is_the_same_one_to_kombu_and_to_redis_py(url: str):
 
 
 @pytest.mark.parametrize("options", ["", "?virtual_host=3"])
-def test_a_redis_on_a_socket_is_the_same_one_to_kombu_and_to_redis_py(
-    redis: RedisServer, options: str
-):
+def test_kombu_and_redis_py_read_the_same_socket_from_a_url(redis: RedisServer, options: str):
     url = Settings(broker_url=redis.url_without_dangerous() + options).redis_url
 
     with Connection(url, transport_options={"global_keyprefix": "dq:"}) as connection:
@@ -93,7 +91,7 @@ _NAMES = "ssl_ca_certs, ssl_ca_path, ssl_cert_reqs, ssl_certfile, ssl_check_host
         ("sentinel://h", "give redis://"),
     ],
 )
-def test_what_not_all_would_read_alike_in_a_redis_is_refused_in_one_sentence(
+def test_a_redis_url_that_a_library_misreads_is_refused_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch, url: str, said: str
 ):
     words = refusal(monkeypatch, "BROKER", url)
@@ -124,7 +122,7 @@ def test_what_not_all_would_read_alike_in_a_redis_is_refused_in_one_sentence(
         ("sqlite+pysqlite:////d/dq.sqlite", "give postgresql://"),
     ],
 )
-def test_what_the_database_would_not_know_is_refused_in_one_sentence(
+def test_a_database_url_that_the_driver_misreads_is_refused_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch, url: str, said: str
 ):
     words = refusal(monkeypatch, "DATABASE", url)
@@ -147,7 +145,9 @@ def test_what_the_database_would_not_know_is_refused_in_one_sentence(
         "sqlite:///here.sqlite",
     ],
 )
-def test_what_psycopg_and_sqlite_know_is_let_through(monkeypatch: pytest.MonkeyPatch, url: str):
+def test_options_that_psycopg_and_sqlite_know_are_accepted(
+    monkeypatch: pytest.MonkeyPatch, url: str
+):
     monkeypatch.setenv("DQ_DATABASE_URL", url)
 
     assert Settings.load().sql_url.partition("://")[2] == url.partition("://")[2]
@@ -168,11 +168,11 @@ def test_what_psycopg_and_sqlite_know_is_let_through(monkeypatch: pytest.MonkeyP
         ("redis://u@h", "redis://u@h"),
     ],
 )
-def test_no_secret_of_a_url_is_shown_wherever_it_stands(url: str, shown: str):
+def test_no_secret_in_a_url_is_shown(url: str, shown: str):
     assert hide_secrets(url) == shown
 
 
-def test_a_password_in_the_query_and_one_in_a_file_are_one_too_many(
+def test_a_password_in_the_query_and_another_in_a_file_are_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path
 ):
     (tmp_path / "password").write_text("one")

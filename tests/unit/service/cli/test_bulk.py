@@ -1,4 +1,4 @@
-"""What commands say that change many jobs: in a pipe, and after Ctrl-C."""
+"""What commands that change many jobs print: in a pipe, and after Ctrl-C."""
 
 import pytest
 from sqlalchemy import true
@@ -15,7 +15,7 @@ def backend() -> str:
     return "sqlite"
 
 
-def test_ctrl_c_says_how_far_it_was_and_what_to_type_for_the_rest(
+def test_after_ctrl_c_it_says_how_many_jobs_are_done_and_what_to_type_for_the_rest(
     database: Database, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("sys.argv", ["dq", "cancel", "s1"])
@@ -33,7 +33,7 @@ def test_ctrl_c_says_how_far_it_was_and_what_to_type_for_the_rest(
     assert capsys.readouterr().err == "2 of 3 jobs cancelled. For the rest type: dq cancel s1\n"
 
 
-def test_in_a_pipe_the_progress_of_many_is_a_line_now_and_then_and_of_few_is_none(
+def test_in_a_pipe_progress_is_a_line_at_times_and_only_for_many_jobs(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(bulk, "_LINE_SECONDS", 0.0)
@@ -46,7 +46,7 @@ def test_in_a_pipe_the_progress_of_many_is_a_line_now_and_then_and_of_few_is_non
     assert capsys.readouterr().err == "2,000 of 4,000 jobs cancelled\n"
 
 
-def test_what_became_of_many_jobs_is_a_line_a_kind_with_all_ids_in_a_pipe(
+def test_changes_of_many_jobs_are_a_line_a_kind_with_all_ids_in_a_pipe(
     capsys: pytest.CaptureFixture[str],
 ):
     ended = [Change(job_id, "already succeeded") for job_id in range(1, 60, 2)]
@@ -54,12 +54,12 @@ def test_what_became_of_many_jobs_is_a_line_a_kind_with_all_ids_in_a_pipe(
 
     print_changes(changes, "table")
 
-    told = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().out.splitlines()
     odd = ", ".join(str(job_id) for job_id in range(1, 60, 2))
-    assert [line.split(maxsplit=2)[-1] for line in told[2:]] == [f"30  {odd}", "60..2999"]
+    assert [line.split(maxsplit=2)[-1] for line in lines[2:]] == [f"30  {odd}", "60..2999"]
 
 
-def test_what_became_of_few_jobs_is_a_line_each(capsys: pytest.CaptureFixture[str]):
+def test_changes_of_few_jobs_are_a_line_each(capsys: pytest.CaptureFixture[str]):
     print_changes([Change(1, "cancelled"), Change(2, "already failed")], "table")
 
     assert len(capsys.readouterr().out.splitlines()) == 4

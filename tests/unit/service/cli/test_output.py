@@ -43,7 +43,7 @@ WORDS = {
 }
 
 
-class Silent:
+class DeadBroker:
     """A broker that never answers."""
 
     def publish(self, _: object) -> None:
@@ -56,7 +56,7 @@ def queued(dq: Callable[..., Result]) -> Callable[..., Result]:
     settings = Settings.load()
     spec = ExperimentSpec(dataset="digits", hidden=(8,), batch_size=100)
     order = jobs.SubmitOptions(name="größe", tags=("a", "b"))
-    jobs.submit(open_database(settings), Silent(), [spec], order, uuid.uuid4().hex)
+    jobs.submit(open_database(settings), DeadBroker(), [spec], order, uuid.uuid4().hex)
     return dq
 
 
@@ -94,7 +94,7 @@ def test_every_command_that_prints_data_takes_the_same_formats():
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", WORDS)
-def test_json_is_all_there_is_on_standard_output(queued, name):
+def test_standard_output_has_nothing_but_json(queued, name):
     if name == "wait":
         queued("cancel", "1")
 
@@ -124,7 +124,7 @@ def test_markdown_has_a_heading_and_a_rule(queued):
     assert len(rows) == 1
 
 
-def test_an_empty_listing_is_an_empty_list_in_json_and_words_say_what_to_type(dq):
+def test_an_empty_listing_is_an_empty_list_in_json_and_a_message_says_what_to_type(dq):
     result = dq("results", "--json")
 
     assert json.loads(result.stdout) == []
@@ -135,7 +135,7 @@ def test_an_empty_listing_is_an_empty_list_in_json_and_words_say_what_to_type(dq
 def test_a_pipe_gets_all_jobs_and_a_terminal_says_how_to_see_more(dq, home):
     specs = [ExperimentSpec(dataset="digits", batch_size=100, seed=seed) for seed in range(60)]
     database = open_database(Settings.load())
-    jobs.submit(database, Silent(), specs, jobs.SubmitOptions(), uuid.uuid4().hex)
+    jobs.submit(database, DeadBroker(), specs, jobs.SubmitOptions(), uuid.uuid4().hex)
 
     listed = dq("results", "--json")
     on_terminal = run_on_terminal(home, "results")
@@ -165,7 +165,7 @@ def test_a_wait_for_jobs_that_have_ended_does_not_ask_for_a_worker(queued):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "error"),
     [
         (["--compare", "--top", "3"], "--top does not go with --compare"),
         (["--curves", "--at", "epoch:3"], "--at does not go with --curves"),
@@ -175,11 +175,11 @@ def test_a_wait_for_jobs_that_have_ended_does_not_ask_for_a_worker(queued):
         (["--metric", "valid_loss"], "--metric needs --compare, --curves, --plot or --top"),
     ],
 )
-def test_an_option_that_would_do_nothing_is_refused(dq, words, told):
+def test_an_option_that_would_do_nothing_is_refused(dq, words, error):
     result = dq("results", *words)
 
     assert result.exit_code == 2
-    assert told in result.stderr
+    assert error in result.stderr
 
 
 def test_following_a_log_as_json_prints_json(queued):
@@ -190,13 +190,13 @@ def test_following_a_log_as_json_prints_json(queued):
     assert [json.loads(line)["job_id"] for line in result.stdout.splitlines()] == [1]
 
 
-def test_why_a_job_waits_is_json_where_json_is_asked_for(queued):
+def test_why_a_job_waits_is_json_if_json_is_asked_for(queued):
     result = queued("show", "1", "--why", "--json")
 
     assert any("No worker is running" in reason for reason in json.loads(result.stdout))
 
 
-def test_where_standard_output_is_ascii_so_is_what_is_printed(queued, home):
+def test_an_ascii_standard_output_gets_only_ascii(queued, home):
     text = Terminal(home.parent).dq("results", PYTHONIOENCODING="ascii").stdout
 
     assert text.isascii()

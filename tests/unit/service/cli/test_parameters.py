@@ -40,7 +40,7 @@ def test_a_duration_is_a_number_with_a_unit_and_seconds_without(typed, seconds):
         "9" * 400,
     ],
 )
-def test_what_is_no_duration_is_refused_with_examples(typed):
+def test_an_invalid_duration_is_refused_with_examples(typed):
     with pytest.raises(click.BadParameter, match="write 90s, 30m or 2h"):
         DURATION.convert(typed, None, None)
 
@@ -63,6 +63,6 @@ def test_seeds_are_how_many_or_from_to_with_both_ends(typed, seeds):
 @pytest.mark.parametrize(
     "typed", ["", "x", "0", "-1", "9..3", "1..", "..3", "1...3", "1.5", "100001", "9" * 30]
 )
-def test_what_is_no_seeds_is_refused_with_examples(typed):
+def test_invalid_seeds_are_refused_with_examples(typed):
     with pytest.raises(click.BadParameter, match=r"write how many \(5\), or from\.\.to \(0\.\.9\)"):
         SEEDS.convert(typed, None, None)

@@ -1,8 +1,7 @@
-"""What `dq submit` says besides, on a machine where dq was never used."""
+"""What `dq submit` and `dq status` estimate where dq was never used."""
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from click.testing import Result
@@ -18,13 +17,7 @@ def test_every_submit_says_about_how_long_it_takes(dq: Callable[..., Result], mo
     assert re.search(r"^About [\d.]+ (s|min|h|days) on 1 worker, going by ", done.stderr, re.M)
 
 
-def test_a_dry_run_makes_no_database(dq: Callable[..., Result], home: Path):
-    dq(*NOTEBOOK, "--dry-run")
-
-    assert not home.exists()
-
-
-def test_status_says_how_long_all_takes_and_nothing_of_it_where_nothing_is_queued(
+def test_status_says_how_long_all_jobs_take_if_any_are_queued(
     dq: Callable[..., Result],
 ):
     before = dq("status")

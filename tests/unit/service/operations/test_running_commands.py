@@ -9,7 +9,7 @@ from pathlib import Path
 
 from service.operations.running_commands import Command, RunningCommands
 
-#: Announces a command, becomes another program as `dq worker` does, and waits.
+#: Registers a command, becomes another program as `dq worker` does, and waits.
 OTHER = """
 import os, sys
 from pathlib import Path
@@ -29,12 +29,12 @@ def other(home: Path) -> Iterator[tuple[str, int]]:
         process.kill()
 
 
-def others(presence: RunningCommands) -> list[Command]:
-    with presence.locked() as found:
+def others(commands: RunningCommands) -> list[Command]:
+    with commands.locked() as found:
         return list(found)
 
 
-def test_commands_in_one_home_know_of_each_other_until_they_end_however_they_do(home: Path):
+def test_commands_in_one_home_see_each_other_until_they_end_or_are_killed(home: Path):
     first = RunningCommands(home, "up")
 
     found = first.register()
@@ -48,12 +48,12 @@ def test_commands_in_one_home_know_of_each_other_until_they_end_however_they_do(
     assert left == []
 
 
-def test_another_home_is_none_of_theirs(home: Path):
+def test_commands_in_different_homes_do_not_see_each_other(home: Path):
     with other(home / "other"):
         assert list(RunningCommands(home, "up").register()) == []
 
 
-def test_where_nothing_can_be_written_each_is_alone(home: Path):
+def test_in_a_read_only_home_no_command_sees_another(home: Path):
     home.mkdir(parents=True)
     (home / "running").write_text("a file")  # root may write in every folder
 

@@ -1,4 +1,4 @@
-"""Every command that takes names of jobs answers alike where there is nothing of that name."""
+"""Every command that takes selectors answers alike if they select nothing."""
 
 import json
 import uuid
@@ -11,7 +11,7 @@ from models.spec import ExperimentSpec
 from service import jobs
 from service.operations.schema import open_database
 
-TAKERS = [
+COMMANDS = [
     "results {}",
     "results --compare {}",
     "results --curves {}",
@@ -31,17 +31,17 @@ TAKERS = [
 ]
 
 
-class Silent:
+class DeadBroker:
     """A broker that never answers."""
 
     def publish(self, _: object) -> None:
         raise BrokerUnreachable("none is there")
 
 
-@pytest.mark.parametrize("taker", TAKERS)
-def test_what_does_not_exist_is_named_and_ends_with_2(dq, taker):
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_selector_that_names_nothing_is_repeated_with_exit_code_2(dq, command):
     answers = {
-        name: dq(*taker.format(name).split()) for name in ("99", "s99", "tag:papr", "20..10")
+        name: dq(*command.format(name).split()) for name in ("99", "s99", "tag:papr", "20..10")
     }
 
     assert {name: answer.exit_code for name, answer in answers.items()} == dict.fromkeys(answers, 2)
@@ -52,9 +52,9 @@ def test_what_does_not_exist_is_named_and_ends_with_2(dq, taker):
     assert not any(answer.stdout for answer in answers.values())
 
 
-@pytest.mark.parametrize("taker", ["results {}", "logs {}", "wait {}", "watch {}", "cancel {}"])
-def test_a_state_that_no_job_is_in_is_an_empty_answer(dq, taker):
-    answer = dq(*taker.format("state:failed").split())
+@pytest.mark.parametrize("command", ["results {}", "logs {}", "wait {}", "watch {}", "cancel {}"])
+def test_a_state_that_no_job_is_in_is_an_empty_answer(dq, command):
+    answer = dq(*command.format("state:failed").split())
 
     assert answer.exit_code == 0
     assert "Error" not in answer.stderr
@@ -67,7 +67,7 @@ def sweep(dq):
     database = open_database(Settings.load())
     for seeds in ((0, 1), (2,)):
         specs = [spec.model_copy(update={"seed": seed}) for seed in seeds]
-        jobs.submit(database, Silent(), specs, jobs.SubmitOptions(), uuid.uuid4().hex)
+        jobs.submit(database, DeadBroker(), specs, jobs.SubmitOptions(), uuid.uuid4().hex)
     return dq
 
 
@@ -96,13 +96,13 @@ def test_why_several_jobs_wait_is_said_of_each(sweep):
 
 
 @pytest.mark.parametrize("words", [["1", "2"], ["1,2"], ["1..2"], ["s1"]])
-def test_what_two_jobs_differ_in_is_listed_however_they_are_named(sweep, words):
+def test_differences_are_listed_however_the_two_jobs_are_named(sweep, words):
     differences = json.loads(sweep("diff", *words, "--json").stdout)
 
     assert [(each["name"], each["a"], each["b"]) for each in differences] == [("seed", "0", "1")]
 
 
-def test_a_diff_of_other_than_two_jobs_is_refused_with_what_to_type(sweep):
+def test_a_diff_of_three_jobs_is_refused_with_what_to_type(sweep):
     answer = sweep("diff", "s1", "3")
 
     assert answer.exit_code == 2
