@@ -1,36 +1,41 @@
 """What people write on jobs: tags and notes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from sqlalchemy import ColumnElement, delete, literal, select, update
+from sqlalchemy import ColumnElement, Executable, delete, literal, select, update
 from sqlalchemy.orm import Session
 
 from models.database import Database, insert_missing
 from models.errors import UsageError
 from models.tables import Job, Tag
-from service.jobs.batches import Jobs, OnProgress, change_in_batches, ignore_progress
+from service.jobs.batches import (
+    BULK,
+    Jobs,
+    OnProgress,
+    change_in_batches,
+    ignore_progress,
+)
 from service.queries.selectors import ids_condition
 
-LONGEST_NAME = 200
-LONGEST_TAG = 100
-LONGEST_NOTE = 10_000
-_BULK = {"synchronize_session": False}
+MAX_NAME_LENGTH = 200
+MAX_TAG_LENGTH = 100
+MAX_NOTE_LENGTH = 10_000
 
 
 def check_name(name: str | None) -> None:
     """Raise UsageError for a name that is too long or cannot be stored."""
     _check_storable("--name", name or "")
-    if name is not None and len(name) > LONGEST_NAME:
-        raise UsageError(f"--name has {len(name)} characters: give at most {LONGEST_NAME}")
+    if name is not None and len(name) > MAX_NAME_LENGTH:
+        raise UsageError(f"--name has {len(name)} characters: give at most {MAX_NAME_LENGTH}")
 
 
 def check_tags(tags: Sequence[str]) -> None:
     """Raise UsageError for a tag that could not be selected by tag:NAME."""
     for tag in tags:
-        if not tag or len(tag) > LONGEST_TAG or "," in tag or not tag.isprintable():
+        if not tag or len(tag) > MAX_TAG_LENGTH or "," in tag or not tag.isprintable():
             raise UsageError(
-                f"{tag[:LONGEST_TAG]!r} is not a tag: give 1 to {LONGEST_TAG} printable characters "
-                "without a comma"
+                f"{tag[:MAX_TAG_LENGTH]!r} is not a tag: "
+                f"give 1 to {MAX_TAG_LENGTH} printable characters without a comma"
             )
 
 
@@ -43,14 +48,12 @@ def add_tags(
     """Put tags on jobs; return how many jobs were selected."""
     check_tags(tags)
 
-    def add(session: Session, jobs: Jobs) -> int:
-        these = ids_condition([job.id for job in jobs])
+    def insert(session: Session, these: ColumnElement[bool]) -> Iterable[Executable]:
         for tag in dict.fromkeys(tags):
             rows = select(literal(tag), Job.id).where(these)
-            session.execute(insert_missing(session, Tag).from_select(["tag", "job_id"], rows))
-        return len(jobs)
+            yield insert_missing(session, Tag).from_select(["tag", "job_id"], rows)
 
-    return sum(change_in_batches(database, which, add, on_progress))
+    return _execute_in_batches(database, which, insert, on_progress)
 
 
 def remove_tags(
@@ -61,13 +64,10 @@ def remove_tags(
 ) -> int:
     """Take tags off jobs; return how many jobs were selected."""
 
-    def remove(session: Session, jobs: Jobs) -> int:
-        these = select(Job.id).where(ids_condition([job.id for job in jobs]))
-        chosen = Tag.job_id.in_(these), Tag.tag.in_(tags)
-        session.execute(delete(Tag).where(*chosen), execution_options=_BULK)
-        return len(jobs)
+    def remove(_: Session, these: ColumnElement[bool]) -> Iterable[Executable]:
+        yield delete(Tag).where(Tag.job_id.in_(select(Job.id).where(these)), Tag.tag.in_(tags))
 
-    return sum(change_in_batches(database, which, remove, on_progress))
+    return _execute_in_batches(database, which, remove, on_progress)
 
 
 def write_note(
@@ -76,17 +76,31 @@ def write_note(
     text: str,
     on_progress: OnProgress = ignore_progress,
 ) -> int:
-    """Write a note on jobs, in the place of the one there was; return how many were selected."""
+    """Replace the note of jobs, which an empty text removes; return how many were selected."""
     _check_storable("The note", text)
-    if len(text) > LONGEST_NOTE:
-        raise UsageError(f"A note has at most {LONGEST_NOTE:,} characters, not {len(text):,}")
+    if len(text) > MAX_NOTE_LENGTH:
+        raise UsageError(f"A note has at most {MAX_NOTE_LENGTH:,} characters, not {len(text):,}")
 
-    def write(session: Session, jobs: Jobs) -> int:
-        these = update(Job).where(ids_condition([job.id for job in jobs]))
-        session.execute(these.values(note=text or None), execution_options=_BULK)
+    def write(_: Session, these: ColumnElement[bool]) -> Iterable[Executable]:
+        yield update(Job).where(these).values(note=text or None)
+
+    return _execute_in_batches(database, which, write, on_progress)
+
+
+def _execute_in_batches(
+    database: Database,
+    which: ColumnElement[bool],
+    make: Callable[[Session, ColumnElement[bool]], Iterable[Executable]],
+    on_progress: OnProgress,
+) -> int:
+    """Execute what `make` returns for each batch of jobs; return how many jobs were selected."""
+
+    def change(session: Session, jobs: Jobs) -> int:
+        for statement in make(session, ids_condition([job.id for job in jobs])):
+            session.execute(statement, execution_options=BULK)
         return len(jobs)
 
-    return sum(change_in_batches(database, which, write, on_progress))
+    return sum(change_in_batches(database, which, change, on_progress))
 
 
 def _check_storable(what: str, text: str) -> None:

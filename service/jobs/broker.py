@@ -1,4 +1,4 @@
-"""The client's end of the queue in Redis: it sends messages, many in one round trip."""
+"""The client's side of the queue in Redis: sends messages, many in one round trip."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from models.redis_errors import explain_redis_error
 from models.settings import Settings
 from models.urls import hide_secrets
 
-#: A client waits this long for a Redis that hangs, and then leaves the ringing to the workers.
+#: A client waits this long for a Redis that hangs, and then leaves publishing to the workers.
 _SOCKET_SECONDS = 2.0
 
 

@@ -1,6 +1,6 @@
-"""What a person does to jobs: submit, cancel, retry, hold, release, pause."""
+"""Changes jobs and the queue: cancel, retry, hold, release, pause, resume, drain."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,22 +13,25 @@ from models.database import Database
 from models.errors import UsageError
 from models.state import FINAL_STATES, JobState, WorkerState
 from models.tables import Job, Pause, Worker
-from service.jobs.batches import Jobs, OnProgress, change_in_batches, ignore_progress
+from service.jobs.batches import (
+    BULK,
+    Jobs,
+    OnProgress,
+    change_in_batches,
+    ignore_progress,
+)
 from service.jobs.broker import Broker
 from service.jobs.publishing import list_messages, publish
-from service.jobs.submission import Submitted, submit
-from service.jobs.submit_options import SubmitOptions
 from service.queries.selectors import ids_condition
 
-__all__ = ["Change", "SubmitOptions", "Submitted", "submit"]
-#: What becomes of a job that waits for a worker again.
+#: The change of a job that waits for a worker again.
 _QUEUED = "queued"
 _RETRIABLE = FINAL_STATES - {JobState.SUCCEEDED}
 
 
 @dataclass(frozen=True)
 class Change:
-    """What became of one selected job: "cancelled", "already succeeded", ..."""
+    """The change of one selected job: "cancelled", "already succeeded", ..."""
 
     job_id: int
     change: str
@@ -49,7 +52,7 @@ def retry(
     from_scratch: bool,
     on_progress: OnProgress = ignore_progress,
 ) -> list[Change]:
-    """Queue failed and cancelled jobs again; they go on from their checkpoints unless told not."""
+    """Queue failed and cancelled jobs again, to resume from their checkpoints or from scratch."""
 
     def change(session: Session, jobs: Jobs) -> list[Change]:
         return _retry(session, jobs, from_scratch)
@@ -94,7 +97,7 @@ def resume(
 
 
 def drain(database: Database, worker: str | None) -> list[str]:
-    """Have a worker, or all, end after the current job; return their names."""
+    """Have a worker, or all, exit after the current job; return their names."""
     with database.writing() as session:
         named = Worker.id == worker if worker else Worker.id.is_not(None)
         workers = session.scalars(select(Worker).where(named).order_by(Worker.id)).all()
@@ -135,19 +138,20 @@ def _cancel(session: Session, jobs: Jobs) -> list[Change]:
     reason = "cancelled before it ran"
     ended = {"state": JobState.CANCELLED, "reason": reason, "finished_at": now()}
     _update(session, queued, f"cancelled: {reason}", cancel_requested=False, **ended)
-    became = dict.fromkeys(queued, "cancelled") | _stop(session, _ids(jobs, JobState.RUNNING))
-    return [Change(job.id, became.get(job.id, f"already {job.state}")) for job in jobs]
+    return _describe(
+        jobs, dict.fromkeys(queued, "cancelled") | _stop(session, _ids(jobs, JobState.RUNNING))
+    )
 
 
 def _stop(session: Session, running: Sequence[int]) -> dict[int, str]:
-    """Ask for running jobs to be stopped; take those at once whose lease has run out."""
+    """Ask for running jobs to be stopped; cancel those at once whose lease has expired."""
     _update(session, running, None, cancel_requested=True)
     abandoned = select(Job).where(ids_condition(running), Job.lease_until < now())
-    became = dict.fromkeys(running, "stopping")
+    changes = dict.fromkeys(running, "stopping")
     for job in session.scalars(abandoned.order_by(Job.id)) if running else ():
         lifecycle.lose(session, job, f"{job.worker} fell silent")
-        became[job.id] = "cancelled"
-    return became
+        changes[job.id] = "cancelled"
+    return changes
 
 
 def _retry(session: Session, jobs: Jobs, from_scratch: bool) -> list[Change]:
@@ -169,13 +173,13 @@ def _retry(session: Session, jobs: Jobs, from_scratch: bool) -> list[Change]:
         values |= {"checkpoint": None, "checkpoint_epoch": 0, "progress_mark": 0}
         lifecycle.forget_progress(session, ended)
     _update(session, ended, f"queued again{' from scratch' * from_scratch}", **values)
-    return _describe(jobs, ended, _QUEUED)
+    return _describe(jobs, dict.fromkeys(ended, _QUEUED))
 
 
 def _hold(session: Session, jobs: Jobs) -> list[Change]:
     queued = _ids(jobs, JobState.QUEUED)
     _update(session, queued, "held", held=True)
-    return _describe(jobs, queued, "held")
+    return _describe(jobs, dict.fromkeys(queued, "held"))
 
 
 def _release(session: Session, jobs: Jobs) -> list[Change]:
@@ -184,21 +188,21 @@ def _release(session: Session, jobs: Jobs) -> list[Change]:
     return [Change(job.id, _QUEUED if job.held else "was not held") for job in jobs]
 
 
-def _describe(jobs: Jobs, changed: Sequence[int], change: str) -> list[Change]:
-    became = dict.fromkeys(changed, change)
-    return [Change(job.id, became.get(job.id, f"already {job.state}")) for job in jobs]
+def _describe(jobs: Jobs, changes: Mapping[int, str]) -> list[Change]:
+    return [Change(job.id, changes.get(job.id, f"already {job.state}")) for job in jobs]
 
 
 def _ids(jobs: Jobs, *states: JobState) -> list[int]:
-    """Return the ids of those in the states; of all if none is given."""
+    """Return the ids of the jobs in the states, of all jobs if none is given."""
     return [job.id for job in jobs if not states or job.state in states]
 
 
 def _update(session: Session, job_ids: Sequence[int], line: str | None, **values: Any) -> None:
-    """Change jobs, whose rows the transaction holds, and write a line into the log of each."""
+    """Change jobs, whose rows are locked, and write a line into the log of each."""
     if not job_ids:
         return
-    changed = update(Job).where(ids_condition(job_ids)).values(**values)
-    session.execute(changed, execution_options={"synchronize_session": False})
+    session.execute(
+        update(Job).where(ids_condition(job_ids)).values(**values), execution_options=BULK
+    )
     if line:
         lifecycle.log_all(session, job_ids, line)

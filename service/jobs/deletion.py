@@ -1,4 +1,4 @@
-"""Deletes jobs that have ended, with all that they left."""
+"""Deletes jobs that have ended, with their epochs, logs and checkpoints."""
 
 import shutil
 from collections.abc import Sequence
@@ -13,12 +13,18 @@ from models.errors import UsageError
 from models.state import FINAL_STATES
 from models.tables import Attempt, Epoch, Job, LogLine, Result, Sweep, SweepMember, Tag
 from service.formatting import format_ids, plural
-from service.jobs.batches import Jobs, OnProgress, change_in_batches, ignore_progress
+from service.jobs.batches import (
+    BULK,
+    Jobs,
+    OnProgress,
+    change_in_batches,
+    ignore_progress,
+)
 from service.jobs.ids import keep_newest_id
 from service.queries.jobs import list_ids
 from service.queries.selectors import ids_condition, open_condition
 
-#: What refers to a job.
+#: The tables that refer to a job.
 _TABLES = (Epoch, Result, Attempt, LogLine, Tag, SweepMember)
 #: A job may have thousands of epochs.
 _FIRST_BATCH = 200
@@ -26,7 +32,7 @@ _FIRST_BATCH = 200
 
 @dataclass(frozen=True)
 class Deleted:
-    """The jobs that are gone, and of how many the checkpoints are not in the folder here."""
+    """The deleted jobs, and how many of them have their checkpoints on another host."""
 
     job_ids: tuple[int, ...]
     checkpoints_elsewhere: int
@@ -38,21 +44,21 @@ def delete_jobs(
     checkpoints: Path,
     on_progress: OnProgress = ignore_progress,
 ) -> Deleted:
-    """Delete jobs, their checkpoints, and the sweeps that are empty then.
+    """Delete jobs, their checkpoints, and the sweeps that this empties.
 
-    Their ids are never given again. Raises UsageError if one of the jobs has not ended.
+    Their ids are never used again. Raises UsageError if one of the jobs has not ended.
     """
     _refuse_open(list_ids(database, which & open_condition()))
-    gone, elsewhere = list[int](), 0
+    deleted, elsewhere = list[int](), 0
     for job_ids, saved in change_in_batches(
         database, which, _delete, on_progress, first=_FIRST_BATCH
     ):
         elsewhere += sum(not (checkpoints / str(job_id)).is_dir() for job_id in saved)
         for job_id in job_ids:
             shutil.rmtree(checkpoints / str(job_id), ignore_errors=True)
-        gone += job_ids
+        deleted += job_ids
     _delete_empty_sweeps(database)
-    return Deleted(tuple(gone), elsewhere)
+    return Deleted(tuple(deleted), elsewhere)
 
 
 def _refuse_open(job_ids: Sequence[int]) -> None:
@@ -71,20 +77,17 @@ def _delete(session: Session, jobs: Jobs) -> tuple[Sequence[int], Sequence[int]]
     saved = session.scalars(select(Job.id).where(these, Job.checkpoint.is_not(None))).all()
     keep_newest_id(session)
     for table in _TABLES:
-        left = table.job_id.in_(select(Job.id).where(these))
-        session.execute(delete(table).where(left), execution_options=_BULK)
-    session.execute(delete(Job).where(these), execution_options=_BULK)
+        of_jobs = table.job_id.in_(select(Job.id).where(these))
+        session.execute(delete(table).where(of_jobs), execution_options=BULK)
+    session.execute(delete(Job).where(these), execution_options=BULK)
     return job_ids, saved
 
 
 def _delete_empty_sweeps(database: Database) -> None:
-    """Delete them but for the newest: SQLite would give its number to the next."""
+    """Delete empty sweeps but the newest, whose number SQLite would give to the next sweep."""
     has_jobs = exists().where(Job.sweep_id == Sweep.id)
     has_members = exists().where(SweepMember.sweep_id == Sweep.id)
     with database.writing() as session:
         newest = session.scalar(select(func.max(Sweep.id))) or 0
         empty = delete(Sweep).where(Sweep.id < newest, ~has_jobs, ~has_members)
-        session.execute(empty, execution_options=_BULK)
-
-
-_BULK = {"synchronize_session": False}
+        session.execute(empty, execution_options=BULK)

@@ -1,4 +1,4 @@
-"""Finds the jobs that already gave, or will give, what a submit asks for."""
+"""Finds the jobs that already ran, or will run, the specs of a submit."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from service.queries import spec_columns
 from service.queries.selectors import ids_condition
 
 _BATCH = 500
-#: PostgreSQL's advisory lock that submits take: a number that nothing else of dq uses.
+#: The key of PostgreSQL's advisory lock for submits; nothing else in dq uses it.
 _LOCK = 0x64715F6B6E6F776E
 
 
@@ -27,12 +27,12 @@ class KnownJob:
     is_finished: bool
 
 
-#: What makes two specs the same experiment: everything but the seed, and the seed.
+#: A spec's configuration and seed, which make it the same experiment as another.
 Key = tuple[str, int]
 
 
 def key(spec: ExperimentSpec) -> Key:
-    """Return what makes a spec the same experiment as another."""
+    """Return the key of a spec."""
     return spec.configuration, spec.seed
 
 
@@ -46,11 +46,11 @@ def lock_known(session: Session) -> None:
 
 
 def find_known(
-    session: Session, specs: Sequence[ExperimentSpec], *, after: int = 0, besides: int = 0
+    session: Session, specs: Sequence[ExperimentSpec], *, after: int = 0, excluded_sweep: int = 0
 ) -> dict[Key, KnownJob]:
     """Return, by key, the specs' finished jobs of this trainer version, else queued or running.
 
-    Jobs up to the id `after`, and those of the sweep `besides`, do not count.
+    Jobs up to the id `after`, and those of the excluded sweep, do not count.
     """
     wanted = {key(spec) for spec in specs}
     known: dict[Key, KnownJob] = {}
@@ -59,8 +59,8 @@ def find_known(
         query = _select().where(
             Job.configuration.in_(batch),
             Job.id > after,
-            Job.sweep_id != besides,
-            # Last, since it takes longest to look at.
+            Job.sweep_id != excluded_sweep,
+            # Last, because it is the slowest to evaluate.
             spec_columns.column("seed").between(min(seeds), max(seeds)),
         )
         for job_id, configuration, spec, state in session.execute(query):
@@ -72,10 +72,10 @@ def find_known(
 
 
 class KnownJobs:
-    """What is known of the specs of a submit that takes several transactions.
+    """The known jobs of a submit that takes several transactions.
 
-    To look for known jobs may take a second for a hundred thousand; no one must wait for that, so
-    that a transaction looks only for those that came since.
+    For a hundred thousand specs the search takes a second, for which no other writer must wait:
+    each transaction searches only the jobs that were added since.
     """
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class KnownJobs:
         self._newest = 0
 
     def look_ahead(self, database: Database, specs: Sequence[ExperimentSpec]) -> None:
-        """Look for the known jobs of all specs."""
+        """Find the known jobs of all specs."""
         with database.writing() as session:
             lock_known(session)  # else a smaller id could still be committed
             newest = session.scalar(select(func.max(Job.id))) or 0
@@ -92,16 +92,17 @@ class KnownJobs:
         self._newest = newest
 
     def find(
-        self, session: Session, specs: Sequence[ExperimentSpec], besides: int
+        self, session: Session, specs: Sequence[ExperimentSpec], excluded_sweep: int
     ) -> dict[Key, KnownJob]:
         """Return what `find_known` does, in a transaction that holds the lock."""
         found = {name: self._found[name] for name in map(key, specs) if name in self._found}
         ids = [job.job_id for job in found.values()]
-        these = _select().where(ids_condition(ids))
-        checked = these.with_only_columns(Job.id, maintain_column_froms=True)
-        still = set(session.scalars(checked))
-        came = find_known(session, specs, after=self._newest, besides=besides)
-        return came | {name: job for name, job in found.items() if job.job_id in still}
+        query = _select().where(ids_condition(ids))
+        still_known = set(
+            session.scalars(query.with_only_columns(Job.id, maintain_column_froms=True))
+        )
+        added = find_known(session, specs, after=self._newest, excluded_sweep=excluded_sweep)
+        return added | {name: job for name, job in found.items() if job.job_id in still_known}
 
 
 def _select() -> Select[int, str, dict[str, Any], str]:

@@ -1,4 +1,4 @@
-"""What can be said of a submit beforehand: what is known already, and how long the rest takes."""
+"""What a submit would do: which jobs exist already, and how long the others take."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ class Preview:
 
     #: The jobs that need not be run again.
     known: Mapping[Key, KnownJob] = field(default_factory=dict)
-    #: The same in words, and how long the others take.
+    #: The same as sentences, and how long the others take.
     sentences: Sequence[str] = ()
 
 
@@ -25,7 +25,7 @@ def preview(
 ) -> Preview:
     """Look up what a submit of the specs would do; forced, it runs all of them.
 
-    Without a database there is nothing yet that could be known.
+    Without a database there are no known jobs.
     """
     known: Mapping[Key, KnownJob] = {}
     if database and not is_forced:

@@ -1,4 +1,4 @@
-"""Sends the messages of jobs, and notes on their rows that they were sent."""
+"""Sends the messages of jobs, and records on their rows that they were sent."""
 
 from collections.abc import Sequence
 
@@ -11,6 +11,7 @@ from models.errors import BrokerUnreachable
 from models.message import OVERDUE_SECONDS, JobMessage
 from models.state import JobState
 from models.tables import Job
+from service.jobs.batches import BULK
 from service.jobs.broker import Broker
 from service.queries.selectors import ids_condition
 
@@ -23,9 +24,9 @@ def list_messages(session: Session, job_ids: Sequence[int]) -> list[JobMessage]:
 
 
 def publish(database: Database, broker: Broker, messages: Sequence[JobMessage]) -> str | None:
-    """Send messages, and note that they were sent; return why not, or None.
+    """Send messages, and record that they were sent; return why not, or None.
 
-    A worker sends them later if Redis does not answer.
+    If Redis does not answer, a worker sends them later.
     """
     if not messages:
         return None
@@ -33,11 +34,11 @@ def publish(database: Database, broker: Broker, messages: Sequence[JobMessage]) 
         broker.publish(messages)
     except BrokerUnreachable as error:
         return str(error)
-    # The first ones may run by now, or be done: their rows are their workers'.
+    # The first jobs may run by now, or have ended: their workers own their rows.
     waiting = ids_condition([message.job_id for message in messages]), Job.state == JobState.QUEUED
     sent = (
         update(Job).where(*waiting).values(publish_count=1, publish_due=from_now(OVERDUE_SECONDS))
     )
     with database.writing() as session:
-        session.execute(sent, execution_options={"synchronize_session": False})
+        session.execute(sent, execution_options=BULK)
     return None

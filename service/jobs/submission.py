@@ -1,4 +1,4 @@
-"""Submits specs: records the jobs of a sweep, and sends their messages."""
+"""Submits specs: inserts the jobs of a sweep, and sends their messages."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -22,12 +22,12 @@ from service.jobs.broker import Broker
 from service.jobs.ids import find_free_id
 from service.jobs.known_jobs import KnownJob, KnownJobs, key, lock_known
 from service.jobs.publishing import list_messages, publish
-from service.jobs.submit_options import COLUMNS, SubmitOptions, apply, list_notes
+from service.jobs.submit_options import COLUMNS, SubmitOptions, apply_options, list_notes
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """The jobs of a sweep, by how it came to them.
+    """The jobs of a sweep: the new ones, and those that existed before.
 
     `publish_error` says why no message was sent, or is None.
     """
@@ -67,33 +67,33 @@ def submit(
     *,
     on_progress: Callable[[SubmitProgress], None] = lambda _: None,
 ) -> Submitted:
-    """Record the jobs of a sweep and send their messages, a batch of specs after the other.
+    """Insert the jobs of a sweep and send their messages, one batch of specs after another.
 
-    A batch is committed before its messages are sent. If Redis does not answer the jobs stand, and
-    a worker sends their messages later. `token` makes it repeatable: a second submit with the same
-    one inserts what the first did not.
+    A batch is committed before its messages are sent. If Redis does not answer, the jobs stay, and
+    a worker sends their messages later. `token` makes a submit repeatable: a second one with the
+    same token inserts what the first did not.
     """
-    size, known, saved, sent, unsent = BatchSize(), KnownJobs(), 0, 0, None
+    size, known, saved, sent, error = BatchSize(), KnownJobs(), 0, 0, None
     if options.reuse and len(specs) > size.jobs:
         known.look_ahead(database, specs)
     while True:
-        batch, began = specs[saved : saved + size.jobs], time.monotonic()
+        batch, started_at = specs[saved : saved + size.jobs], time.monotonic()
         sweep_id, messages = _insert(database, _Batch(batch, saved, options, token, known))
-        size.learn(time.monotonic() - began)
+        size.learn(time.monotonic() - started_at)
         saved += len(batch)
         on_progress(SubmitProgress(sweep_id, len(specs), saved, sent))
-        unsent = unsent or publish(database, broker, messages)
-        sent += 0 if unsent else len(messages)
+        error = error or publish(database, broker, messages)
+        sent += 0 if error else len(messages)
         on_progress(SubmitProgress(sweep_id, len(specs), saved, sent))
         if saved >= len(specs):
-            return _read(database, sweep_id, options, unsent)
-        if unsent or not messages:  # else others had the time that the messages took
+            return _read(database, sweep_id, options, error)
+        if error or not messages:  # else other writers had the time that the messages took
             give_way(database)
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """Some of the specs of a submit, from that number on."""
+    """Some of the specs of a submit; the first has the number `first`."""
 
     specs: Sequence[ExperimentSpec]
     first: int
@@ -107,11 +107,11 @@ class _Batch:
 
 
 def _insert(database: Database, batch: _Batch) -> tuple[int, Sequence[JobMessage]]:
-    """Insert the rows; again if the answer to a commit was lost, or if that is still under way.
+    """Insert the rows; return the sweep, and the messages to be sent.
 
-    Return the sweep, and the messages that are to be sent.
+    Repeated if the answer to a commit was lost, or while that commit is still under way.
     """
-    # Made beforehand: others wait for the database meanwhile.
+    # Made beforehand, to hold the database for less time.
     rows = [_row(spec, number, batch) for number, spec in enumerate(batch.specs, batch.first)]
     for _ in range(2):
         with suppress(DatabaseUnreachable, IntegrityError):
@@ -128,24 +128,24 @@ def _insert_once(
             lock_known(session)
         sweep_id = _find_sweep(session, batch)
         own = Job.sweep_id == sweep_id, Job.ordinal.between(batch.first, batch.last)
-        there = set(session.scalars(select(Job.ordinal).where(*own)))
+        inserted = set(session.scalars(select(Job.ordinal).where(*own)))
         missing = [
             (row, spec)
             for row, spec in zip(rows, batch.specs, strict=True)
-            if row["ordinal"] not in there
+            if row["ordinal"] not in inserted
         ]
         specs = [spec for _, spec in missing]
-        known = batch.known.find(session, specs, besides=sweep_id) if options.reuse else {}
+        known = batch.known.find(session, specs, excluded_sweep=sweep_id) if options.reuse else {}
         _insert_jobs(session, sweep_id, [row for row, spec in missing if key(spec) not in known])
         shared = _insert_members(session, sweep_id, known.values())
-        earlier = apply(session, shared, options)
+        raised = apply_options(session, shared, options)
         created = session.scalars(select(Job.id).where(*own)).all()
         _insert_tags(session, [*created, *shared], options.tags)
-        return sweep_id, list_messages(session, [*created, *earlier])
+        return sweep_id, list_messages(session, [*created, *raised])
 
 
 def _find_sweep(session: Session, batch: _Batch) -> int:
-    """Return the submit's sweep, made if it is not there yet."""
+    """Return the submit's sweep, which the first batch creates."""
     found = session.scalar(select(Sweep.id).where(Sweep.submit_token == batch.token))
     if found is not None:
         return found
@@ -167,7 +167,7 @@ def _insert_jobs(session: Session, sweep_id: int, rows: Sequence[dict[str, Any]]
 
 
 def _insert_members(session: Session, sweep_id: int, known: Iterable[KnownJob]) -> Sequence[int]:
-    """Make known jobs members of the sweep; return them."""
+    """Add known jobs to the sweep; return them."""
     shared = sorted({job.job_id for job in known})
     if shared:
         members = [{"sweep_id": sweep_id, "job_id": job_id} for job_id in shared]
@@ -194,7 +194,7 @@ def _row(spec: ExperimentSpec, ordinal: int, batch: _Batch) -> dict[str, Any]:
 
 
 def _read(
-    database: Database, sweep_id: int, options: SubmitOptions, unsent: str | None
+    database: Database, sweep_id: int, options: SubmitOptions, error: str | None
 ) -> Submitted:
     created = select(Job.id).where(Job.sweep_id == sweep_id).order_by(Job.id)
     shared = (
@@ -207,6 +207,6 @@ def _read(
             created=tuple(session.scalars(created)),
             finished_before=tuple(job.id for job in known if job.state == JobState.SUCCEEDED),
             open_before=tuple(job.id for job in known if job.state != JobState.SUCCEEDED),
-            publish_error=unsent,
+            publish_error=error,
             notes=tuple(list_notes(known, options)),
         )

@@ -331,7 +331,9 @@ def test_what_became_of_a_known_job_since_a_large_submit_looked_counts(database:
     own = rows.submit(database, THIRD)
 
     with database.reading() as session:
-        found = known.find(session, [SPEC, OTHER, THIRD], besides=rows.job(database, *own).sweep_id)
+        found = known.find(
+            session, [SPEC, OTHER, THIRD], excluded_sweep=rows.job(database, *own).sweep_id
+        )
 
     assert {job.job_id for job in found.values()} == {stays, came}
 
