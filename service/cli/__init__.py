@@ -1,4 +1,4 @@
-"""The command `dq`: one module a command, imported only when that command is run."""
+"""The command `dq`: each command is a module, imported when that command runs."""
 
 import atexit
 import gc
@@ -10,7 +10,7 @@ import click
 from models.errors import DqError, UsageError
 from service.cli import streams
 
-# Taking down at exit what was imported costs a quarter of a short command's time, for nothing.
+# Collecting at exit all that was imported would take a quarter of a short command's time.
 atexit.register(gc.freeze)
 
 #: Each command's module and its line in `dq --help`, in the order of a person's first day.
@@ -49,7 +49,7 @@ COMMANDS = {
 
 
 class Failure(click.ClickException):
-    """A DqError on its way to standard error, with its exit code."""
+    """A DqError as Click shows it, with its exit code."""
 
     def __init__(self, error: DqError) -> None:
         super().__init__(str(error))
@@ -57,19 +57,19 @@ class Failure(click.ClickException):
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command's module when the command is used, and not for --help."""
+    """A group that imports a command's module only when the command is used."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Be the program: its standard streams are this process' own."""
+        """Run as the program, with the standard streams of this process."""
         streams.prepare()
         try:
             return super().__call__(*args, **kwargs)
-        except DqError as error:  # of --help, which prints before there is a command
+        except DqError as error:  # from --help, which prints before there is a command
             Failure(error).show()
             raise SystemExit(error.exit_code) from error
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Refuse bytes that are no text, which neither a database nor a terminal takes."""
+        """Refuse arguments that are not valid UTF-8, which no database and no terminal takes."""
         for word in args:
             if any("\ud800" <= char <= "\udfff" for char in word):
                 raise Failure(

@@ -1,10 +1,10 @@
-"""What commands print: data on standard output, words on standard error."""
+"""Prints what commands answer: data on standard output, messages on standard error."""
 
 import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,9 +28,9 @@ def format_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def print_table(table: Table, format: Format, done: str = "") -> None:
-    """Print a table in a format, as wide as the terminal; in a pipe, with all there is.
+    """Print a table in a format, as wide as the terminal; in a pipe, with all its columns.
 
-    A command that changed something gives what it has `done`, for when the table fails to print.
+    `done` is what to say if the table cannot be printed: what the command has changed.
     """
     is_terminal, ascii = sys.stdout.isatty(), is_ascii_only(sys.stdout)
     text = render(
@@ -40,7 +40,7 @@ def print_table(table: Table, format: Format, done: str = "") -> None:
         color=can_color(sys.stdout),
         ascii=ascii,
     )
-    # A file takes CSV as it is; a terminal would obey what somebody wrote into a note.
+    # A file takes CSV as it is; a terminal would obey escape sequences in a note.
     if format == "csv" and is_terminal:
         text = "\n".join(printable(line, ascii) for line in text.split("\n"))
     try:
@@ -62,14 +62,14 @@ def print_text(text: str, *, newline: bool = True) -> None:
 
 
 def print_message(text: str) -> None:
-    """Print words for a person, on standard error."""
+    """Print a message for a person, on standard error."""
     for line in text.splitlines():
         click.echo(printable(line, ascii=is_ascii_only(sys.stderr)), err=True)
 
 
 @contextmanager
 def on_ctrl_c(text: str) -> Iterator[None]:
-    """Have Ctrl-C end the command with these words, and exit code 130."""
+    """Have Ctrl-C end the command with a message, and exit code 130."""
     try:
         yield
     except KeyboardInterrupt:
@@ -83,14 +83,14 @@ def command_line() -> str:
     return shlex.join(["dq", *sys.argv[1:]])
 
 
-def field_table(facts: dict[str, Any], title: Sequence[str] = ()) -> Table:
+def field_table(fields: dict[str, Any]) -> Table:
     """Make a table of two columns that is one object in JSON."""
-    rows = [{"name": name, "value": value} for name, value in facts.items()]
+    rows = [{"name": name, "value": value} for name, value in fields.items()]
     columns = (Column("name", ""), Column("value", ""))
-    return Table(columns, rows, title=tuple(title), json_value=facts)
+    return Table(columns, rows, json_value=fields)
 
 
 def _width_of_pipe() -> int | None:
-    """Return what a person asked for, or None, which is no limit."""
+    """Return the width that a person asked for, or None, which is no limit."""
     columns = os.environ.get("COLUMNS", "")
     return int(columns) if columns.isdecimal() and int(columns) else None

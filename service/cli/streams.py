@@ -1,4 +1,4 @@
-"""The three standard streams: none is missing, and what goes wrong with them is one message."""
+"""Prepares the three standard streams: each is open, and an error in one is one message."""
 
 import os
 import sys
@@ -13,15 +13,15 @@ _DUMB = {"", "dumb", "unknown"}
 
 
 def prepare() -> None:
-    """Open the closed ones on /dev/null, before a file takes their numbers, and guard the output.
+    """Open closed streams on /dev/null, before a file takes their numbers, and handle their errors.
 
-    On a terminal of the locale C, both outputs take ASCII alone: to Python it is UTF-8.
+    On a terminal with the locale C both outputs are ASCII; Python would make them UTF-8.
     """
     for number in range(3):
         _open_if_closed(number)
     sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - open to the end
     sys.stdout = _wrap(_Output(1, "w", closefd=False), sys.stdout, "strict")
-    sys.stderr = _wrap(_Words(2, "w", closefd=False), sys.stderr, "backslashreplace")
+    sys.stderr = _wrap(_Messages(2, "w", closefd=False), sys.stderr, "backslashreplace")
 
 
 def can_draw(stream: Any) -> bool:
@@ -40,29 +40,29 @@ def is_ascii_only(stream: Any) -> bool:
 
 
 def end_line() -> None:
-    """End the line of a terminal on which somebody typed Ctrl-C, and which shows that."""
+    """End the line in which a terminal shows "^C"."""
     if sys.stderr.isatty():
         sys.stderr.write("\n")
 
 
 class _Output(FileIO):
-    """Standard output that raises OutputFailed; where nobody reads, that stays BrokenPipeError."""
+    """Standard output that raises OutputFailed, or BrokenPipeError if nobody reads it."""
 
-    def print_text(self, data: Any) -> int:
+    def write(self, data: Any) -> int:
         try:
             return super().write(data)
         except BrokenPipeError:
             raise
         except OSError as error:
-            # What the buffers still hold would fail once more at exit, with a traceback.
+            # Else the rest of the buffers fails again at exit, with a traceback.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise OutputFailed(f"Standard output cannot be written: {error.strerror}.") from error
 
 
-class _Words(FileIO):
-    """Standard error, without which a command goes on."""
+class _Messages(FileIO):
+    """Standard error, whose errors end no command."""
 
-    def print_text(self, data: Any) -> int:
+    def write(self, data: Any) -> int:
         try:
             return super().write(data)
         except OSError:
@@ -70,7 +70,7 @@ class _Words(FileIO):
 
 
 def _wrap(raw: FileIO, was: Any, errors: str) -> TextIOWrapper:
-    """Write text to a stream as Python did, unless a terminal's locale is C."""
+    """Write text to a stream as Python does, unless it is a terminal with the locale C."""
     encoding, errors = getattr(was, "encoding", "utf-8"), getattr(was, "errors", errors)
     if raw.isatty() and _locale() in {"C", "POSIX"}:
         encoding, errors = "ascii", "backslashreplace"
@@ -86,7 +86,7 @@ def _open_if_closed(number: int) -> None:
 
 
 def _locale() -> str:
-    """Return the locale of characters that a person chose."""
+    """Return the locale for characters that a person chose."""
     chosen = os.environ.get("LC_CTYPE", "")
-    own = "" if chosen in _COERCED else chosen
-    return os.environ.get("LC_ALL") or own or os.environ.get("LANG", "")
+    chosen = "" if chosen in _COERCED else chosen
+    return os.environ.get("LC_ALL") or chosen or os.environ.get("LANG", "")
