@@ -84,7 +84,7 @@ def check_database(url: str) -> None:
     if parts is None or scheme not in _POSTGRES:
         raise ValueError("give postgresql://user:password@host/name or sqlite:////folder/file")
     if parts.query:
-        from psycopg.pq import Conninfo  # takes 0.1 s, and few URLs have options
+        from psycopg.pq import Conninfo  # noqa: PLC0415 - 0.1 s, for few URLs
 
         known = [option.keyword.decode() for option in Conninfo.get_defaults()]
         _check_options(parts, known, {}, repeated={"host"})

@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
 
+import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -184,8 +185,6 @@ def list_shipped() -> list[str]:
 
 def load_table(name: str) -> PublishedTable:
     """Return a table that ships with dq, or one in a YAML file; raise UsageError otherwise."""
-    import yaml
-
     path = _FOLDER / f"{name}.yaml" if name in list_shipped() else Path(name)
     if not path.is_file():
         shipped = ", ".join(list_shipped())

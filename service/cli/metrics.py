@@ -15,6 +15,6 @@ def command() -> None:
     dq metrics > /var/lib/node_exporter/dq.prom
     """
     with needing("prometheus-client", "web", "This"):
-        from service.operations.metrics import render
+        from service.operations.metrics import render  # noqa: PLC0415 - needs an extra
 
     print_text(render(open_context().database), newline=False)

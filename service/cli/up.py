@@ -42,7 +42,7 @@ def command(*, workers: int | None, pack: str | None) -> None:
 
 def _serve(settings: Settings) -> "WebServer":
     """Return the page's server, on the port where it always is, or else on any."""
-    from service.web.server import DEFAULT_PORT, WebServer  # needs FastAPI, an extra
+    from service.web.server import DEFAULT_PORT, WebServer  # noqa: PLC0415 - needs an extra
 
     try:
         return WebServer(settings, "127.0.0.1", DEFAULT_PORT)

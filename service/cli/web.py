@@ -29,7 +29,7 @@ def command(*, host: str, port: int, names: tuple[str, ...], public_url: str | N
     dq web --public-url https://dq.example.org/dq
     """
     with needing("fastapi", "web", "The page"):
-        from service.web.server import WebServer
+        from service.web.server import WebServer  # noqa: PLC0415 - needs an extra
 
     # Blocked before any thread starts: none takes them, and `sigwait` has them whenever they came.
     stopping = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}

@@ -24,8 +24,8 @@ class Broker:
     def publish(self, messages: Sequence[JobMessage]) -> None:
         """Send a message for each job; raise BrokerUnreachable if Redis does not take them."""
         # Celery takes 0.2 s to import, and most commands publish nothing.
-        from celery import Celery
-        from kombu.exceptions import KombuError
+        from celery import Celery  # noqa: PLC0415
+        from kombu.exceptions import KombuError  # noqa: PLC0415
 
         if self._embedded:
             self._embedded.ensure_running()

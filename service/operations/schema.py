@@ -45,9 +45,9 @@ def open_when_reachable(settings: Settings, report: Callable[[str], None]) -> Da
 def upgrade(database: Database) -> None:
     """Migrate the tables to the newest revision, or leave a newer dq's that are compatible."""
     # Alembic takes 0.1 s to import, and hardly any command migrates.
-    from alembic.util import CommandError
+    from alembic.util import CommandError  # noqa: PLC0415
 
-    from migrations.upgrade import upgrade as migrate
+    from migrations.upgrade import upgrade as migrate  # noqa: PLC0415
 
     if database.is_compatible():
         return

@@ -28,7 +28,7 @@ def parse_selectors(selectors: Sequence[str], where: str | None = None) -> Colum
     named = or_(*map(_parse_selector, parts)) if parts else true()
     if where is None:
         return named
-    from service.queries.where import parse_where  # only --where needs the parser's library
+    from service.queries.where import parse_where  # noqa: PLC0415 - only --where needs lark
 
     return named & parse_where(where)
 

@@ -13,7 +13,7 @@ from worker import logs, readiness  # noqa: F401 - logs connects its set-up to e
 @signals.worker_process_init.connect  # type: ignore[untyped-decorator] # Celery publishes no types
 def prepare(**_: Any) -> None:
     """Import what jobs need, and listen for the signal to stop."""
-    from worker.execution import context, runner  # noqa: F401 - so that the first job need not wait for it
+    from worker.execution import context, runner  # noqa: F401, PLC0415 - so that the first job need not wait for it
 
     context.listen_for_release()
     readiness.report(readiness.RUNS_JOBS)
@@ -22,7 +22,7 @@ def prepare(**_: Any) -> None:
 @shared_task(name=TASK, bind=True)  # type: ignore[untyped-decorator] # Celery publishes no types
 def run_job(task: Task, job_id: int, spec: dict[str, Any]) -> None:
     """Run a message's job; the consumer let no other arguments through."""
-    from worker.execution import runner
-    from worker.execution.context import worker_context
+    from worker.execution import runner  # noqa: PLC0415
+    from worker.execution.context import worker_context  # noqa: PLC0415
 
     runner.run(JobMessage(job_id, spec), worker_context(task.request.hostname))

@@ -92,7 +92,7 @@ def _read_array(dataset: str, file: DataFile, data_dir: Path, dimensions: int) -
 
 def _split_digits() -> list[_Split]:
     """Return scikit-learn's 1,797 digits, shuffled once and for all."""
-    from sklearn.datasets import load_digits
+    from sklearn.datasets import load_digits  # noqa: PLC0415 - takes 1 s, for one data set
 
     pixels, labels = load_digits(return_X_y=True)
     # RandomState, because its stream never changes: https://numpy.org/neps/nep-0019-rng-policy.html
