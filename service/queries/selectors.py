@@ -25,7 +25,7 @@ def parse_selectors(selectors: Sequence[str], where: str | None = None) -> Colum
     No selectors mean all jobs. Raises UsageError for a selector or a condition that cannot be read.
     """
     parts = split_selectors(selectors)
-    named = or_(*map(_parse_selector, parts)) if parts else true()
+    named = or_(*(_parse_selector(part)[0] for part in parts)) if parts else true()
     if where is None:
         return named
     from service.queries.where import parse_where  # noqa: PLC0415 - only --where needs lark
@@ -42,10 +42,8 @@ def resolve_selectors(
     """
     which = parse_selectors(selectors, where)
     with database.reading() as session:
-        for selector in split_selectors(selectors):
-            missing = _describe_missing(selector)
-            named = exists(Job.id).where(_parse_selector(selector))
-            if missing and not session.scalar(named.select()):
+        for named, missing in map(_parse_selector, split_selectors(selectors)):
+            if missing and not session.scalar(exists(Job.id).where(named).select()):
                 raise UsageError(missing)
     return which
 
@@ -80,20 +78,25 @@ def ids_condition(ids: Collection[int]) -> ColumnElement[bool]:
     return Job.id.in_(ids)
 
 
-def _parse_selector(selector: str) -> ColumnElement[bool]:
+def _parse_selector(selector: str) -> tuple[ColumnElement[bool], str | None]:
+    """Return the condition, and an error for the case that no job meets it, if that is one."""
+    shown = selector[:100]
     if selector == "@last":
-        return in_sweep(select(func.max(Sweep.id)).scalar_subquery())
+        newest = select(func.max(Sweep.id)).scalar_subquery()
+        return in_sweep(newest), "There is no sweep yet. Type: dq submit"
     if found := re.fullmatch(r"(\d+)", selector, re.ASCII):
-        return Job.id == _parse_id(found[1])
+        return Job.id == _parse_id(found[1]), f"There is no job {shown}. Type: dq results"
     if found := re.fullmatch(r"(\d+)\.\.(\d+)", selector, re.ASCII):
-        return _parse_range(selector, *found.groups())
+        jobs = _parse_range(selector, *found.groups())
+        return jobs, f"There are no jobs {shown}. Type: dq results"
     if found := re.fullmatch(r"s(\d+)", selector, re.ASCII):
-        return in_sweep(_parse_id(found[1]))
+        return in_sweep(_parse_id(found[1])), f"There is no sweep {shown}. Type: dq results"
     kind, colon, value = selector.partition(":")
     if colon and kind == "tag":
-        return Job.id.in_(select(Tag.job_id).where(Tag.tag == value))
+        tagged = Job.id.in_(select(Tag.job_id).where(Tag.tag == value))
+        return tagged, f"No job has the tag {value[:100]!r}. Type: dq results"
     if colon and kind == "state":
-        return Job.state == _parse_state(value)
+        return Job.state == _parse_state(value), None
     raise UsageError(f"{selector!r} names no jobs: give {GRAMMAR}")
 
 
@@ -112,19 +115,3 @@ def _parse_state(value: str) -> str:
     if value not in set(JobState):
         raise UsageError(f"Unknown state {value!r}: use one of {', '.join(JobState)}")
     return value
-
-
-def _describe_missing(selector: str) -> str | None:
-    """Say that no job has this name; None for a state, which any number of jobs may be in."""
-    selector = selector[:100]
-    kind, _, value = selector.partition(":")
-    if kind == "state":
-        return None
-    if kind == "tag":
-        return f"No job has the tag {value!r}. Type: dq results"
-    if selector == "@last":
-        return "There is no sweep yet. Type: dq submit"
-    if selector.startswith("s"):
-        return f"There is no sweep {selector}. Type: dq results"
-    verb = "are no jobs" if ".." in selector else "is no job"
-    return f"There {verb} {selector}. Type: dq results"
