@@ -1,4 +1,4 @@
-"""Published tables: what was reported, the runs that repeat it, and whether they meet it."""
+"""Published tables: what was reported, the jobs that repeat it, and whether they agree."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from pydantic import (
 from models.errors import DqError, UsageError
 from models.metrics import HIGHER_IS_BETTER
 from models.spec import ExperimentSpec
-from service.analysis.comparison import Comparison, ComparisonRow, compare
+from service.analysis.comparison import ComparisonRow, compare
 from service.queries.rows import ComparedJob
 from service.specs.grid import build_spec
 from service.specs.parsing import parse_row
@@ -37,21 +37,21 @@ class NotMet(DqError):
 
 
 class NotEnoughEvidence(DqError):
-    """Our figures neither meet nor contradict what was published."""
+    """Our figures neither agree with nor contradict what was published."""
 
     exit_code = 5
 
 
 class Verdict(StrEnum):
-    """What our runs say of one reported figure, or of one claim."""
+    """Whether our jobs agree with one reported figure, or with one claim."""
 
     #: They agree with it.
     MET = "met"
     #: They contradict it.
     NOT_MET = "not met"
-    #: They are too few, or spread too far, to say.
+    #: They are too few, or their spread is too large, to say.
     UNDECIDED = "not enough evidence"
-    #: They are of a smaller stand-in, whose figures are others.
+    #: They are of a smaller stand-in, which has other figures.
     NOT_COMPARABLE = "a stand-in: not comparable"
 
 
@@ -64,7 +64,7 @@ class Reported(_Frozen):
 
     cell: str
     spec: dict[str, Any]
-    #: By metric, the figures of one run or more.
+    #: By metric, the figures of one or more runs.
     reported: dict[str, Annotated[list[float], Field(min_length=1)]]
     #: By metric, how far from their mean ours may be.
     tolerance: dict[str, Annotated[float, Field(ge=0)]]
@@ -79,7 +79,7 @@ class Reported(_Frozen):
 
 
 class PublishedClaim(_Frozen):
-    """What a publication says of two of its rows."""
+    """A publication's claim that one of its rows is better than another."""
 
     better: str
     than: str
@@ -108,14 +108,14 @@ class PublishedTable(_Frozen):
     title: str
     citation: str
     assumptions: list[str] = []
-    #: How many seeds its report rests on, unless told otherwise.
+    #: How many seeds to run by default.
     seeds: Annotated[int, Field(ge=1)] = 3
     rows: Annotated[list[Reported], Field(min_length=1)]
     claims: list[PublishedClaim] = []
     scales: dict[str, Scale] = {}
 
     @model_validator(mode="after")
-    def _hangs_together(self) -> Self:
+    def _is_consistent(self) -> Self:
         cells = [row.cell for row in self.rows]
         if twice := [cell for cell in cells if cells.count(cell) > 1]:
             raise ValueError(f"two rows are named {twice[0]!r}")
@@ -147,7 +147,7 @@ class ReproductionRow:
 
 @dataclass(frozen=True)
 class ClaimRow:
-    """One claim, our difference, and what it says of the claim."""
+    """One claim, our difference, and whether it agrees."""
 
     better: str
     than: str
@@ -159,7 +159,7 @@ class ClaimRow:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A published table beside our runs."""
+    """A published table beside our jobs."""
 
     table: PublishedTable
     scale: Scale | None
@@ -211,18 +211,18 @@ def list_specs(table: PublishedTable, scale: Scale | None) -> list[ExperimentSpe
     return [_spec(row, scale) for row in table.rows]
 
 
-def judge(table: PublishedTable, scale: Scale | None, runs: Sequence[ComparedJob]) -> Reproduction:
-    """Hold the runs against what was reported."""
+def judge(table: PublishedTable, scale: Scale | None, jobs: Sequence[ComparedJob]) -> Reproduction:
+    """Compare the jobs with what was reported."""
     configurations = {
         row.cell: spec.configuration
         for row, spec in zip(table.rows, list_specs(table, scale), strict=True)
     }
     rows = [
-        _judge_figure(row, metric, scale, _find(runs, configurations[row.cell], metric))
+        _judge_figure(row, metric, scale, _find(jobs, configurations[row.cell], metric))
         for row in table.rows
         for metric in row.reported
     ]
-    claims = [_judge_claim(claim, configurations, runs) for claim in table.claims]
+    claims = [_judge_claim(claim, configurations, jobs) for claim in table.claims]
     return Reproduction(table, scale, tuple(rows), tuple(claims))
 
 
@@ -238,13 +238,13 @@ def _spec(row: Reported, scale: Scale | None) -> ExperimentSpec:
     return build_spec(parse_row(fields, row.cell))
 
 
-def _find(runs: Sequence[ComparedJob], configuration: str, metric: str) -> ComparisonRow | None:
+def _find(jobs: Sequence[ComparedJob], configuration: str, metric: str) -> ComparisonRow | None:
     """Return our figures of a configuration, if there are any."""
-    own = [run for run in runs if run.spec.configuration == configuration and run.metrics]
-    return compare(own, _ours(metric)).baseline if own else None
+    own = [job for job in jobs if job.spec.configuration == configuration and job.metrics]
+    return compare(own, _our_metric(metric)).baseline if own else None
 
 
-def _ours(metric: str) -> str:
+def _our_metric(metric: str) -> str:
     return "valid_accuracy" if metric == TEST_ERROR else metric
 
 
@@ -272,7 +272,7 @@ def _judge_figure(
 def _judge_interval(
     mean: float | None, low: float | None, high: float | None, band: tuple[float, float]
 ) -> Verdict:
-    """Say whether a mean lies in a band; outside, its interval must not reach it to contradict."""
+    """Say whether a mean lies in a band; it contradicts if its whole interval is outside."""
     if mean is None:
         return Verdict.UNDECIDED
     if band[0] <= mean <= band[1]:
@@ -283,12 +283,9 @@ def _judge_interval(
 
 
 def _judge_claim(
-    claim: PublishedClaim, configurations: Mapping[str, str], runs: Sequence[ComparedJob]
+    claim: PublishedClaim, configurations: Mapping[str, str], jobs: Sequence[ComparedJob]
 ) -> ClaimRow:
-    pair = {configurations[claim.better], configurations[claim.than]}
-    involved = [run for run in runs if run.spec.configuration in pair]
-    comparison = _compare(involved, _ours(claim.metric), configurations[claim.than], len(pair))
-    row = comparison.rows[1] if comparison and len(pair) > 1 else None
+    row = _compare_two(jobs, claim, configurations[claim.better], configurations[claim.than])
     verdicts = {"better": Verdict.MET, "worse": Verdict.NOT_MET}
     return ClaimRow(
         better=claim.better,
@@ -300,11 +297,16 @@ def _judge_claim(
     )
 
 
-def _compare(
-    runs: Sequence[ComparedJob], metric: str, baseline: str, configurations: int
-) -> Comparison | None:
-    present = {run.spec.configuration for run in runs if run.metrics}
-    return compare(runs, metric, baseline) if len(present) == configurations else None
+def _compare_two(
+    jobs: Sequence[ComparedJob], claim: PublishedClaim, better: str, than: str
+) -> ComparisonRow | None:
+    """Compare two configurations, if they are two and both have figures."""
+    pair = {better, than}
+    involved = [job for job in jobs if job.spec.configuration in pair]
+    measured = {job.spec.configuration for job in involved if job.metrics}
+    if len(measured) < 2:  # noqa: PLR2004
+        return None
+    return compare(involved, _our_metric(claim.metric), than).rows[1]
 
 
 def _complement(value: float | None) -> float | None:

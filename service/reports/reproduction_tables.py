@@ -53,7 +53,7 @@ def figure_table(report: Reproduction) -> Table:
 
 
 def claim_table(report: Reproduction) -> Table:
-    """List the publication's claims, and what our runs say of them."""
+    """List the publication's claims, and whether our jobs agree with them."""
     columns = (
         Column("better", "claimed to be better", fold=20),
         Column("than", "than", fold=20),

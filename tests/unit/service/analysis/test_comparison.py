@@ -17,7 +17,6 @@ from models.spec import ExperimentSpec
 from models.state import JobState
 from service.analysis.comparison import Comparison, ComparisonRow, compare
 from service.analysis.statistics import ALPHA, POWER, correct_by_holm
-from service.formatting import describe_field, format_field, format_ids
 from service.queries.rows import ComparedJob
 
 NONE = ExperimentSpec(hidden=(512, 512, 512))
@@ -102,26 +101,6 @@ def test_different_seeds_make_a_welch_test(lab, count):
     assert row.method == "Welch"
     assert row.p == pytest.approx(expected.pvalue, rel=1e-9)
     assert (row.difference_low, row.difference_high) == pytest.approx(tuple(interval))
-
-
-def test_holm_gives_the_values_worked_by_hand():
-    assert correct_by_holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert correct_by_holm([0.6, 0.9]) == [1.0, 1.0]
-    assert correct_by_holm([]) == []
-
-
-@given(st.lists(st.floats(0, 1), max_size=6))
-def test_holm_rejects_what_the_step_down_procedure_rejects(ps):
-    rejected = set()
-    for rank, index in enumerate(sorted(range(len(ps)), key=lambda index: ps[index])):
-        if (len(ps) - rank) * ps[index] >= ALPHA:
-            break
-        rejected.add(index)
-
-    corrected = correct_by_holm(ps)
-
-    assert {index for index, p in enumerate(corrected) if p < ALPHA} == rejected
-    assert all(raw <= p <= 1 for raw, p in zip(ps, corrected, strict=True))
 
 
 def test_p_is_corrected_for_every_row_tested(lab):
@@ -437,21 +416,6 @@ def test_sampling_noise_is_the_binomial_error_on_the_metrics_images(lab, metric,
     assert comparison.images == images
     expected = math.sqrt(0.9 * 0.1 / images) if images else None
     assert comparison.sampling_noise == (images and pytest.approx(expected))
-
-
-def test_spec_values_read_as_they_are_typed():
-    assert format_field("keep", (1.0, 1.0)) == "none"
-    assert format_field("keep", (1.0, 0.5)) == "1,0.5"
-    assert format_field("hidden", (512, 512, 512)) == "512x3"
-    assert format_field("hidden", (512, 64)) == "512,64"
-    assert format_field("lr", 1e-05) == "1e-05"
-    assert describe_field("epochs", 1) == "1 epoch"
-    assert describe_field("train_size", None) == "all training images"
-
-
-def test_job_ids_read_as_the_selectors_that_pick_them():
-    assert format_ids([5, 1, 2, 3, 9]) == "1..3, 5, 9"
-    assert format_ids(range(0, 40, 2), most=2) == "0, 2, ..."
 
 
 figures = st.one_of(
