@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import Any
 
 from billiard.util import set_pdeathsig
 
@@ -36,33 +37,28 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m worker", description=__doc__)
     commands = parser.add_subparsers(required=True)
-    supervise = commands.add_parser("supervise", help="run jobs until told to stop")
+
+    def add(name: str, help: str, command: Callable[[argparse.Namespace], int]) -> Any:
+        added = commands.add_parser(name, help=help)
+        added.set_defaults(command=command)
+        return added
+
+    supervise = add("supervise", "run jobs until told to stop", _supervise)
     supervise.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     supervise.add_argument("--workers", type=int)
     supervise.add_argument("--gpus", type=_numbers, default=(), metavar="0,1")
     supervise.add_argument("--pack", help="jobs to train together: auto, off, or at most N")
     supervise.add_argument("--with-parent", type=int, metavar="PID", help="end when it does")
-    supervise.set_defaults(command=_supervise)
-    consume = commands.add_parser("consume", help="be one Celery process of a supervisor")
+    consume = add("consume", "be one Celery process of a supervisor", _consume)
     consume.add_argument("name")
     consume.add_argument("supervisor", type=int, metavar="PID")
-    consume.set_defaults(command=_consume)
-    reconcile = commands.add_parser("reconcile", help="make one pass of the reconciler")
-    reconcile.set_defaults(command=_reconcile)
-    describe = commands.add_parser("describe", help="print what torch sees, as JSON")
-    describe.set_defaults(command=_describe)
-    _add_data_commands(commands)
-    return parser
-
-
-def _add_data_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    fetch = commands.add_parser("fetch", help="download the files of a data set")
+    add("reconcile", "make one pass of the reconciler", _reconcile)
+    add("describe", "print what torch sees, as JSON", _describe)
+    fetch = add("fetch", "download the files of a data set", _fetch)
     fetch.add_argument("dataset")
     fetch.add_argument("--attempt", action="store_true", help="exit with 1, silently, in vain")
-    fetch.set_defaults(command=_fetch)
-    verify = commands.add_parser("verify", help="check the files of a data set")
-    verify.add_argument("dataset")
-    verify.set_defaults(command=_verify)
+    add("verify", "check the files of a data set", _verify).add_argument("dataset")
+    return parser
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar
 
 from sqlalchemy import and_, bindparam, func, insert, literal, select, update
 from sqlalchemy.exc import SQLAlchemyError
@@ -28,7 +28,8 @@ from worker.throttled_log import ThrottledLog
 
 logger = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
-_Write = TypeVar("_Write", bound=Callable[..., Any])
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 # The statements of every job are made once: making one takes longer than running it.
 
@@ -82,11 +83,11 @@ class AttemptUpdate:
 _NOTHING = AttemptUpdate()
 
 
-def _until_answered(write: _Write) -> _Write:
+def _until_answered(write: Callable[_P, _R]) -> Callable[_P, _R]:
     """Repeat a write until the database answers: hours of training depend on it."""
 
     @wraps(write)
-    def repeat(*args: Any, **kwargs: Any) -> Any:
+    def repeat(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         log = ThrottledLog(logger, "the database")
         while True:
             try:
@@ -98,7 +99,7 @@ def _until_answered(write: _Write) -> _Write:
                 log.recover()
                 return written
 
-    return cast(_Write, repeat)
+    return repeat
 
 
 class Recorder:

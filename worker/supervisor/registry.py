@@ -4,9 +4,9 @@ import os
 import secrets
 import socket
 from collections.abc import Sequence
-from datetime import datetime
 
-from sqlalchemy import Select, delete, select
+from sqlalchemy import delete, exists, or_, select
+from sqlalchemy.orm import aliased
 
 from models import lifecycle
 from models.clock import from_now, now
@@ -65,32 +65,17 @@ class WorkerRegistry:
         A healthy one notices within a second that it lost its lease; a stopped or stuck one would
         keep its device busy for ever.
         """
+        other = aliased(Attempt)
+        # A process that lost one job may still train others.
+        has_work = or_(other.outcome.is_(None), other.started_at > Attempt.started_at)
+        stuck = select(Attempt.pid).where(
+            Attempt.worker.in_(self._devices),
+            Attempt.outcome == Outcome.LOST,
+            Attempt.ended_at < from_now(-grace_seconds),
+            ~exists().where(other.worker == Attempt.worker, has_work),
+        )
         with self._database.reading() as session:
-            latest = [session.scalar(_latest_attempt(name)) for name in self._devices]
-            long_ago = session.scalar(select(from_now(-grace_seconds)))
-            working = {name: session.scalar(_open_attempt(name)) for name in self._devices}
-        return [
-            attempt.pid
-            for attempt in latest
-            if attempt
-            and attempt.outcome == Outcome.LOST
-            and _ended_before(attempt, long_ago)
-            and not working[attempt.worker]
-        ]
-
-
-def _latest_attempt(worker: str) -> Select[Attempt]:
-    mine = select(Attempt).where(Attempt.worker == worker)
-    return mine.order_by(Attempt.started_at.desc()).limit(1)
-
-
-def _open_attempt(worker: str) -> Select[int]:
-    """Select an attempt under way: a process that lost one job may still train others."""
-    return select(Attempt.pid).where(Attempt.worker == worker, Attempt.outcome.is_(None)).limit(1)
-
-
-def _ended_before(attempt: Attempt, time: datetime | None) -> bool:
-    return bool(attempt.ended_at and time and attempt.ended_at < time)
+            return list(session.scalars(stuck.distinct()))
 
 
 def _new_worker(name: str, device: Device) -> Worker:
