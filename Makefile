@@ -67,7 +67,8 @@ screenshots: install
 # what is drawn at random; many minutes.
 faults: install
 	$(BIN)/pytest tests/faults tests/chaos
-	$(PYTEST) --hypothesis-profile thorough -m "not compose" tests/unit tests/integration
+	$(PYTEST) --hypothesis-profile thorough -m hypothesis tests/unit tests/integration
+	$(BIN)/pytest --hypothesis-profile thorough tests/integration/test_web_schema.py
 
 # 300 real jobs under minutes of kill -9, wiped Redis, crashed PostgreSQL; CHAOS="--seed 7" repeats one.
 chaos: install
