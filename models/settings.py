@@ -140,8 +140,8 @@ class Settings(BaseSettings):
         """The database's URL as SQLAlchemy wants it, with its password."""
         if self.is_database_embedded:
             # Not an f-string: the path may hold a % or a ?.
-            url = URL.create("sqlite", database=str(self.home / "dq.sqlite"))
-            return url.render_as_string(hide_password=False)
+            file = URL.create("sqlite", database=str(self.home / "dq.sqlite"))
+            return file.render_as_string(hide_password=False)
         url = _with_password(self.database_url, self.database_password_file, "DATABASE")
         return for_sqlalchemy(url)
 
