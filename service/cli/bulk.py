@@ -76,12 +76,13 @@ def changing(
 class BulkProgress:
     """Shows on standard error how many jobs are done: a bar on a terminal, else a line at times.
 
-    Use it as a context, and call it after each batch.
+    Use it as a context, and call it after each batch. Of up to `few` jobs it shows nothing.
     """
 
-    def __init__(self, verb: str) -> None:
+    def __init__(self, verb: str, few: int = MANY) -> None:
         self.done = 0
         self._verb = verb
+        self._few = few
         self._bars = Bars()
         self._said_at = time.monotonic()
 
@@ -97,7 +98,7 @@ class BulkProgress:
         """Show how many jobs are done."""
         self.done = done
         text = f"{done:,} of {plural(total, 'job')} {self._verb}"
-        if total <= MANY:
+        if total <= self._few:
             return
         if can_draw(sys.stderr):
             self._bars.update(0, text, done, total)

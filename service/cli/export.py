@@ -1,11 +1,9 @@
 """`dq export`: results for other programs."""
 
-import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from sqlalchemy import ColumnElement
@@ -13,10 +11,10 @@ from sqlalchemy import ColumnElement
 from models.database import Database
 from models.errors import DqError, UsageError
 from service.analysis.comparison import compare
+from service.cli.bulk import BulkProgress
 from service.cli.context import open_context
 from service.cli.output import print_message, print_table, print_text
 from service.cli.parameters import is_given, join_or, selector_argument
-from service.cli.streams import can_draw
 from service.formatting import plural
 from service.queries.epoch_choice import expand_metric_name
 from service.queries.jobs import list_compared_jobs, list_curves, list_jobs, show_job
@@ -26,8 +24,6 @@ from service.reports.export.mlflow import Experiment
 from service.reports.export.tensorboard import write_run
 from service.reports.job_tables import job_table
 from service.reports.table import Table
-
-_Item = TypeVar("_Item")
 
 _KINDS = ("csv", "jsonl", "parquet", "md", "latex", "tensorboard", "mlflow")
 #: The options that only some kinds take.
@@ -39,8 +35,8 @@ _TAKEN_BY = {
     "url": ("mlflow",),
     "experiment": ("mlflow",),
 }
-#: Fewer jobs than this are exported before a bar is read.
-_FEW_JOBS = 20
+#: So few jobs are exported before a bar is read.
+_FEW_JOBS = 19
 
 
 @click.command
@@ -134,9 +130,10 @@ def _export_to_tensorboard(database: Database, which: ColumnElement[bool], folde
     _refuse_none(jobs)
     epochs = {curve.job_id: curve.epochs for curve in list_curves(database, which)}
     started = [job for job in jobs if epochs.get(job.job_id)]
-    with _show_progress(started) as counted:
-        for job in counted:
+    with BulkProgress("exported", _FEW_JOBS) as show:
+        for number, job in enumerate(started, 1):
             write_run(folder, job, epochs[job.job_id])
+            show(number, len(started))
     _print_left_out(len(jobs) - len(started))
     print_message(f"{plural(len(started), 'run')} in {folder}. Type: tensorboard --logdir {folder}")
 
@@ -146,8 +143,11 @@ def _export_to_mlflow(database: Database, which: ColumnElement[bool], url: str, 
     _refuse_none(jobs)
     started = [job.job_id for job in jobs if job.epochs or job.state.is_final]
     experiment = Experiment.open(url, name)
-    with _show_progress(started) as counted:
-        done = Counter(experiment.add(show_job(database, id), database.name) for id in counted)
+    done: Counter[str] = Counter()
+    with BulkProgress("exported", _FEW_JOBS) as show:
+        for number, job_id in enumerate(started, 1):
+            done[experiment.add(show_job(database, job_id), database.name)] += 1
+            show(number, len(started))
     _print_left_out(len(jobs) - len(started))
     counts = ", ".join(f"{done[outcome]} {outcome}" for outcome in ("new", "updated", "unchanged"))
     print_message(f"{plural(len(started), 'run')} in MLflow's experiment {name}: {counts}")
@@ -156,12 +156,3 @@ def _export_to_mlflow(database: Database, which: ColumnElement[bool], url: str, 
 def _print_left_out(left_out: int) -> None:
     if left_out:
         print_message(f"Not included: {plural(left_out, 'job')} without an epoch so far.")
-
-
-@contextmanager
-def _show_progress(items: Sequence[_Item]) -> Iterator[Iterable[_Item]]:
-    """Show on standard error how far an export is, if it takes a while."""
-    is_dumb = sys.stderr.isatty() and not can_draw(sys.stderr)
-    hidden = is_dumb or len(items) < _FEW_JOBS
-    with click.progressbar(items, label="Exporting", file=sys.stderr, hidden=hidden) as bar:
-        yield bar

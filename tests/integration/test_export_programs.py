@@ -161,15 +161,18 @@ def test_tensorboard_groups_the_seeds_of_a_configuration_under_its_spec(export, 
 
 
 @needs_tensorboard
-def test_how_far_many_jobs_are_is_told_on_standard_error(export, database, recorder, tmp_path):
+def test_the_progress_of_many_jobs_is_on_standard_error(
+    export, database, recorder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("service.cli.bulk._LINE_SECONDS", 0.0)
     for job_id in rows.submit(database, *[SPEC] * 20):
         advance(recorder, job_id)
 
     result = export("--to", "tensorboard", "--out", tmp_path)
 
     assert result.stdout == ""
-    first, last = result.stderr.splitlines()
-    assert first.startswith("Exporting")
+    first, *_, last = result.stderr.splitlines()
+    assert first == "1 of 20 jobs exported"
     assert last == f"20 runs in {tmp_path}. Type: tensorboard --logdir {tmp_path}"
 
 
