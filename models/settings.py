@@ -1,12 +1,13 @@
 """The settings: each is an environment variable DQ_*, read once at the entry point."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from platformdirs import user_cache_path, user_data_path
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
 
@@ -17,37 +18,63 @@ from models.urls import check_database, check_redis, for_sqlalchemy
 PACK = r"^(auto|off|[1-9]\d{0,3})$"
 
 
+def _make_absolute(path: Path) -> Path:
+    try:
+        str(path).encode()
+        return path.expanduser().absolute()
+    except UnicodeEncodeError:
+        raise ValueError("this is not valid UTF-8: name a folder whose name is") from None
+    except RuntimeError:
+        raise ValueError("~ stands for no folder here: write the whole path") from None
+
+
+def _checked_by(check: Callable[[str], None]) -> AfterValidator:
+    """Return what validates a URL, unless it is empty, by a function that raises ValueError."""
+
+    def validate(url: str) -> str:
+        if url:
+            check(url)
+        return url
+
+    return AfterValidator(validate)
+
+
+_AbsolutePath = Annotated[Path, AfterValidator(_make_absolute)]
+_DatabaseUrl = Annotated[str, _checked_by(check_database)]
+_BrokerUrl = Annotated[str, _checked_by(check_redis)]
+
+
 class Settings(BaseSettings):
     """The frozen settings of one process. Hyperparameters are never settings."""
 
     model_config = SettingsConfigDict(env_prefix="DQ_", frozen=True, env_ignore_empty=True)
 
-    home: Path = Field(
+    home: _AbsolutePath = Field(
         default_factory=lambda: user_data_path("dq"),
         validate_default=True,
         description="folder of the embedded database, the embedded Redis and the logs",
     )
-    database_url: str = Field(
+    database_url: _DatabaseUrl = Field(
         default="",
         description="SQL database (postgresql://... or sqlite:///...); embedded SQLite",
         repr=False,
     )
-    broker_url: str = Field(
+    broker_url: _BrokerUrl = Field(
         default="", description="Redis (redis://... or rediss://...); embedded Redis", repr=False
     )
-    database_password_file: Path | None = Field(
+    database_password_file: _AbsolutePath | None = Field(
         default=None,
         description="file that holds the database's password, if DQ_DATABASE_URL doesn't",
     )
-    broker_password_file: Path | None = Field(
+    broker_password_file: _AbsolutePath | None = Field(
         default=None, description="file that holds Redis' password, if DQ_BROKER_URL doesn't"
     )
-    data_dir: Path = Field(
+    data_dir: _AbsolutePath = Field(
         default_factory=lambda: user_cache_path("dq") / "data",
         validate_default=True,
         description="folder of the data sets, one sub-folder each",
     )
-    checkpoint_dir: Path | None = Field(
+    checkpoint_dir: _AbsolutePath | None = Field(
         default=None, description="folder of the checkpoints; share it to resume on another host"
     )
     pack: str = Field(
@@ -68,7 +95,7 @@ class Settings(BaseSettings):
     web_token: SecretStr = Field(
         default=SecretStr(""), description="what lets its bearer act on the page and by REST"
     )
-    web_token_file: Path | None = Field(
+    web_token_file: _AbsolutePath | None = Field(
         default=None, description="a file that holds that token, as a container's secret is given"
     )
 
@@ -89,41 +116,6 @@ class Settings(BaseSettings):
             ) from None
         except ValidationError as error:
             raise UsageError(_describe(error)) from None
-
-    @field_validator(
-        "home",
-        "data_dir",
-        "checkpoint_dir",
-        "database_password_file",
-        "broker_password_file",
-        "web_token_file",
-    )
-    @classmethod
-    def _make_absolute(cls, path: Path | None) -> Path | None:
-        if path is None:
-            return None
-        try:
-            str(path).encode()
-            absolute = path.expanduser().absolute()
-        except UnicodeEncodeError:
-            raise ValueError("this is not valid UTF-8: name a folder whose name is") from None
-        except RuntimeError:
-            raise ValueError("~ stands for no folder here: write the whole path") from None
-        return absolute
-
-    @field_validator("database_url")
-    @classmethod
-    def _check_database_url(cls, url: str) -> str:
-        if url:
-            check_database(url)
-        return url
-
-    @field_validator("broker_url")
-    @classmethod
-    def _check_broker_url(cls, url: str) -> str:
-        if url:
-            check_redis(url)
-        return url
 
     @property
     def is_broker_embedded(self) -> bool:

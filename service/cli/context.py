@@ -30,6 +30,6 @@ class Context:
 
 
 def open_context() -> Context:
-    """Read the settings, and open the database, whose tables are then those of this dq."""
+    """Read the settings, and open the database that they name."""
     settings = Settings.load()
     return Context(settings, open_database(settings))
