@@ -1,4 +1,4 @@
-"""Fills PostgreSQL with a million jobs and their epochs, as years of sweeps would leave them."""
+"""Fills PostgreSQL with jobs and their epochs, as years of sweeps would."""
 
 import json
 import random
@@ -36,7 +36,7 @@ class Size:
 
 
 def fill(url: str, jobs: int) -> Size:
-    """Insert so many jobs, rounded to whole sweeps, and all they leave; then VACUUM, ANALYZE."""
+    """Insert jobs, rounded to whole sweeps, with their epochs and results; then VACUUM, ANALYZE."""
     sweeps = max(2, jobs // SWEEP)
     with psycopg.connect(url, autocommit=True) as connection:
         # The rows are right by construction: checking 20 million foreign keys takes minutes.
@@ -51,7 +51,7 @@ def fill(url: str, jobs: int) -> Size:
 
 
 def draw_specs(number: int) -> Iterator[ExperimentSpec]:
-    """Yield so many different configurations, in an order of their own, with seed 0."""
+    """Yield different configurations in a random order that is always the same, with seed 0."""
     axes = (_HIDDEN, _KEEP, _KEEP, _LR, _BATCH_SIZE, _EPOCHS, _MOMENTUM, _LR_DECAY)
     combinations = list(product(*axes))
     random.Random(_SEED).shuffle(combinations)
@@ -116,7 +116,8 @@ SELECT s, md5(s::text), now() - make_interval(hours => %(jobs)s / {SWEEP} - s)
 FROM generate_series(1, %(jobs)s / {SWEEP}) s
 """
 
-# The newest 2 % are queued, the 200 before them run; of the others 4 in 100 came to nothing.
+# The newest 2 % are queued, the 200 before them run; 4 in 100 of the others failed or were
+# cancelled.
 # The seed is the last value of a spec, and 0 in `drawn`.
 _JOBS = f"""
 INSERT INTO jobs (

@@ -41,7 +41,7 @@ _Rates = tuple[float, float]  # tasks sent, and tasks done, a second
 
 
 def measure(number: int) -> Section:
-    """Send so many tasks that do nothing through dq and through each peer, in turn."""
+    """Send tasks that do nothing through dq and through each peer, in turn."""
     about = (
         f"{number:,} tasks that do nothing, sent one by one (dq: in one submit, since "
         f"that is how a sweep comes) to one worker process with one child that is up and idle; the "
@@ -49,8 +49,8 @@ def measure(number: int) -> Section:
         "all; dq's rows in a stock PostgreSQL (fsync on) or in its own SQLite file. A second ends "
         "when the last task is done, for dq when the last result is in SQL. As it comes, dq's "
         "worker takes up to 16 jobs of one shape at a time, as these are, and records them "
-        "together; with `--pack off` each is taken alone. They make no network and train nothing; "
-        "each still has a row, a message, a claim, an epoch and a result of its own."
+        "together; with `--pack off` each is taken alone. They make no network and train nothing, "
+        "but each has its own row, message, claim, epoch and result."
     )
     with open_redis() as redis, open_postgres() as (_, stock), short_folder("dq-bench-") as home:
         os.environ["BENCH_REDIS_URL"] = peer_tasks.URL = f"unix://{redis.socket}"
@@ -71,24 +71,24 @@ def measure(number: int) -> Section:
 def _systems(
     redis: RedisServer, database_url: str, home: Path
 ) -> Mapping[str, Callable[[int], _Rates]]:
-    with_peers = {name: _run_of(name, redis) for name in peers.PEERS}
+    with_peers = {name: _time_peer(name, redis) for name in peers.PEERS}
     with_settings = _dq(redis, database_url, home, packs=("auto", "off"))
-    with_dq = {name: _rates_of(settings) for name, settings in with_settings}
+    with_dq = {name: _time_dq(settings) for name, settings in with_settings}
     return with_peers | with_dq
 
 
 def _dq(
     redis: RedisServer, database_url: str, home: Path, packs: Sequence[str] = ("auto",)
 ) -> Iterator[tuple[str, Settings]]:
-    places = {"PostgreSQL": database_url, "SQLite": ""}
+    databases = {"PostgreSQL": database_url, "SQLite": ""}
     for pack in packs:
         how = "" if pack == "auto" else ", each alone"
-        for name, url in places.items():
+        for name, url in databases.items():
             settings = Settings(home=home, database_url=url, broker_url=redis.url, pack=pack)
             yield f"dq, {name}{how}", settings
 
 
-def _run_of(name: str, redis: RedisServer) -> Callable[[int], _Rates]:
+def _time_peer(name: str, redis: RedisServer) -> Callable[[int], _Rates]:
     def run(number: int) -> _Rates:
         peer = peers.PEERS[name]()
         with redis.client() as client, _process(peers.command(peer), os.environ):
@@ -109,7 +109,7 @@ def _send_and_wait(send: Callable[[int], None], number: int, client: object) -> 
     )
 
 
-def _rates_of(settings: Settings) -> Callable[[int], _Rates]:
+def _time_dq(settings: Settings) -> Callable[[int], _Rates]:
     def run(number: int) -> _Rates:
         with _dq_worker(settings) as (database, broker):
             _submit_and_wait(database, broker, _WARM_UP)
@@ -173,7 +173,7 @@ _numbers = count(1)
 
 @contextmanager
 def _process(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[None]:
-    """Run a worker in a session of its own, and end all of it."""
+    """Run a worker in its own session, and end all of the session."""
     root = Path(__file__).parent.parent
     process = subprocess.Popen(
         command,

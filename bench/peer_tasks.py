@@ -1,4 +1,4 @@
-"""The two tasks that every queue runs: one does nothing, the last one notes the time."""
+"""The tasks that every queue runs: one does nothing, the last one notes the time."""
 
 import os
 import time
@@ -14,7 +14,7 @@ def do_nothing() -> None:
     """Be the task that is timed."""
 
 
-def say_when() -> None:
-    """Be the last task: all before it are done, for there is one process, and it keeps order."""
+def note_time() -> None:
+    """Be the last task: one process runs all in order, so that those before it are done."""
     with Redis.from_url(URL) as client:
         client.set(DONE, repr(time.time()))

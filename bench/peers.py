@@ -1,6 +1,6 @@
-"""The queues dq is measured against, each with a task that does nothing and one that says when.
+"""The queues dq is measured against, each with a task that does nothing and a last one.
 
-Each is set up as its documentation does first, with one process that runs tasks, on the same Redis.
+Each is set up as its documentation begins, with one process that runs tasks, on the same Redis.
 """
 
 import sys
@@ -11,24 +11,24 @@ from pathlib import Path
 from redis import Redis
 
 from bench import peer_tasks
-from bench.peer_tasks import do_nothing, say_when
+from bench.peer_tasks import do_nothing, note_time
 
 
 @dataclass(frozen=True)
 class Peer:
-    """A queue: how its worker is started, and how so many tasks and the last one are sent."""
+    """A queue: how its worker is started, and how a number of tasks and the last one are sent."""
 
     worker: tuple[str, ...]
     send: Callable[[int], None]
 
 
 def _celery() -> Peer:
-    from bench.peers_celery import nothing, when
+    from bench.peers_celery import last, nothing
 
     def send(number: int) -> None:
         for _ in range(number):
             nothing.delay()
-        when.delay()
+        last.delay()
 
     return Peer(("celery", "-A", "bench.peers_celery", "worker", "-c", "1", "-l", "ERROR"), send)
 
@@ -41,29 +41,29 @@ def _rq() -> Peer:
     def send(number: int) -> None:
         for _ in range(number):
             queue.enqueue(do_nothing, result_ttl=0)
-        queue.enqueue(say_when, result_ttl=0)
+        queue.enqueue(note_time, result_ttl=0)
 
     return Peer(("rq", "worker", "--quiet", "--url", peer_tasks.URL, "bench"), send)
 
 
 def _dramatiq() -> Peer:
-    from bench.peers_dramatiq import nothing, when
+    from bench.peers_dramatiq import last, nothing
 
     def send(number: int) -> None:
         for _ in range(number):
             nothing.send()
-        when.send()
+        last.send()
 
     return Peer(("dramatiq", "bench.peers_dramatiq", "-p", "1", "-t", "1"), send)
 
 
 def _huey() -> Peer:
-    from bench.peers_huey import nothing, when
+    from bench.peers_huey import last, nothing
 
     def send(number: int) -> None:
         for _ in range(number):
             nothing()
-        when()
+        last()
 
     words = ("huey_consumer", "bench.peers_huey.huey", "-k", "process", "-w", "1", "-q")
     return Peer(words, send)
@@ -78,6 +78,6 @@ PEERS: Mapping[str, Callable[[], Peer]] = {
 
 
 def command(peer: Peer) -> list[str]:
-    """Return the worker's command line, with the program of this very environment."""
+    """Return the worker's command line, with the program of this environment."""
     program, *words = peer.worker
     return [str(Path(sys.executable).with_name(program)), *words]

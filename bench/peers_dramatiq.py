@@ -7,4 +7,4 @@ from bench import peer_tasks
 
 dramatiq.set_broker(RedisBroker(url=peer_tasks.URL))
 nothing = dramatiq.actor(peer_tasks.do_nothing)
-when = dramatiq.actor(peer_tasks.say_when)
+last = dramatiq.actor(peer_tasks.note_time)

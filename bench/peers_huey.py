@@ -6,4 +6,4 @@ from bench import peer_tasks
 
 huey = RedisHuey("bench", url=peer_tasks.URL)
 nothing = huey.task()(peer_tasks.do_nothing)
-when = huey.task()(peer_tasks.say_when)
+last = huey.task()(peer_tasks.note_time)

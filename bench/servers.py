@@ -1,4 +1,4 @@
-"""The servers that are measured: as they come, not hastened as for tests."""
+"""The servers that are measured: with their default settings, not the fast ones of tests."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

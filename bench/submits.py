@@ -30,7 +30,7 @@ _SEEDS = 5
 
 
 def measure(number: int) -> Section:
-    """Submit so many new specs, and then specs that are all known."""
+    """Submit new specs, and then specs that are all known."""
     about = (
         f"{number:,} specs by `service.jobs.submit` to a stock PostgreSQL (fsync on) and "
         f"a Redis with appendonly: rows, commit, and a message a job. The median of {_TIMES}."

@@ -31,9 +31,9 @@ _TARGETS = {
     ("cuda", 8192, "tf32"): 5.0,
     ("cuda", 8192, "bf16"): 10.0,
 }
-#: What of a GPU's peak rate whoever has such a target is to reach as well.
+#: The share of a GPU's peak rate to reach as well, where there is such a target.
 _SHARE_TARGET = 0.6
-#: So many products are timed at once, so that waiting for the device does not count.
+#: Products timed at once, so that waiting for the device does not count.
 _TOGETHER = 4
 #: Of the square matrices whose product says what a device reaches.
 _PEAK_SIZES = {"cpu": 2048, "cuda": 8192}
@@ -166,8 +166,8 @@ def _name(device: torch.device) -> str:
     return machine.gpu() if device.type == "cuda" else f"the CPU (of {os.cpu_count()} cores)"
 
 
-def compare_accuracy(seeds: Sequence[int]) -> Section:
-    """Train seeds by the reference and by the engine at each precision; compare accuracies."""
+def compare_accuracy(seeds: int) -> Section:
+    """Train by the reference and by the engine at each precision; compare accuracies."""
     torch.set_num_threads(1)
     device = torch.device("cuda" if machine.gpu() else "cpu")
     data = load("mnist", Settings.load().data_dir, device)
@@ -177,11 +177,11 @@ def compare_accuracy(seeds: Sequence[int]) -> Section:
             ExperimentSpec(
                 train_size=10_000, hidden=hidden, keep=_KEEP, batch_size=batch, epochs=5, seed=seed
             )
-            for seed in seeds
+            for seed in range(seeds)
         ]
         rows += _compare(f"{len(hidden)} x {hidden[0]}, batch {batch}", specs, data)
     about = (
-        f"Final validation accuracy over {len(seeds)} seeds, MNIST's first 10,000 "
+        f"Final validation accuracy over {seeds} seeds, MNIST's first 10,000 "
         "images, 5 epochs: the readable reference (fp32) and the engine that workers use, both on "
         f"{_name(device)}. Met where the engine's mean lies within the reference's 95 % interval "
         "over seeds; the difference paired by seed is shown beside it: a sharper test on a CPU, "

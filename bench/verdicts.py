@@ -1,4 +1,4 @@
-"""Compares simulated runs whose truth is known: how often a verdict or an interval is wrong."""
+"""Compares simulated runs of known truth: how often a verdict or an interval is wrong."""
 
 import math
 import os
@@ -85,7 +85,7 @@ class Task:
 
 
 def measure(comparisons: int) -> Section:
-    """Simulate so many comparisons for each truth and number of seeds."""
+    """Simulate comparisons for each truth and number of seeds."""
     cells = list(product((*TRUTHS, *LIMITS), SEEDS))
     found = [count for _, count in zip(cells, _simulate(cells, comparisons), strict=True)]
     about = (

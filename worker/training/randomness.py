@@ -1,4 +1,4 @@
-"""The random numbers of one run: generators of its own, seeded by its spec alone."""
+"""The random generators of one run, seeded by its spec alone."""
 
 import hashlib
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ def make_generator(seed: int, purpose: str, device: torch.device | str = "cpu") 
 
 @dataclass(frozen=True)
 class Randomness:
-    """One generator per purpose, so that no purpose's draws shift another's."""
+    """One generator for each purpose, so that drawing for one does not shift another."""
 
     init: torch.Generator  # the first weights
     order: torch.Generator  # each epoch's permutation of the images
@@ -27,12 +27,12 @@ class Randomness:
 
     @classmethod
     def of(cls, seed: int, device: torch.device | str = "cpu") -> "Randomness":
-        """Return the generators of a seed, nothing drawn yet.
+        """Return the generators of a seed.
 
-        The first weights come from the CPU always, so that they are the same on every device.
+        The first weights always come from the CPU, so that they are the same on every device.
         """
-        drawing = (make_generator(seed, purpose, device) for purpose in ("order", "masks"))
-        return cls(make_generator(seed, "init"), *drawing)
+        order, masks = (make_generator(seed, purpose, device) for purpose in ("order", "masks"))
+        return cls(make_generator(seed, "init"), order, masks)
 
     def draw_order(self, images: int) -> Tensor:
         """Return an epoch's permutation of the images, (images,)."""
@@ -40,10 +40,10 @@ class Randomness:
 
     @property
     def state(self) -> dict[str, Tensor]:
-        """A copy of where each generator stands."""
+        """A copy of each generator's state."""
         return {purpose: generator.get_state() for purpose, generator in vars(self).items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Put each generator back to where `state` was taken."""
+        """Set each generator to a state."""
         for purpose, generator in vars(self).items():
             generator.set_state(state[purpose])

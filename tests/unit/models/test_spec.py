@@ -119,7 +119,7 @@ def test_the_defaults_are_the_notebooks():
 
 
 @pytest.mark.parametrize("layers", [1, 2, 5])
-def test_no_dropout_is_spelled_out_as_keep_1_for_each_layer(layers):
+def test_no_dropout_is_keep_1_for_each_layer(layers):
     spec = ExperimentSpec(hidden=(8,) * layers)
 
     assert spec.keep == (1.0,) * layers
@@ -178,7 +178,7 @@ def test_a_spec_is_frozen():
 
 
 @pytest.mark.parametrize(("fields", "message"), REFUSALS.values(), ids=REFUSALS.keys())
-def test_what_is_no_experiment_is_refused(fields, message):
+def test_a_spec_that_makes_no_sense_is_refused(fields, message):
     with pytest.raises(ValidationError) as refusal:
         ExperimentSpec(**fields)
 

@@ -25,12 +25,12 @@ _LABEL_DIMENSIONS = 1
 class Data:
     """The images (images, features) as float32 in [0, 1], and their labels (images,) as int64.
 
-    Those for training are kept as the bytes they come in, which are gathered faster.
+    Training images stay the bytes of their files, of which a batch is gathered faster.
     """
 
     train_pixels: Tensor  # uint8
-    #: What white is: a power of two, so that dividing by it is exact.
-    white: int
+    #: The byte that stands for 1.0: a power of two, so that dividing by it is exact.
+    scale: int
     train_y: Tensor
     valid_x: Tensor
     valid_y: Tensor
@@ -41,22 +41,22 @@ class Data:
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors lie."""
+        """The device of all tensors."""
         return self.train_pixels.device
 
     @cached_property
     def train_x(self) -> Tensor:
         """All training images."""
-        return self.train_pixels / self.white
+        return self.train_pixels / self.scale
 
     def require(self, images: int) -> None:
-        """Raise ValueError if there are fewer training images than that."""
+        """Raise ValueError if there are fewer training images."""
         if len(self.train_y) < images:
             raise ValueError(f"{len(self.train_y)} training images for a spec of {images}")
 
     def train_batch(self, indexes: Tensor) -> Tensor:
-        """Return some training images."""
-        return self.train_pixels.index_select(0, indexes).float().mul_(1 / self.white)
+        """Return the training images of some indexes."""
+        return self.train_pixels.index_select(0, indexes).float().mul_(1 / self.scale)
 
 
 def load(dataset: str, data_dir: Path, device: torch.device | str) -> Data:
@@ -67,10 +67,10 @@ def load(dataset: str, data_dir: Path, device: torch.device | str) -> Data:
     """
     is_digits = dataset == "digits"
     splits = _split_digits() if is_digits else _split_files(dataset, data_dir)
-    white = 16 if is_digits else 256
+    scale = 16 if is_digits else 256
     pixels, labels = _make_tensors(splits[0], device)
-    valid, test = (_scale(_make_tensors(split, device), white) for split in splits[1:])
-    return Data(pixels, white, labels, *valid, *test, content_hash=_hash(splits))
+    valid, test = (_divide(_make_tensors(split, device), scale) for split in splits[1:])
+    return Data(pixels, scale, labels, *valid, *test, content_hash=_hash(splits))
 
 
 def _split_files(dataset: str, data_dir: Path) -> list[_Split]:
@@ -91,7 +91,7 @@ def _read_array(dataset: str, file: DataFile, data_dir: Path, dimensions: int) -
 
 
 def _split_digits() -> list[_Split]:
-    """Return scikit-learn's 1,797 digits, shuffled once and for all."""
+    """Return scikit-learn's 1,797 digits, always in the same random order."""
     from sklearn.datasets import load_digits  # noqa: PLC0415 - takes 1 s, for one data set
 
     pixels, labels = load_digits(return_X_y=True)
@@ -108,9 +108,9 @@ def _make_tensors(split: _Split, device: torch.device | str) -> tuple[Tensor, Te
     return flat, torch.tensor(labels, dtype=torch.int64, device=device)
 
 
-def _scale(split: tuple[Tensor, Tensor], white: int) -> tuple[Tensor, Tensor]:
+def _divide(split: tuple[Tensor, Tensor], scale: int) -> tuple[Tensor, Tensor]:
     pixels, labels = split
-    return pixels / white, labels
+    return pixels / scale, labels
 
 
 def _hash(splits: list[_Split]) -> str:

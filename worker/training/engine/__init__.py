@@ -1,4 +1,4 @@
-"""The fast trainer: what workers run, held by tests to the readable one in `reference/`."""
+"""The fast trainer, which workers run; tests hold it to the readable one in `reference/`."""
 
 from worker.training.engine.capacity import is_packable, pack_size
 from worker.training.engine.run import Run, restore, snapshot, start

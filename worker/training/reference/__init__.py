@@ -1,1 +1,1 @@
-"""The readable experiment: the notebook's network, dropout and SGD, which the engine is held to."""
+"""The readable trainer: the notebook's network, dropout and SGD; tests hold the engine to it."""

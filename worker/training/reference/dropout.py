@@ -1,4 +1,4 @@
-"""Dropout as the notebook and the paper do it: 0/1 masks in training, scaled when evaluating."""
+"""Dropout as in the notebook and the paper: 0/1 masks in training, scaling in evaluation."""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ from models.spec import Mask
 
 
 class Dropout1D(nn.Module):
-    """Drop activations of a layer: the same ones in every row of the batch, or each row its own.
+    """Drop activations of a layer: the same ones in every row of a batch, or others in each row.
 
     `keep` is the probability that an activation is KEPT. Training multiplies by a mask of 0s and
     1s, evaluation by `keep` (Srivastava et al. 2014, section 4), unlike `nn.Dropout`, which divides
@@ -28,10 +28,10 @@ class Dropout1D(nn.Module):
 
     def _draw_mask(self, x: Tensor) -> Tensor:
         shape = x.shape if self.mask == "sample" else x.shape[1:]
-        # The same bits as torch.bernoulli, from the same draws, 3.6 times faster.
+        # The same bits as torch.bernoulli, from the same random numbers, 3.6 times faster.
         mask = torch.rand(shape, generator=self.generator) < self.keep
-        # non_blocking: a blocking copy would wait for the GPU at every batch. As bytes, because a
-        # sample mask is as large as x, and a quarter of that is sooner sent.
+        # non_blocking: a blocking copy would wait for the GPU at every batch. As bytes: a sample
+        # mask is as large as x, and bytes are a quarter of that.
         return mask.to(x.device, non_blocking=True).to(x.dtype)
 
     def extra_repr(self) -> str:

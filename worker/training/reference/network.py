@@ -14,9 +14,9 @@ from worker.training.reference.dropout import Dropout1D
 def build(spec: ExperimentSpec, masks: torch.Generator) -> nn.Sequential:
     """Return the spec's network on the CPU, its weights still undefined.
 
-    It takes (batch, features) to logits (batch, classes). Each hidden layer is Linear, ReLU and,
-    where keep is under 1, Dropout1D drawing from `masks`; the output layer is a bare Linear. If
-    input_keep is under 1, a Dropout1D of the features comes before all.
+    It maps (batch, features) to logits (batch, classes). Each hidden layer is Linear, ReLU and,
+    where keep is below 1, Dropout1D with masks from the generator `masks`; the output layer is
+    a Linear alone. If input_keep is below 1, a Dropout1D of the features comes first.
     """
     return nn.Sequential(*_layers(spec, masks))
 
@@ -40,10 +40,10 @@ def _undefined_linear(fan_in: int, fan_out: int) -> nn.Linear:
 
 
 def initialise(network: nn.Sequential, generator: torch.Generator) -> None:
-    """Draw the weights as `nn.Linear` does by itself, but from `generator`.
+    """Draw the weights as `nn.Linear` does, but from `generator`.
 
-    That is kaiming_uniform(a=sqrt(5)), whose bound comes to 1/sqrt(fan_in), for weights, and the
-    same bound for biases: https://docs.pytorch.org/docs/stable/generated/torch.nn.Linear.html
+    That is kaiming_uniform(a=sqrt(5)) for weights, whose bound is 1/sqrt(fan_in), and the same
+    bound for biases: https://docs.pytorch.org/docs/stable/generated/torch.nn.Linear.html
     """
     for layer in network:
         if isinstance(layer, nn.Linear):

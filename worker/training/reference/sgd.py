@@ -1,4 +1,4 @@
-"""Stochastic gradient descent, written out: the notebook's step, the paper's momentum and norms."""
+"""Stochastic gradient descent: the notebook's step, the paper's momentum and max-norm."""
 
 from collections.abc import Iterable
 
@@ -22,9 +22,9 @@ def step_with_momentum(
     """Descend by v <- momentum * v - lr * dL/dp and p <- p + v, and zero the gradient.
 
     As in Sutskever et al. 2013, equations 1 and 2 (https://proceedings.mlr.press/v28/sutskever13.html).
-    torch.optim.SGD multiplies by lr outside: v <- momentum * v + dL/dp and p <- p - lr * v. While
-    lr stays the same, so do the parameters; when it decays, there the velocity gathered earlier is
-    scaled down with it at once, and here it is not.
+    torch.optim.SGD applies lr later: v <- momentum * v + dL/dp and p <- p - lr * v. With a constant
+    lr the parameters are the same; when lr decays, torch scales the earlier velocity down with it,
+    and this does not.
     """
     for p, v in zip(parameters, velocities, strict=True):
         if p.grad is not None:
@@ -37,10 +37,9 @@ def step_with_momentum(
 def limit_norms(weights: Iterable[Tensor], max_norm: float | Tensor) -> None:
     """Scale each row of a weight down to the L2 norm `max_norm` if it is longer.
 
-    A weight may be a stack of several (runs, units, inputs), with a limit each (runs, 1, 1).
-
-    A row of a weight (units, inputs) is what comes into one unit: w <- w min(1, c / ||w||), the
-    projection onto a ball of radius c of Srivastava et al. 2014, section 5.1.
+    A row of a weight (units, inputs) holds a unit's incoming weights: w <- w min(1, c / ||w||), the
+    projection onto a ball of radius c of Srivastava et al. 2014, section 5.1. Weights may be those
+    of a batch of runs (runs, units, inputs), with a limit for each (runs, 1, 1).
     """
     for weight in weights:
         norms = torch.linalg.vector_norm(weight, dim=-1, keepdim=True)  # (units, 1)

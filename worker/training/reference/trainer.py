@@ -1,4 +1,4 @@
-"""The training loop: a generator of epoch metrics that can stop and go on at any batch."""
+"""The training loop: a generator of epoch metrics that can stop and continue at any batch."""
 
 import math
 import time
@@ -24,13 +24,13 @@ class ReferenceRun:
 
     network: nn.Sequential
     randomness: Randomness
-    #: How many epochs are done.
+    #: Epochs done.
     epoch: int = 0
-    #: How many batches of the current epoch are done.
+    #: Batches of the current epoch done.
     batch: int = 0
     #: The epoch's permutation of the images, on the CPU; empty between epochs.
     order: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
-    #: Wall time the current epoch has taken so far, its earlier attempts included.
+    #: Wall time the current epoch has taken so far, in all attempts.
     seconds: float = 0.0
     #: One for each of the network's parameters, on its device; none without momentum.
     velocities: list[Tensor] = field(default_factory=list)
@@ -57,9 +57,9 @@ def start(spec: ExperimentSpec, data: Data, device: torch.device | str) -> Refer
 def restore(
     spec: ExperimentSpec, data: Data, device: torch.device | str, snapshot: Snapshot
 ) -> ReferenceRun:
-    """Return a run that continues where `snapshot` was taken, with the same figures to the bit.
+    """Return a run that continues where `snapshot` was taken, with the same metrics to the bit.
 
-    That holds on the same kind of device; elsewhere the arithmetic rounds differently.
+    On another kind of device the arithmetic rounds differently.
     """
     run = _make_run(spec, data)
     run.network.load_state_dict(snapshot.weights)
@@ -72,7 +72,7 @@ def restore(
 
 
 def snapshot(run: ReferenceRun) -> Snapshot:
-    """Return a copy of the run's state; it must stand between two batches."""
+    """Return a copy of the run's state; it must be between two batches."""
     return Snapshot(
         weights={name: weight.cpu().clone() for name, weight in run.network.state_dict().items()},
         randomness=run.randomness.state,
@@ -90,11 +90,11 @@ def train(
     data: Data,
     before_batch: Callable[[], None] = lambda: None,
 ) -> Iterator[EpochMetrics]:
-    """Train from where the run stands to the spec's last epoch; yield each epoch's metrics.
+    """Train from the run's position to the spec's last epoch; yield each epoch's metrics.
 
-    `before_batch` may raise to stop: the run then stands between two batches, fit for `snapshot`
-    or for another `train`. Raises Diverged, and does not yield the metrics, if a loss is NaN or
-    infinite. At a yield the run stands at the end of the epoch yielded.
+    `before_batch` may raise to stop: the run is then between two batches, fit for `snapshot` or for
+    another `train`. Raises Diverged, and does not yield the metrics, if a loss is NaN or infinite.
+    At a yield the run is at the end of the epoch yielded.
     """
     while run.epoch < spec.epochs:
         metrics = _train_epoch(spec, run, data, before_batch)
@@ -122,10 +122,10 @@ def _train_epoch(
         last = _train_batch(spec, run, data.train_x[indexes], data.train_y[indexes])
         run.batch += 1
         run.seconds = time.perf_counter() - began
-    figures = _fetch(last, _evaluate(run.network, *_pick_images(spec, data)))
-    if not all(map(math.isfinite, figures)):
+    values = _fetch(last, _evaluate(run.network, *_pick_images(spec, data)))
+    if not all(map(math.isfinite, values)):
         raise Diverged(f"diverged at epoch {run.epoch + 1}")
-    return EpochMetrics(run.epoch + 1, *figures, time.perf_counter() - began)
+    return EpochMetrics(run.epoch + 1, *values, time.perf_counter() - began)
 
 
 def _train_batch(spec: ExperimentSpec, run: ReferenceRun, x: Tensor, y: Tensor) -> _Outputs:
@@ -148,13 +148,13 @@ def _update(spec: ExperimentSpec, run: ReferenceRun) -> None:
 
 
 def _pick_images(spec: ExperimentSpec, data: Data) -> tuple[Tensor, Tensor]:
-    """Return the images, and their labels, that the metrics named valid_* are taken on."""
+    """Return the images and labels that the metrics named valid_* are taken on."""
     return (data.test_x, data.test_y) if spec.evaluation == "test" else (data.valid_x, data.valid_y)
 
 
 @torch.no_grad()
 def _evaluate(network: nn.Sequential, x: Tensor, y: Tensor) -> _Outputs:
-    # In one pass: in parts, the mean loss would be summed in another order and round differently.
+    # In one pass: parts would sum the mean loss in another order, which rounds differently.
     network.eval()
     logits = network(x)
     return _Outputs(cross_entropy(logits, y), _accuracy(logits, y))
@@ -165,7 +165,7 @@ def _accuracy(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def _fetch(train: _Outputs, valid: _Outputs) -> tuple[float, float, float, float]:
-    """Return both passes' losses and accuracies: the epoch's one wait for the device."""
-    figures = (train.loss.double(), train.accuracy, valid.loss.double(), valid.accuracy)
-    train_loss, train_accuracy, valid_loss, valid_accuracy = torch.stack(figures).tolist()
+    """Return both losses and accuracies: the epoch's one wait for the device."""
+    values = (train.loss.double(), train.accuracy, valid.loss.double(), valid.accuracy)
+    train_loss, train_accuracy, valid_loss, valid_accuracy = torch.stack(values).tolist()
     return train_loss, train_accuracy, valid_loss, valid_accuracy

@@ -11,7 +11,7 @@ def test_a_seed_and_a_purpose_always_give_the_same_stream() -> None:
     assert draw(make_generator(7, "masks")) == draw(make_generator(7, "masks"))
 
 
-def test_seeds_and_purposes_have_streams_of_their_own() -> None:
+def test_each_seed_and_purpose_has_its_own_stream() -> None:
     seeds = (0, 1, 2**32, 2**63 - 1)
     purposes = ("init", "order", "masks")
 
@@ -28,7 +28,7 @@ def test_one_purpose_drawing_more_leaves_the_others_alone() -> None:
     assert draw(randomness.masks) == draw(Randomness.of(7).masks)
 
 
-def test_restored_generators_go_on_where_the_state_was_taken() -> None:
+def test_restored_generators_continue_where_the_state_was_taken() -> None:
     randomness = Randomness.of(7)
     draw(randomness.order)
     state = randomness.state

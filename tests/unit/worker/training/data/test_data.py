@@ -136,7 +136,7 @@ def test_one_other_pixel_gives_another_content_hash(
     assert load("mnist", data_dir, "cpu").content_hash != before
 
 
-def test_the_digits_need_no_files_and_are_split_once_and_for_all(digits: Data) -> None:
+def test_the_digits_need_no_files_and_are_always_split_alike(digits: Data) -> None:
     sizes = DATASETS["digits"]
 
     assert digits.train_x.shape == (sizes.train, sizes.features)
@@ -154,7 +154,7 @@ def test_the_digits_splits_share_no_image_and_hold_every_class(digits: Data) -> 
         assert set(labels.tolist()) == set(range(10))
 
 
-def test_some_training_images_are_those_of_all(digits: Data) -> None:
+def test_a_training_batch_has_the_images_of_its_indexes(digits: Data) -> None:
     chosen = torch.tensor([5, 1000, 0, 5])
 
     assert torch.equal(digits.train_batch(chosen), digits.train_x[chosen])
@@ -174,7 +174,7 @@ def test_mnist_is_the_real_one(mnist: Data) -> None:
     assert data.content_hash == "215c290c2666b55a9fdeec0c7823f21a3806109dc56d9cd2e23ae1f9f82849eb"
 
 
-def test_fashion_mnist_is_the_real_one_whoever_gzipped_it(real_fashion_dir: Path) -> None:
+def test_fashion_mnist_is_the_real_one_however_gzipped(real_fashion_dir: Path) -> None:
     data = load("fashion-mnist", real_fashion_dir, "cpu")
 
     assert data.train_x.shape == (50_000, 784)

@@ -85,7 +85,7 @@ def test_files_come_from_the_first_mirror(mirror: Mirror, dead_url: str, data_di
     assert verify("mnist", data_dir) == [FileState("images", "ok"), FileState("labels", "ok")]
 
 
-def test_files_are_readable_by_all_whom_the_umask_lets(mirror: Mirror, data_dir: Path) -> None:
+def test_files_have_the_permissions_that_the_umask_gives(mirror: Mirror, data_dir: Path) -> None:
     fetch("mnist", data_dir, mirrors={"mnist": [mirror.url]})
 
     (data_dir / "own").touch()
@@ -101,7 +101,7 @@ def test_the_second_mirror_serves_where_the_first_does_not_answer(
     assert held(data_dir).keys() == CONTENTS.keys()
 
 
-def test_the_second_mirror_serves_where_the_first_has_not_the_file(
+def test_the_second_mirror_serves_where_the_first_does_not_have_the_file(
     mirror: Mirror, data_dir: Path
 ) -> None:
     fetch("mnist", data_dir, mirrors={"mnist": [f"{mirror.url}moved/", mirror.url]})

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from models.spec import Mask
 from worker.training.reference.dropout import Dropout1D
 
 
@@ -29,7 +30,7 @@ def test_all_rows_of_a_batch_lose_the_same_activations() -> None:
     assert set(dropped.flatten().tolist()) == {0.0, 1.0}
 
 
-def test_each_batch_draws_a_mask_of_its_own() -> None:
+def test_each_batch_draws_its_own_mask() -> None:
     dropout = Dropout1D(0.5, seeded())
 
     first, second = dropout(torch.ones(1, 1000)), dropout(torch.ones(1, 1000))
@@ -38,11 +39,12 @@ def test_each_batch_draws_a_mask_of_its_own() -> None:
     assert torch.equal(torch.cat([first[0], second[0]]), both)
 
 
-def test_evaluation_multiplies_by_keep_and_draws_nothing() -> None:
+@pytest.mark.parametrize("mask", ["batch", "sample"])
+def test_evaluation_multiplies_by_keep_and_draws_nothing(mask: Mask) -> None:
     generator = seeded()
     x = torch.randn(3, 16, generator=seeded(1))
 
-    scaled = Dropout1D(0.8, generator).eval()(x)
+    scaled = Dropout1D(0.8, generator, mask).eval()(x)
 
     assert torch.equal(scaled, x * 0.8)
     assert torch.equal(generator.get_state(), seeded().get_state())
@@ -76,7 +78,7 @@ def test_a_sample_mask_is_what_bernoulli_draws_for_each_activation_of_each_row()
     assert torch.equal(x.grad, 3 * drawn)
 
 
-def test_with_a_sample_mask_each_row_loses_activations_of_its_own() -> None:
+def test_with_a_sample_mask_each_row_loses_other_activations() -> None:
     dropped = Dropout1D(0.5, seeded(), "sample")(torch.ones(100, 64))
 
     assert len({tuple(row) for row in dropped.tolist()}) == 100
@@ -87,13 +89,3 @@ def test_one_row_alone_loses_the_same_with_either_mask() -> None:
     of_batch, of_sample = Dropout1D(0.5, seeded(), "batch"), Dropout1D(0.5, seeded(), "sample")
 
     assert torch.equal(of_batch(torch.ones(1, 64)), of_sample(torch.ones(1, 64)))
-
-
-def test_evaluation_with_a_sample_mask_multiplies_by_keep_and_draws_nothing() -> None:
-    generator = seeded()
-    x = torch.randn(3, 16, generator=seeded(1))
-
-    scaled = Dropout1D(0.8, generator, "sample").eval()(x)
-
-    assert torch.equal(scaled, x * 0.8)
-    assert torch.equal(generator.get_state(), seeded().get_state())

@@ -198,7 +198,7 @@ def test_a_training_size_takes_the_first_images(spec: ExperimentSpec, digits: Da
     check(metrics, train_by_hand(spec, digits, first))
 
 
-def test_the_validation_figures_are_those_of_the_trained_network_not_of_the_last_batch(
+def test_the_validation_metrics_are_those_of_the_trained_network_not_of_the_last_batch(
     spec: ExperimentSpec, digits: Data
 ) -> None:
     metrics, run = train_all(spec, digits)

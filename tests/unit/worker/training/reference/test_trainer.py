@@ -38,7 +38,7 @@ def train_until(
 def resume_at(
     batch: int, spec: ExperimentSpec, data: Data, path: Path
 ) -> tuple[list[EpochMetrics], list[EpochMetrics]]:
-    """Return the metrics before and after a run was saved before a batch and taken up again."""
+    """Return the metrics before and after a run was saved before a batch and resumed."""
     run = trainer.start(spec, data, "cpu")
     before = train_until(batch, spec, run, data)
     checkpoint.save(path, spec, trainer.snapshot(run))
@@ -163,7 +163,7 @@ def test_a_run_resumed_from_an_epochs_end_ends_with_the_same_weights(
     assert all(torch.equal(mine, again) for mine, again in pairs)
 
 
-def test_a_run_stopped_and_taken_up_twice_in_one_epoch_gives_the_same_metrics(
+def test_a_run_stopped_and_continued_twice_in_one_epoch_gives_the_same_metrics(
     spec: ExperimentSpec, digits: Data
 ) -> None:
     run = trainer.start(spec, digits, "cpu")
