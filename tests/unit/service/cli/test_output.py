@@ -2,7 +2,6 @@ import csv
 import io
 import json
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,10 +10,8 @@ import pytest
 from click.testing import Result
 
 from acceptance.conftest import Terminal
-from models.errors import BrokerUnreachable
+from integration import rows
 from models.settings import Settings
-from models.spec import ExperimentSpec
-from service import jobs
 from service.cli import COMMANDS, main
 from service.operations.schema import open_database
 
@@ -43,20 +40,10 @@ WORDS = {
 }
 
 
-class DeadBroker:
-    """A broker that never answers."""
-
-    def publish(self, _: object) -> None:
-        raise BrokerUnreachable("none is there")
-
-
 @pytest.fixture
 def queued(dq: Callable[..., Result]) -> Callable[..., Result]:
     """Return `dq` with one job in its database."""
-    settings = Settings.load()
-    spec = ExperimentSpec(dataset="digits", hidden=(8,), batch_size=100)
-    order = jobs.SubmitOptions(name="größe", tags=("a", "b"))
-    jobs.submit(open_database(settings), DeadBroker(), [spec], order, uuid.uuid4().hex)
+    rows.submit(open_database(Settings.load()), name="größe", tags=("a", "b"))
     return dq
 
 
@@ -133,9 +120,8 @@ def test_an_empty_listing_is_an_empty_list_in_json_and_a_message_says_what_to_ty
 
 
 def test_a_pipe_gets_all_jobs_and_a_terminal_says_how_to_see_more(dq, home):
-    specs = [ExperimentSpec(dataset="digits", batch_size=100, seed=seed) for seed in range(60)]
-    database = open_database(Settings.load())
-    jobs.submit(database, DeadBroker(), specs, jobs.SubmitOptions(), uuid.uuid4().hex)
+    specs = [rows.spec(seed=seed) for seed in range(60)]
+    rows.submit(open_database(Settings.load()), *specs)
 
     listed = dq("results", "--json")
     on_terminal = run_on_terminal(home, "results")
@@ -148,14 +134,14 @@ def test_a_pipe_gets_all_jobs_and_a_terminal_says_how_to_see_more(dq, home):
 
 
 def test_metrics_at_an_epoch_that_no_job_has_are_refused_with_the_last_there_is(queued):
-    for words in (["--at", "epoch:11"], ["--compare", "--at", "epoch:11"]):
+    for words in (["--at", "epoch:4"], ["--compare", "--at", "epoch:4"]):
         answer = queued("results", *words)
 
         assert answer.exit_code == 2
-        assert "--at epoch:11: none of these jobs has that epoch: give at most epoch:10" in (
+        assert "--at epoch:4: none of these jobs has that epoch: give at most epoch:3" in (
             answer.stderr
         )
-    assert queued("results", "--at", "epoch:10").exit_code == 0
+    assert queued("results", "--at", "epoch:3").exit_code == 0
 
 
 def test_a_wait_for_jobs_that_have_ended_does_not_ask_for_a_worker(queued):
@@ -212,10 +198,9 @@ def test_a_terminal_gets_colours_and_a_pipe_does_not(home):
     assert "\x1b[" not in in_pipe.stdout
 
 
-def test_no_color_is_respected(home):
-    assert "\x1b[" not in run_on_terminal(home, "submit", "--dry-run", NO_COLOR="1")
-
-
-def test_an_empty_no_color_counts_as_unset_as_its_standard_says(home):
+@pytest.mark.parametrize(("value", "is_colored"), [("1", False), ("", True)])
+def test_no_color_is_respected_and_counts_as_unset_if_empty(home, value, is_colored):
     # https://no-color.org: "when present and not an empty string"
-    assert "\x1b[" in run_on_terminal(home, "submit", "--dry-run", NO_COLOR="")
+    written = run_on_terminal(home, "submit", "--dry-run", NO_COLOR=value)
+
+    assert ("\x1b[" in written) is is_colored

@@ -1,14 +1,11 @@
 """Every command that takes selectors answers alike if they select nothing."""
 
 import json
-import uuid
 
 import pytest
 
-from models.errors import BrokerUnreachable
+from integration import rows
 from models.settings import Settings
-from models.spec import ExperimentSpec
-from service import jobs
 from service.operations.schema import open_database
 
 COMMANDS = [
@@ -29,13 +26,6 @@ COMMANDS = [
     "note {} text",
     "export {} --to csv",
 ]
-
-
-class DeadBroker:
-    """A broker that never answers."""
-
-    def publish(self, _: object) -> None:
-        raise BrokerUnreachable("none is there")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -63,11 +53,9 @@ def test_a_state_that_no_job_is_in_is_an_empty_answer(dq, command):
 @pytest.fixture
 def sweep(dq):
     """Return `dq` with the jobs 1 and 2 of one sweep, and job 3."""
-    spec = ExperimentSpec(dataset="digits", hidden=(8,), batch_size=100)
     database = open_database(Settings.load())
-    for seeds in ((0, 1), (2,)):
-        specs = [spec.model_copy(update={"seed": seed}) for seed in seeds]
-        jobs.submit(database, DeadBroker(), specs, jobs.SubmitOptions(), uuid.uuid4().hex)
+    rows.submit(database, rows.spec(seed=0), rows.spec(seed=1))
+    rows.submit(database, rows.spec(seed=2))
     return dq
 
 
