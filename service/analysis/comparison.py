@@ -32,14 +32,11 @@ FLOAT32_RESOLUTION = 2.0**-23
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """What is known of one configuration, and of its difference from the baseline.
+    """The figures of one configuration, and its difference from the baseline.
 
-    Figures are in the metric's own unit (accuracies are fractions). `low` to `high` and
-    `difference_low` to `difference_high` are 95 % intervals, each on its own; `p_holm` alone is
-    corrected for the number of rows. None means that there are too few seeds to say. `verdict` is
-    "baseline", "better", "worse", "no evidence" or "too few seeds: K more", where K, also in
-    `more_seeds`, is per configuration and besides those that are queued or running. Where these
-    are enough it is "wait for K seeds", and where all have failed, "K seeds failed".
+    Figures are in the metric's own unit (accuracies are fractions), and None where there are too
+    few seeds. `low` to `high` and `difference_low` to `difference_high` are 95 % intervals, each on
+    its own; `p_holm` alone is corrected for the number of rows.
     """
 
     #: The configuration's spec; its seed means nothing.
@@ -70,7 +67,10 @@ class ComparisonRow:
     method: str | None = None
     p: float | None = None
     p_holm: float | None = None
+    #: "baseline", "better", "worse", "no evidence", or "too few seeds: K more"; "wait for K seeds"
+    #: where those queued or running are enough, "K seeds failed" where all have failed.
     verdict: str = "baseline"
+    #: That K: per configuration, besides the seeds that are queued or running.
     more_seeds: int | None = None
 
     @property

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from service.cli.output import print_message, print_text
 from service.cli.streams import can_color, can_draw, is_ascii_only
-from service.formatting import describe_field, plural, printable
+from service.formatting import describe_field, format_metric, plural, printable
 from service.operations.signals import sigint_blocked
 from service.queries.rows import JobRow
 from service.queries.watching import Snapshot
@@ -112,7 +112,9 @@ def _draw_bars(bars: Bars, snapshot: Snapshot) -> None:
 
 def _describe_figures(job: JobRow) -> str:
     accuracy = job.metrics.get("valid_accuracy")
-    return describe_batches(job) if accuracy is None else f"valid acc {accuracy:.4f}"
+    if accuracy is None:
+        return describe_batches(job)
+    return f"valid acc {format_metric('valid_accuracy', accuracy)}"
 
 
 @contextmanager

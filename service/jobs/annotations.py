@@ -8,13 +8,7 @@ from sqlalchemy.orm import Session
 from models.database import Database, insert_missing
 from models.errors import UsageError
 from models.tables import Job, Tag
-from service.jobs.batches import (
-    BULK,
-    Jobs,
-    OnProgress,
-    change_in_batches,
-    ignore_progress,
-)
+from service.jobs.batches import BULK, Jobs, OnProgress, change_in_batches, ignore_progress
 from service.queries.selectors import ids_condition
 
 MAX_NAME_LENGTH = 200

@@ -13,13 +13,7 @@ from models.database import Database
 from models.errors import UsageError
 from models.state import FINAL_STATES, JobState, WorkerState
 from models.tables import Job, Pause, Worker
-from service.jobs.batches import (
-    BULK,
-    Jobs,
-    OnProgress,
-    change_in_batches,
-    ignore_progress,
-)
+from service.jobs.batches import BULK, Jobs, OnProgress, change_in_batches, ignore_progress
 from service.jobs.broker import Broker
 from service.jobs.publishing import list_messages, publish
 from service.queries.selectors import ids_condition

@@ -13,13 +13,7 @@ from models.errors import UsageError
 from models.state import FINAL_STATES
 from models.tables import Attempt, Epoch, Job, LogLine, Result, Sweep, SweepMember, Tag
 from service.formatting import format_ids, plural
-from service.jobs.batches import (
-    BULK,
-    Jobs,
-    OnProgress,
-    change_in_batches,
-    ignore_progress,
-)
+from service.jobs.batches import BULK, Jobs, OnProgress, change_in_batches, ignore_progress
 from service.jobs.ids import keep_newest_id
 from service.queries.jobs import list_ids
 from service.queries.selectors import ids_condition, open_condition

@@ -18,6 +18,7 @@ from models.redis_errors import explain_redis_error
 from models.settings import Settings
 from models.tables import REVISION
 from models.urls import for_redis_py
+from service.formatting import format_gib
 from service.operations.schema import USE_UTF8
 from service.operations.worker_program import ask
 from service.queries.rows import WorkerRow
@@ -196,7 +197,7 @@ def _check_checkpoints(settings: Settings) -> Check:
         fix = f"give this user the right to write there, or set DQ_CHECKPOINT_DIR: chown {existing}"
         return Check("checkpoints", "fail", f"{existing} may not be written", fix)
     free = shutil.disk_usage(existing).free
-    found = f"{folder}, {free / 2**30:.1f} GiB free"
+    found = f"{folder}, {format_gib(free)} free"
     if free < _LEAST_FREE_BYTES:
         return Check("checkpoints", "note", found, "free some space, or set DQ_CHECKPOINT_DIR")
     return Check("checkpoints", "ok", found)

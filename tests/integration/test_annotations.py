@@ -39,7 +39,7 @@ def test_a_tag_that_could_not_be_selected_is_refused(database: Database, tag: st
     assert rows.tags(database, job_id) == []
 
 
-def test_a_note_takes_the_place_of_the_one_before(database: Database):
+def test_a_note_replaces_the_one_before(database: Database):
     job_id = rows.submit_one(database)
     write_note(database, ids_condition([job_id]), "first")
 
@@ -49,7 +49,7 @@ def test_a_note_takes_the_place_of_the_one_before(database: Database):
     assert rows.job(database, job_id).note == "second"
 
 
-def test_an_empty_note_is_none(database: Database):
+def test_an_empty_note_removes_the_note(database: Database):
     job_id = rows.submit_one(database)
     write_note(database, ids_condition([job_id]), "first")
 

@@ -96,7 +96,7 @@ def test_each_job_of_many_has_its_log_line_and_its_state(many: Database):
     assert count(many, Job.state == "cancelled", Job.finished_at.is_not(None)) == MANY
 
 
-def test_between_two_batches_others_write_and_what_an_interrupt_leaves_is_whole_batches(
+def test_others_write_between_batches_and_an_interrupt_leaves_whole_batches(
     many: Database,
 ):
     other = Database(many.url.render_as_string(hide_password=False))

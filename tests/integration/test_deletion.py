@@ -70,7 +70,7 @@ def test_a_job_that_has_not_ended_is_not_deleted_nor_are_those_named_with_it(
     assert rows.job(database, waits).state == "queued"
 
 
-def test_a_checkpoint_that_lies_elsewhere_is_counted(
+def test_a_checkpoint_on_another_host_is_counted(
     database: Database, recorder: Recorder, tmp_path: Path
 ):
     job_id = rows.submit_one(database, keep_checkpoint=True)
@@ -79,7 +79,7 @@ def test_a_checkpoint_that_lies_elsewhere_is_counted(
     assert delete(database, tmp_path, "1") == Deleted((job_id,), 1)
 
 
-def test_a_sweep_vanishes_with_its_last_job_and_one_that_shared_it_loses_it(
+def test_a_sweep_is_deleted_with_its_last_job_which_leaves_other_sweeps_too(
     database: Database, recorder: Recorder, tmp_path: Path
 ):
     shared = rows.submit_one(database)
@@ -94,7 +94,7 @@ def test_a_sweep_vanishes_with_its_last_job_and_one_that_shared_it_loses_it(
     assert sweeps(database) == [2, 3]
 
 
-def test_no_id_and_no_number_of_a_sweep_is_given_again(database: Database, tmp_path: Path):
+def test_neither_a_jobs_id_nor_a_sweeps_number_is_used_again(database: Database, tmp_path: Path):
     jobs_before = rows.submit(database, SPEC, OTHER)
     jobs.cancel(database, parse_selectors(["s1"]))
 
@@ -119,7 +119,7 @@ def test_a_spec_whose_job_was_deleted_is_run_again(
     assert rows.states(database, [again]) == ["queued"]
 
 
-def test_an_attempt_that_comes_to_itself_after_its_job_was_deleted_writes_nothing(
+def test_an_attempt_that_wakes_up_after_its_job_was_deleted_writes_nothing(
     database: Database, recorder: Recorder, tmp_path: Path
 ):
     job_id = rows.submit_one(database)

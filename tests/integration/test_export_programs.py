@@ -177,7 +177,7 @@ def test_the_progress_of_many_jobs_is_on_standard_error(
 
 
 @needs_tensorboard
-def test_exporting_again_to_tensorboard_doubles_nothing(export, jobs, tmp_path, database, recorder):
+def test_a_second_tensorboard_export_replaces_the_first(export, jobs, tmp_path, database, recorder):
     export("--to", "tensorboard", "--out", tmp_path)
     before = sorted(tmp_path.rglob("*"))
     finish(database, recorder, jobs[3])
@@ -341,7 +341,7 @@ def test_mlflow_has_a_run_a_job_with_params_metrics_and_tags(to_mlflow, experime
 
 
 @needs_mlflow
-def test_mlflow_knows_how_each_job_stands_and_what_it_ran_from(
+def test_mlflow_shows_the_state_and_the_provenance_of_each_job(
     to_mlflow, experiment, jobs, database
 ):
     with database.writing() as session:
@@ -378,9 +378,7 @@ def test_exporting_again_makes_no_second_run_and_no_second_point(
 
 
 @needs_mlflow
-def test_an_export_that_was_cut_off_is_completed_by_the_next(
-    to_mlflow, experiment, jobs, monkeypatch
-):
+def test_an_interrupted_export_is_completed_by_the_next(to_mlflow, experiment, jobs, monkeypatch):
     post = Server.post
 
     def be_cut_off(self: Server, path: str, **body: Any) -> dict[str, Any]:
@@ -415,7 +413,7 @@ def test_more_metrics_than_go_into_one_call_all_arrive(to_mlflow, experiment, da
 
 
 @needs_mlflow
-def test_what_a_person_put_into_the_experiment_is_left_alone(to_mlflow, experiment, jobs):
+def test_runs_of_other_programs_in_the_experiment_are_left_alone(to_mlflow, experiment, jobs):
     call = experiment.server.call
     number = call("api/2.0/mlflow/experiments/create", name=experiment.name)["experiment_id"]
     by_hand = call("api/2.0/mlflow/runs/create", experiment_id=number, run_name="by hand")["run"]

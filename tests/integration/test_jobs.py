@@ -72,7 +72,7 @@ def test_a_running_job_is_asked_to_stop(database: Database, recorder: Recorder):
     assert rows.is_cancelled(recorder, claim)
 
 
-def test_a_running_job_whose_worker_fell_silent_is_cancelled_at_once(
+def test_a_running_job_whose_lease_expired_is_cancelled_at_once(
     database: Database, recorder: Recorder
 ):
     job_id = rows.submit_one(database)
@@ -112,7 +112,7 @@ def test_cancel_names_each_job_in_order(database: Database, recorder: Recorder):
     ]
 
 
-def test_a_job_asked_to_stop_is_cancelled_also_if_its_worker_is_told_to_stop_first(
+def test_a_job_with_a_cancel_request_is_cancelled_also_if_its_worker_exits_first(
     database: Database, recorder: Recorder
 ):
     job_id = rows.submit_one(database)
@@ -176,9 +176,7 @@ def test_a_job_that_was_cancelled_while_it_ran_is_not_cancelled_again_after_its_
     assert not rows.is_cancelled(recorder, claim)
 
 
-def test_a_job_that_crashed_too_often_gets_all_its_crashes_anew(
-    database: Database, recorder: Recorder
-):
+def test_retry_resets_the_crashes_of_a_job(database: Database, recorder: Recorder):
     job_id = rows.submit_one(database)
     rows.change(database, job_id, state="failed", crashes=3)
 
@@ -366,32 +364,32 @@ def worker_states(database: Database) -> dict[str, str]:
         return {worker.id: worker.state for worker in session.scalars(select(Worker))}
 
 
-def test_one_worker_is_told_to_end_after_its_job(database: Database):
+def test_drain_has_one_worker_exit_after_its_job(database: Database):
     rows.add_worker(database, "cpu0-1@here")
     rows.add_worker(database, "cpu1-1@here")
 
-    told = jobs.drain(database, "cpu1-1@here")
+    drained = jobs.drain(database, "cpu1-1@here")
 
-    assert told == ["cpu1-1@here"]
+    assert drained == ["cpu1-1@here"]
     assert worker_states(database) == {"cpu0-1@here": "active", "cpu1-1@here": "draining"}
 
 
-def test_all_workers_are_told_to_end_after_their_jobs(database: Database):
+def test_drain_has_all_workers_exit_after_their_jobs(database: Database):
     rows.add_worker(database, "cpu1-1@here")
     rows.add_worker(database, "cpu0-1@here")
 
-    told = jobs.drain(database, None)
+    drained = jobs.drain(database, None)
 
-    assert told == ["cpu0-1@here", "cpu1-1@here"]
+    assert drained == ["cpu0-1@here", "cpu1-1@here"]
     assert set(worker_states(database).values()) == {"draining"}
 
 
-def test_a_worker_that_there_is_not_is_a_usage_error(database: Database):
+def test_draining_an_unknown_worker_is_a_usage_error(database: Database):
     with pytest.raises(UsageError, match=r"no worker 'cpu9'\. Type: dq workers"):
         jobs.drain(database, "cpu9")
 
 
-def test_each_move_of_a_job_is_in_its_log(database: Database, recorder: Recorder):
+def test_each_change_of_a_job_is_in_its_log(database: Database, recorder: Recorder):
     job_id = rows.submit_one(database)
 
     hold(database, job_id)

@@ -14,7 +14,7 @@ from service import jobs
 from service.jobs import SubmitOptions, Submitted
 from service.jobs.known_jobs import KnownJob, KnownJobs, find_known, key
 from service.queries.jobs import list_ids
-from service.queries.selectors import parse_selectors
+from service.queries.selectors import ids_condition, parse_selectors
 from worker.execution.recorder import AttemptUpdate, Recorder
 
 OTHER = SPEC.model_copy(update={"seed": 1})
@@ -22,10 +22,10 @@ REUSE = SubmitOptions(reuse=True)
 
 
 class NoBroker:
-    """A broker that nothing is to be republished through."""
+    """A broker through which nothing may be published."""
 
     def publish(self, messages: list[JobMessage]) -> None:
-        raise AssertionError(f"republished for {messages}")
+        raise AssertionError(f"published {messages}")
 
 
 def find(database: Database, *specs: ExperimentSpec) -> dict[tuple[str, int], KnownJob]:
@@ -44,9 +44,9 @@ def succeed(recorder: Recorder, job_id: int, version: int = TRAINER_VERSION) -> 
         session.execute(found.values(trainer_version=version))
 
 
-def submit(database: Database, token: str, *specs: ExperimentSpec, **order: Any) -> Submitted:
+def submit(database: Database, token: str, *specs: ExperimentSpec, **options: Any) -> Submitted:
     return jobs.submit(
-        database, FakeBroker(), specs or (SPEC,), SubmitOptions(reuse=True, **order), token
+        database, FakeBroker(), specs or (SPEC,), SubmitOptions(reuse=True, **options), token
     )
 
 
@@ -88,9 +88,7 @@ def test_a_result_of_another_version_of_the_trainer_is_not_known(
     assert find_one(database) is None
 
 
-def test_a_running_job_that_is_to_be_cancelled_will_give_no_result(
-    database: Database, recorder: Recorder
-):
+def test_a_running_job_with_a_cancel_request_is_not_known(database: Database, recorder: Recorder):
     job_id = rows.submit_one(database)
     rows.claim(recorder, job_id)
     jobs.cancel(database, parse_selectors([str(job_id)]))
@@ -99,7 +97,7 @@ def test_a_running_job_that_is_to_be_cancelled_will_give_no_result(
 
 
 @pytest.mark.parametrize("position", [0, 1, 2])
-def test_the_finished_one_of_several_is_preferred_wherever_it_stands(
+def test_of_several_jobs_a_finished_one_is_preferred_whatever_its_id(
     database: Database, recorder: Recorder, position: int
 ):
     job_ids = rows.submit(database, SPEC, SPEC, SPEC)
@@ -117,7 +115,7 @@ def test_the_first_of_several_finished_ones_is_known(database: Database, recorde
     assert waits < first
 
 
-def test_one_that_waits_stands_in_for_a_result_of_another_version(
+def test_a_queued_job_is_known_where_the_result_is_of_another_version(
     database: Database, recorder: Recorder
 ):
     old, waits = rows.submit(database, SPEC, SPEC)
@@ -138,7 +136,7 @@ def test_a_job_that_differs_in_anything_is_another_experiment(
     assert find_one(database, rows.spec(**changes)) is None
 
 
-def test_seeds_that_no_float_can_tell_apart_are_told_apart(database: Database):
+def test_seeds_that_are_equal_as_floats_are_different_experiments(database: Database):
     seeds = [2**53, 2**53 + 1, 2**62, 2**62 + 1, 2**63 - 1]
     specs = [rows.spec(seed=seed) for seed in seeds]
     job_ids = rows.submit(database, *specs[1:4])
@@ -180,7 +178,7 @@ def test_a_big_seed_is_reused_and_its_neighbour_is_run(database: Database, recor
     assert rows.job(database, created).spec["seed"] == 2**62 + 1
 
 
-def test_a_submit_of_known_jobs_alone_makes_a_sweep_of_them_and_rings_for_none(
+def test_a_submit_of_known_jobs_alone_makes_a_sweep_of_them_and_publishes_none(
     database: Database, recorder: Recorder
 ):
     finished, waits = rows.submit(database, SPEC, OTHER)
@@ -207,7 +205,7 @@ def test_a_shared_job_is_of_its_first_sweep_and_of_each_that_shares_it(database:
     assert rows.job(database, first).sweep_id == 1
 
 
-def test_a_job_that_finished_since_it_was_joined_counts_as_finished_before_by_the_next(
+def test_a_shared_job_that_finished_since_is_finished_before_for_the_next_submit(
     database: Database, recorder: Recorder
 ):
     job_id = rows.submit_one(database)
@@ -220,16 +218,20 @@ def test_a_job_that_finished_since_it_was_joined_counts_as_finished_before_by_th
     assert (reused.open_before, reused.finished_before) == ((), (job_id,))
 
 
-def test_a_failed_job_is_run_anew_next_to_the_shared_ones(database: Database, recorder: Recorder):
+def test_a_failed_job_is_run_again_and_a_finished_one_is_not(
+    database: Database, recorder: Recorder
+):
     finished, failed = rows.submit(database, SPEC, OTHER)
     succeed(recorder, finished)
     rows.change(database, failed, state=JobState.FAILED)
+    broker = FakeBroker()
 
-    submitted = submit(database, "token", SPEC, OTHER)
+    submitted = jobs.submit(database, broker, [SPEC, OTHER], REUSE, "token")
 
     (created,) = submitted.created
-    assert submitted.finished_before == (finished,)
+    assert (submitted.finished_before, submitted.open_before) == ((finished,), ())
     assert rows.job(database, created).spec == OTHER.model_dump(mode="json")
+    assert [message.job_id for message in broker.published] == [created]
     assert list_ids(database, parse_selectors(["@last"])) == [finished, created]
 
 
@@ -249,7 +251,7 @@ def test_tags_of_a_submit_go_to_its_shared_jobs_and_to_its_new_ones(
     ] * 3
 
 
-def test_a_submit_that_asks_for_nothing_else_changes_nothing_of_a_shared_job(database: Database):
+def test_a_submit_without_options_changes_nothing_of_a_shared_job(database: Database):
     job_id = rows.submit_one(database, name="first", max_crashes=5, priority=Priority.LOW)
     before = rows.job(database, job_id)
 
@@ -263,30 +265,32 @@ def test_a_submit_that_asks_for_nothing_else_changes_nothing_of_a_shared_job(dat
 
 
 #: What a person may ask for besides the spec.
-WISHES = {
+ALL_OPTIONS = {
     "priority": Priority.HIGH,
     "max_crashes": 1,
     "stall_seconds": 60.0,
     "timeout_seconds": 120.0,
     "keep_checkpoint": True,
 }
-COLUMNS = [*WISHES, "name", "publish_count", "publish_due"]
+COLUMNS = [*ALL_OPTIONS, "name", "publish_count", "publish_due"]
 
 
-def test_a_queued_job_takes_what_a_later_submit_of_its_spec_asks_for(database: Database):
+def test_a_queued_job_gets_the_options_of_a_later_submit_of_its_spec(database: Database):
     job_id, broker = rows.submit_one(database), FakeBroker()
 
-    submitted = jobs.submit(database, broker, [SPEC], SubmitOptions(reuse=True, **WISHES), "token")
+    submitted = jobs.submit(
+        database, broker, [SPEC], SubmitOptions(reuse=True, **ALL_OPTIONS), "token"
+    )
 
     job = rows.job(database, job_id)
-    assert {name: vars(job)[name] for name in WISHES} == WISHES
+    assert {name: vars(job)[name] for name in ALL_OPTIONS} == ALL_OPTIONS
     assert [(message.job_id, message.priority) for message in broker.published] == [
         (job_id, Priority.HIGH)
     ]
     assert submitted.notes == ()
 
 
-def test_what_does_not_apply_to_a_shared_job_is_said(database: Database, recorder: Recorder):
+def test_options_without_effect_on_a_shared_job_are_named(database: Database, recorder: Recorder):
     done, runs, urgent = (
         rows.submit_one(database, name="first"),
         *rows.submit(database, OTHER),
@@ -294,10 +298,10 @@ def test_what_does_not_apply_to_a_shared_job_is_said(database: Database, recorde
     )
     succeed(recorder, done)
     rows.claim(recorder, runs)
-    wishes = {**WISHES, "priority": Priority.NORMAL}
+    options = {**ALL_OPTIONS, "priority": Priority.NORMAL}
 
     specs = [SPEC, OTHER, rows.spec(seed=2)]
-    submitted = submit(database, "token", *specs, name="second", **wishes)
+    submitted = submit(database, "token", *specs, name="second", **options)
 
     assert submitted.notes == (
         "For 1 job that finished before, --max-crashes, --stall-timeout, --timeout and "
@@ -312,7 +316,7 @@ def test_what_does_not_apply_to_a_shared_job_is_said(database: Database, recorde
     assert rows.job(database, urgent).priority == Priority.HIGH
 
 
-def test_a_cancelled_sweep_takes_the_jobs_that_it_shares_with_it(database: Database):
+def test_cancelling_a_sweep_cancels_the_jobs_that_it_shares(database: Database):
     job_id = rows.submit_one(database)
     submitted = submit(database, "token")
 
@@ -321,7 +325,7 @@ def test_a_cancelled_sweep_takes_the_jobs_that_it_shares_with_it(database: Datab
     assert rows.states(database, [job_id]) == [JobState.CANCELLED]
 
 
-def test_what_became_of_a_known_job_since_a_large_submit_looked_counts(database: Database):
+def test_a_large_submit_notices_what_happened_to_known_jobs_since_it_searched(database: Database):
     """A submit of several transactions looks first, and holds the lock only in each of them."""
     gone, stays = rows.submit(database, SPEC, OTHER)
     known = KnownJobs()
@@ -339,3 +343,46 @@ def test_what_became_of_a_known_job_since_a_large_submit_looked_counts(database:
 
 
 THIRD = rows.spec(seed=2)
+
+
+def test_a_queued_or_running_job_of_the_same_spec_is_shared(database: Database, recorder: Recorder):
+    waits, runs = rows.submit(database, SPEC, OTHER)
+    rows.claim(recorder, runs)
+
+    submitted = jobs.submit(database, FakeBroker(), [SPEC, OTHER], REUSE, "token")
+
+    assert (submitted.created, submitted.finished_before, submitted.open_before) == (
+        (),
+        (),
+        (waits, runs),
+    )
+    assert list_ids(database, parse_selectors([f"s{submitted.sweep_id}"])) == [waits, runs]
+
+
+def test_without_reuse_a_known_spec_is_run_again(database: Database, recorder: Recorder):
+    succeed(recorder, rows.submit_one(database))
+
+    submitted = jobs.submit(database, FakeBroker(), [SPEC], SubmitOptions(), "token")
+
+    assert (len(submitted.created), submitted.finished_before) == (1, ())
+
+
+def test_a_second_submit_with_the_same_token_shares_the_same_jobs(
+    database: Database, recorder: Recorder
+):
+    succeed(recorder, rows.submit_one(database))
+    first = jobs.submit(database, FakeBroker(), [SPEC, OTHER], REUSE, "token")
+
+    second = jobs.submit(database, FakeBroker(), [SPEC, OTHER], REUSE, "token")
+
+    assert second == first
+
+
+def test_two_thousand_known_jobs_are_shared_at_once(database: Database):
+    specs = [SPEC.model_copy(update={"lr": 1 / (1 + n)}) for n in range(2_000)]
+    known = rows.submit(database, *specs)
+
+    submitted = jobs.submit(database, FakeBroker(), specs, REUSE, "token")
+
+    assert submitted.open_before == tuple(known)
+    assert list_ids(database, ids_condition(submitted.job_ids)) == known

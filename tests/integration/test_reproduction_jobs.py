@@ -61,9 +61,9 @@ MET = {"plain": 0.9, "dropout": 0.84}
 def submit(database: Database, scale: str | None = None, seeds: int = 3) -> Submitted:
     """Submit what is missing of the table, as `dq reproduce` does."""
     specs = list_specs(TABLE, find_scale(TABLE, scale))
-    order = SubmitOptions(tags=("reproduce",), reuse=True)
+    options = SubmitOptions(tags=("reproduce",), reuse=True)
     token = f"{scale} {seeds}"
-    return jobs.submit(database, FakeBroker(), repeat(specs, range(seeds)).specs, order, token)
+    return jobs.submit(database, FakeBroker(), repeat(specs, range(seeds)).specs, options, token)
 
 
 def run(recorder: Recorder, job_ids: tuple[int, ...], accuracies: dict[str, float]) -> None:
@@ -172,7 +172,7 @@ def test_more_seeds_run_only_what_is_missing(database: Database, recorder: Recor
     assert verdicts(judge_jobs(database, more)) == [Verdict.MET] * 3
 
 
-def test_of_a_stand_in_the_claims_alone_are_judged(database: Database, recorder: Recorder):
+def test_for_a_stand_in_only_the_claims_are_judged(database: Database, recorder: Recorder):
     submitted = submit(database, "small")
     run(recorder, submitted.created, {"plain": 0.5, "dropout": 0.3})
 
@@ -182,7 +182,7 @@ def test_of_a_stand_in_the_claims_alone_are_judged(database: Database, recorder:
     report.check()  # raises nothing
 
 
-def test_results_of_another_scale_count_for_none(database: Database, recorder: Recorder):
+def test_results_of_another_scale_do_not_count(database: Database, recorder: Recorder):
     small = submit(database, "small")
     run(recorder, small.created, MET)
 

@@ -26,11 +26,11 @@ from worker.execution.recorder import Recorder
 from worker.queue.publishing import Publisher
 from worker.supervisor.reconciler import Reconciler, Repairs
 
-ORDER = SubmitOptions()
+OPTIONS = SubmitOptions()
 
 
 class Witness(FakeBroker):
-    """A broker that looks, over a connection of its own, at what is committed when it rings."""
+    """A broker that looks, over a connection of its own, at what is committed when it publishes."""
 
     def __init__(self, database: Database) -> None:
         super().__init__()
@@ -51,13 +51,13 @@ def count(database: Database, table: type) -> int:
 def test_the_rows_are_committed_before_the_first_message_is_sent(database: Database):
     witness = Witness(database)
 
-    submitted = jobs.submit(database, witness, [SPEC, SPEC], ORDER, "token")
+    submitted = jobs.submit(database, witness, [SPEC, SPEC], OPTIONS, "token")
 
     assert tuple(witness.seen) == submitted.job_ids
 
 
-def test_a_job_is_queued_as_it_was_ordered(database: Database):
-    order = SubmitOptions(
+def test_a_job_is_queued_with_the_options_of_its_submit(database: Database):
+    options = SubmitOptions(
         name="first",
         priority=Priority.HIGH,
         max_crashes=5,
@@ -66,7 +66,7 @@ def test_a_job_is_queued_as_it_was_ordered(database: Database):
         keep_checkpoint=True,
     )
 
-    submitted = jobs.submit(database, FakeBroker(), [SPEC], order, "token")
+    submitted = jobs.submit(database, FakeBroker(), [SPEC], options, "token")
 
     job = rows.job(database, submitted.job_ids[0])
     assert (job.state, job.attempt, job.epochs_done, job.crashes) == ("queued", 0, 0, 0)
@@ -77,8 +77,8 @@ def test_a_job_is_queued_as_it_was_ordered(database: Database):
     assert rows.get(database, Sweep, submitted.sweep_id).name == "first"
 
 
-def test_a_message_that_was_sent_is_noted_on_its_row(database: Database, broker: Broker):
-    submitted = jobs.submit(database, broker, [SPEC], ORDER, "token")
+def test_a_message_that_was_sent_is_recorded_on_its_row(database: Database, broker: Broker):
+    submitted = jobs.submit(database, broker, [SPEC], OPTIONS, "token")
 
     job = rows.job(database, submitted.job_ids[0])
     assert submitted.publish_error is None
@@ -93,7 +93,7 @@ def test_a_job_that_a_worker_took_before_the_last_message_was_sent_is_left_to_it
         def publish(self, messages: Sequence[JobMessage]) -> None:
             rows.claim(recorder, messages[0].job_id)
 
-    submitted = jobs.submit(database, Quick(), [SPEC, SPEC], ORDER, "token")
+    submitted = jobs.submit(database, Quick(), [SPEC, SPEC], OPTIONS, "token")
 
     taken, waits = (rows.job(database, job_id) for job_id in submitted.job_ids)
     assert (taken.state, taken.publish_count) == ("running", 0)
@@ -105,20 +105,20 @@ def test_a_redis_that_refuses_the_messages_is_quoted(
 ):
     redis.client().config_set("maxmemory", 1)
 
-    submitted = jobs.submit(database, broker, [SPEC], ORDER, "token")
+    submitted = jobs.submit(database, broker, [SPEC], OPTIONS, "token")
 
     said = "refuses: OOM command not allowed when used memory > 'maxmemory'"
     assert submitted.publish_error == f"Redis at {redis.url} {said}"
     assert rows.states(database, submitted.job_ids) == ["queued"]
 
 
-def test_without_redis_the_jobs_stand_and_submit_says_so_soon(
+def test_without_redis_the_jobs_are_saved_and_submit_says_so_soon(
     database: Database, broker: Broker, redis: RedisServer
 ):
     redis.stop()
     began = time.monotonic()
 
-    submitted = jobs.submit(database, broker, [SPEC, SPEC], ORDER, "token")
+    submitted = jobs.submit(database, broker, [SPEC, SPEC], OPTIONS, "token")
 
     assert time.monotonic() - began < 3
     assert submitted.publish_error
@@ -136,7 +136,7 @@ def test_a_redis_that_hangs_does_not_make_submit_hang(
     began = time.monotonic()
 
     try:
-        submitted = jobs.submit(database, broker, [SPEC], ORDER, "token")
+        submitted = jobs.submit(database, broker, [SPEC], OPTIONS, "token")
     finally:
         os.kill(redis.process.pid, signal.SIGCONT)
 
@@ -145,12 +145,12 @@ def test_a_redis_that_hangs_does_not_make_submit_hang(
     assert rows.states(database, submitted.job_ids) == ["queued"]
 
 
-def test_a_redis_that_is_full_is_one_that_takes_no_messages(
+def test_a_full_redis_takes_no_messages_and_is_quoted(
     database: Database, broker: Broker, redis: RedisServer
 ):
     redis.client().config_set("maxmemory", 1)
 
-    submitted = jobs.submit(database, broker, [SPEC], ORDER, "token")
+    submitted = jobs.submit(database, broker, [SPEC], OPTIONS, "token")
 
     assert submitted.publish_error
     assert "maxmemory" in submitted.publish_error
@@ -161,7 +161,7 @@ def test_what_submit_could_not_send_is_sent_by_a_worker_once_redis_answers(
     database: Database, broker: Broker, redis: RedisServer, publisher: Publisher
 ):
     redis.stop()
-    submitted = jobs.submit(database, broker, [SPEC, SPEC], ORDER, "token")
+    submitted = jobs.submit(database, broker, [SPEC, SPEC], OPTIONS, "token")
     redis.start()
 
     repairs = Reconciler(database, publisher, 30).reconcile()
@@ -171,11 +171,11 @@ def test_what_submit_could_not_send_is_sent_by_a_worker_once_redis_answers(
     assert [rows.job(database, id_).publish_count for id_ in submitted.job_ids] == [1, 1]
 
 
-def test_a_worker_sends_what_submit_did_not_but_leaves_submit_its_time(
+def test_a_worker_waits_before_it_sends_what_submit_did_not(
     database: Database, reconciler: Reconciler, redis: RedisServer
 ):
     nowhere = Broker(Settings(broker_url="redis+socket:///tmp/nowhere.sock"))
-    (job_id,) = jobs.submit(database, nowhere, [SPEC], ORDER, "token").job_ids
+    (job_id,) = jobs.submit(database, nowhere, [SPEC], OPTIONS, "token").job_ids
     job = rows.job(database, job_id)
 
     at_once = reconciler.reconcile()
@@ -189,10 +189,10 @@ def test_a_worker_sends_what_submit_did_not_but_leaves_submit_its_time(
 
 
 def test_a_second_submit_with_the_same_token_inserts_nothing(database: Database):
-    order = SubmitOptions(tags=("paper",))
-    first = jobs.submit(database, FakeBroker(), [SPEC, SPEC], order, "token")
+    options = SubmitOptions(tags=("paper",))
+    first = jobs.submit(database, FakeBroker(), [SPEC, SPEC], options, "token")
 
-    second = jobs.submit(database, FakeBroker(), [SPEC, SPEC], order, "token")
+    second = jobs.submit(database, FakeBroker(), [SPEC, SPEC], options, "token")
 
     assert second == first
     assert (count(database, Sweep), count(database, Job)) == (1, 2)
@@ -205,21 +205,21 @@ def test_a_commit_whose_answer_was_lost_inserts_once(
     broker = FakeBroker()
 
     with losing_an_answer():
-        submitted = jobs.submit(database, broker, [SPEC, SPEC], ORDER, "token")
+        submitted = jobs.submit(database, broker, [SPEC, SPEC], OPTIONS, "token")
 
     assert (count(database, Sweep), count(database, Job)) == (1, 2)
     assert tuple(message.job_id for message in broker.published) == submitted.job_ids
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-def test_a_submit_that_overtakes_its_own_commit_waits_for_it_and_inserts_once(
+def test_a_repeated_submit_waits_for_its_own_unfinished_commit_and_inserts_once(
     database: Database, postgres: PostgresServer
 ):
     """As when the connection is lost during COMMIT, and the client is faster than the server."""
     again: list[jobs.Submitted] = []
 
     def submit_again() -> None:
-        again.append(jobs.submit(database, FakeBroker(), [SPEC, SPEC], ORDER, "token"))
+        again.append(jobs.submit(database, FakeBroker(), [SPEC, SPEC], OPTIONS, "token"))
 
     repeating = threading.Thread(target=submit_again)
     with database.writing() as session:
@@ -239,7 +239,7 @@ def insert_sweep(session: Session, token: str) -> int:
     session.flush()
     for ordinal in range(2):
         row = {"spec": SPEC.model_dump(mode="json"), "configuration": SPEC.configuration}
-        common = {"shape": SPEC.shape, "state": "queued", "publish_due": now(), **ORDER.columns}
+        common = {"shape": SPEC.shape, "state": "queued", "publish_due": now(), **OPTIONS.columns}
         session.add(Job(sweep_id=sweep.id, ordinal=ordinal, created_at=now(), **row, **common))
     session.flush()
     return sweep.id
@@ -278,7 +278,7 @@ def test_a_message_is_json_that_people_can_read(
 ):
     spec = rows.spec(keep=(0.9,), seed=4)
 
-    submitted = jobs.submit(database, broker, [spec], ORDER, "token")
+    submitted = jobs.submit(database, broker, [spec], OPTIONS, "token")
 
     (message,) = waiting(redis)
     assert message["content_type"] == "application/json"
@@ -297,8 +297,8 @@ def test_workers_take_messages_by_priority_and_then_in_the_order_of_their_submit
 ):
     submitted = []
     for number, priority in enumerate([Priority.LOW, Priority.HIGH, Priority.NORMAL] * 2):
-        order = SubmitOptions(priority=priority)
-        (job_id,) = jobs.submit(database, broker, [SPEC], order, f"{number}").job_ids
+        options = SubmitOptions(priority=priority)
+        (job_id,) = jobs.submit(database, broker, [SPEC], options, f"{number}").job_ids
         submitted.append((priority, job_id))
 
     taken = take(settings, len(submitted))

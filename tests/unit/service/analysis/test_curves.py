@@ -120,7 +120,7 @@ def test_curves_of_different_lengths_begin_together_and_share_the_axis():
     assert (len(long), len(short)) == (40, 10)
 
 
-def test_a_run_that_diverged_is_shown_as_far_as_it_got_and_told():
+def test_a_run_that_diverged_is_shown_as_far_as_it_got_and_noted():
     curves = [
         curve(1, [0.5, 0.6, 0.7], seed=0),
         curve(2, [0.1], seed=1, state=JobState.FAILED),
@@ -135,7 +135,7 @@ def test_a_run_that_diverged_is_shown_as_far_as_it_got_and_told():
     assert "1 running (job 3), 1 failed (job 2)" in notes(curves)
 
 
-def test_jobs_without_an_epoch_are_told_and_have_no_row():
+def test_jobs_without_an_epoch_are_noted_and_have_no_row():
     curves = [curve(1, [0.5]), curve(2, [], keep=DROPOUT, state=JobState.QUEUED)]
 
     (row,) = rows(curves)
@@ -197,7 +197,7 @@ def test_a_loss_that_explodes_does_not_press_the_others_into_a_line():
     assert "1e+12" in show([good, bad], "valid_loss")
 
 
-def test_losses_that_are_all_worse_than_guessing_are_still_told_apart():
+def test_losses_that_are_all_worse_than_guessing_still_differ():
     bad = curve(2, [10.0, 1000.0], metric="valid_loss")
 
     assert rows([bad], "valid_loss")[0]["curve"] == "▁█"

@@ -80,7 +80,7 @@ def test_what_a_job_is_called_and_when_and_where_it_waited_makes_no_difference()
         ("evaluation", "test", "valid", "test"),
     ],
 )
-def test_a_field_of_the_spec_that_differs_is_told_as_people_spell_it(field, value, a, b):
+def test_a_field_of_the_spec_that_differs_is_written_as_in_tables(field, value, a, b):
     other = detail(spec=SPEC.model_copy(update={field: value}))
 
     assert find_differences(detail(), other) == [Difference("spec", field, a, b)]
@@ -92,7 +92,7 @@ def test_floats_that_differ_in_the_last_place_differ():
     assert [each.name for each in find_differences(detail(), other)] == ["lr"]
 
 
-def test_another_provenance_is_told_by_what_differs_in_it():
+def test_of_the_provenance_only_what_differs_is_listed():
     other = detail(made_by={**MADE_BY, "torch": "2.12.0", "git_commit": "abc"})
 
     assert find_differences(detail(), other) == [
@@ -127,7 +127,7 @@ def test_a_job_that_never_ran_lacks_what_the_other_has():
     assert all(each.b is None for each in differences if each.part == "provenance")
 
 
-def test_a_fact_that_only_the_second_job_has_is_told_as_well():
+def test_a_fact_that_only_the_second_job_has_is_listed_too():
     waits = detail(attempts=(), metrics={})
 
     differences = find_differences(waits, detail())

@@ -418,7 +418,7 @@ def without(name):
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [
         ("", "it must have version, title, citation, seeds and rows"),
         ("[]", "it must have version, title, citation, seeds and rows"),
@@ -440,10 +440,10 @@ def without(name):
     ],
     ids=lambda value: str(value)[-40:],
 )
-def test_a_file_that_is_no_table_is_refused_with_what_is_wrong(tmp_path, value, told):
+def test_a_file_that_is_no_table_is_refused_with_what_is_wrong(tmp_path, value, message):
     file = write(tmp_path, value)
 
-    with pytest.raises(UsageError, match=rf"is not a published table: .*{told}") as refusal:
+    with pytest.raises(UsageError, match=rf"is not a published table: .*{message}") as refusal:
         load_table(file)
 
     assert file in str(refusal.value)
@@ -453,7 +453,7 @@ NOWHERE = {**PLAIN_WINS, "than": "nowhere"}
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"claims": [NOWHERE]}, "nowhere"),
         ({"claims": [{**PLAIN_WINS, "metric": "elegance"}]}, "elegance"),
@@ -479,11 +479,11 @@ NOWHERE = {**PLAIN_WINS, "than": "nowhere"}
     ],
 )
 def test_a_table_that_could_not_be_judged_is_refused_before_anything_is_run(
-    tmp_path, changes, told
+    tmp_path, changes, message
 ):
     file = write(tmp_path, {**TABLE, **changes})
 
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=message):
         load_table(file)
 
 
@@ -496,15 +496,15 @@ def test_a_claim_of_a_test_error_is_one_of_the_accuracy(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("spec", "told"),
+    ("spec", "message"),
     [
         ({"rate": 0.1}, "plain: unknown field 'rate'"),
         ({"lr": -1}, "plain: lr -1: a learning rate is a finite number above 0"),
         ({**PLAIN, "keep": [0.9] * 3}, "plain: keep 0.9,0.9,0.9: 3 rates for 2 hidden layers"),
     ],
 )
-def test_a_row_that_is_no_experiment_is_refused_by_its_name(spec, told):
-    with pytest.raises(UsageError, match=told):
+def test_a_row_that_is_no_experiment_is_refused_by_its_name(spec, message):
+    with pytest.raises(UsageError, match=message):
         list_specs(make_table(rows=[make_row(spec=spec)], claims=[]), None)
 
 
@@ -527,18 +527,18 @@ def test_the_shipped_tables_are_listed_with_their_scales(dq):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["nowhere"], "There is no table 'nowhere': give one of notebook"),
         (["notebook", "--scale", "tiny"], "--scale tiny: this table has full, small"),
         (["notebook", "--seeds", "0"], "--seeds"),
     ],
 )
-def test_reproduce_refuses_what_makes_no_sense_and_leaves_nothing_behind(dq, home, words, told):
+def test_reproduce_refuses_what_makes_no_sense_and_leaves_nothing_behind(dq, home, words, message):
     done = dq("reproduce", *words)
 
     assert done.exit_code == 2
-    assert told in done.stderr
+    assert message in done.stderr
     assert not home.exists()
 
 

@@ -423,7 +423,7 @@ def test_another_program_is_not_taken_for_mlflow(answer):
         Experiment.open(url, "dq")
 
 
-def test_an_answer_in_html_to_what_was_not_found_is_told_in_short():
+def test_an_answer_in_html_to_what_was_not_found_is_shortened():
     with (
         answering((404, "<html>not here</html>")) as (url, _),
         pytest.raises(DqError, match=rf"MLflow at {url} refuses: HTTP 404 Not Found"),

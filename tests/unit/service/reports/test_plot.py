@@ -112,7 +112,7 @@ def test_the_figure_is_of_the_schema_that_plotly_validates(curves, plotted):
     Figure(data=traces, layout=layout)
 
 
-def test_text_that_is_no_word_of_ours_is_escaped(curves, plotted):
+def test_text_that_people_typed_is_escaped(curves, plotted):
     hostile = curve(99, [0.5], mask="<script>alert(1)</script>&<b>")
 
     traces, _ = plotted([*curves, hostile])
