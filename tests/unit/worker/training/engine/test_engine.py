@@ -101,6 +101,22 @@ def test_the_engine_follows_the_reference(
 
     ours, theirs = train_alone(spec, digits), train_by_reference(spec, digits)
 
+    check(ours, theirs)
+
+
+@pytest.mark.parametrize("features", [{}, {"momentum": 0.9, "lr": 0.02}], ids=str)
+def test_the_engine_follows_the_reference_with_all_products_by_onednn(
+    spec: ExperimentSpec, digits: Data, features: dict[str, Any]
+) -> None:
+    spec = widen(spec, 32, **features)
+
+    with mock.patch.object(batched_runs, "_ONEDNN_SIZE", 1):
+        ours = train_alone(spec, digits)
+
+    check(ours, train_by_reference(spec, digits))
+
+
+def check(ours: list[EpochMetrics], theirs: list[EpochMetrics]) -> None:
     for mine, reference in zip(ours, theirs, strict=True):
         assert mine.epoch == reference.epoch
         assert mine.train_loss == pytest.approx(reference.train_loss, abs=1e-5)
