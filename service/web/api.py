@@ -1,9 +1,9 @@
 """REST under /api/v1: what the commands list, and with the token what they do."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, HTTPException, Path, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.database import Database
 from models.errors import UsageError
@@ -99,11 +99,27 @@ class SubmitRequest(BaseModel):
     #: Made by the client: a request that is sent twice with it submits once.
     token: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_booleans(cls, body: Any) -> Any:
+        """Refuse true and false as numbers: pydantic would read 1 and 0."""
+        flags = {"keep_checkpoint", "force"}
+        fields = cls.model_fields.keys() - flags if isinstance(body, dict) else set()
+        if any(_has_boolean(body.get(name)) for name in fields):
+            raise ValueError("true and false are not numbers")
+        return body
+
     @property
     def options(self) -> SubmitOptions:
         """The options of the submit."""
         options = self.model_dump(exclude={"specs", "seeds", "force", "token"})
         return SubmitOptions(**options, reuse=not self.force)
+
+
+def _has_boolean(value: Any) -> bool:
+    if isinstance(value, dict | list):
+        return any(map(_has_boolean, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, bool)
 
 
 class SubmitResponse(BaseModel):

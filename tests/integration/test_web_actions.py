@@ -118,6 +118,8 @@ def test_rest_submits_once_per_token_and_reuses_known_jobs(client, database, red
         ({"specs": [{"keep": [0.5, 0.5]}]}, 400, "2 rates for 3 hidden layers"),
         ({"specs": [{"lr": -1}]}, 422, "specs.0.lr -1: give more than 0"),
         ({"specs": [{}], "seeds": [-1]}, 400, "--seed -1"),
+        ({"specs": [{"hidden": [True]}]}, 400, "true and false are not numbers"),
+        ({"specs": [{}], "max_crashes": True}, 400, "true and false are not numbers"),
         ({"specs": [{}], "tags": ["a,b"]}, 400, "is not a tag"),
         ({"specs": [{}], "name": "x\0"}, 400, "--name"),
         ({"specs": [{}], "typo": 1}, 422, "typo 1: there is no such field"),
