@@ -33,7 +33,7 @@ Process = Union["subprocess.Popen[bytes]", Fork]
 #: No request leaves this host, whether it has a network or not.
 NO_NETWORK = {"HTTP_PROXY": "http://127.0.0.1:1", "HTTPS_PROXY": "http://127.0.0.1:1"}
 #: What a command may take; other work on the host makes it slow.
-PATIENCE = 90.0
+PATIENCE = 150.0
 
 
 @dataclass(frozen=True)
