@@ -87,6 +87,11 @@ def test_no_command_imports_at_its_top_what_is_slow():
     assert imported.isdisjoint(SLOW)
 
 
+@pytest.mark.parametrize("command", ["results", "show", "status", "workers"])
+def test_a_command_that_only_reads_imports_no_redis(command):
+    assert "redis" not in imports([command, "--help"])
+
+
 @pytest.mark.parametrize("words", [SUBMIT, ["results"]], ids=["submit", "results"])
 def test_the_client_never_imports_what_only_the_worker_needs(words):
     imported = imports(words)
