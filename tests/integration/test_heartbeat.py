@@ -1,3 +1,4 @@
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from sqlalchemy import true
 
 from integration import rows
 from integration.rows import SPEC
+from models.clock import from_now
 from models.database import Database
 from models.state import Outcome
 from models.tables import Job
@@ -23,6 +25,7 @@ from service.reports.progress_tables import describe_progress
 from worker.execution import runner
 from worker.execution.checkpoints import Checkpoints
 from worker.execution.claims import Claim
+from worker.execution.ending import CANCELLED, LEASE_LOST
 from worker.execution.heartbeat import Heartbeat
 from worker.execution.recorder import AttemptStart, AttemptUpdate, Recorder
 from worker.training import engine
@@ -166,6 +169,19 @@ def test_a_lease_is_renewed_while_the_training_goes_on(database: Database, claim
         )
 
 
+def test_a_lease_is_renewed_long_before_it_is_over(
+    database: Database, recorder: Recorder, claim: Claim
+):
+    rows.change(database, claim.job_id, lease_until=from_now(1))
+    before = rows.job(database, claim.job_id).lease_until
+    heartbeat = Heartbeat(recorder, [claim], threading.Event())
+
+    heartbeat._beaten_at -= recorder.lease_seconds / 2
+    heartbeat._beat()
+
+    assert rows.job(database, claim.job_id).lease_until > before
+
+
 class WatchedRecorder(Recorder):
     """A recorder that tells when a beat, which may have to wait for the row, begins."""
 
@@ -242,3 +258,28 @@ def test_a_job_that_is_given_back_within_an_epoch_has_no_batches_done(
 
     assert while_running == 5
     assert rows.job(database, claim.job_id).batches_done == 0
+
+
+def test_the_first_reason_to_stop_an_attempt_counts(recorder: Recorder, claim: Claim):
+    heartbeat = Heartbeat(recorder, [claim], threading.Event())
+
+    heartbeat._stop(claim, CANCELLED)
+    heartbeat._stop(claim, LEASE_LOST)
+
+    assert heartbeat.check() == {claim: CANCELLED}
+
+
+def test_recording_an_end_may_take_longer_than_the_other_attempts_may_stand_still(
+    database: Database, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+):
+    claims = [rows.claim(recorder, job_id) for job_id in rows.submit(database, SPEC, SPEC)]
+    heartbeat = Heartbeat(recorder, claims, threading.Event())
+    kills: list[object] = []
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "kill", lambda *sent: kills.append(sent))
+        with heartbeat.leaving(claims[:1]):
+            heartbeat._checked_at -= 2 * claims[1].stall_seconds
+            heartbeat._watch()
+
+    assert kills == []

@@ -12,6 +12,7 @@ from models.state import JobState
 from models.tables import Result
 from service import jobs
 from service.jobs import SubmitOptions, Submitted
+from service.jobs.batches import BatchSize
 from service.jobs.known_jobs import KnownJob, KnownJobs, find_known, key
 from service.queries.jobs import list_ids
 from service.queries.selectors import ids_condition, parse_selectors
@@ -290,6 +291,17 @@ def test_a_queued_job_gets_the_options_of_a_later_submit_of_its_spec(database: D
     assert submitted.notes == ()
 
 
+def test_a_held_job_gets_the_priority_of_a_later_submit_but_no_message(database: Database):
+    job_id, broker = rows.submit_one(database), FakeBroker()
+    jobs.hold(database, ids_condition([job_id]))
+
+    options = SubmitOptions(reuse=True, priority=Priority.HIGH)
+    jobs.submit(database, broker, [SPEC], options, "token")
+
+    assert rows.job(database, job_id).priority == Priority.HIGH
+    assert broker.published == []
+
+
 def test_options_without_effect_on_a_shared_job_are_named(database: Database, recorder: Recorder):
     done, runs, urgent = (
         rows.submit_one(database, name="first"),
@@ -386,3 +398,13 @@ def test_two_thousand_known_jobs_are_shared_at_once(database: Database):
 
     assert submitted.open_before == tuple(known)
     assert list_ids(database, ids_condition(submitted.job_ids)) == known
+
+
+def test_a_spec_that_a_submit_has_twice_is_run_twice_also_in_several_transactions(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("service.jobs.submission.BatchSize", lambda: BatchSize(first=1))
+
+    submitted = submit(database, "token", SPEC, SPEC)
+
+    assert (len(submitted.created), submitted.open_before) == (2, ())

@@ -135,6 +135,7 @@ def test_a_worker_takes_no_more_than_its_share_of_a_short_queue(
 ):
     for name, silence in ((recorder.worker, 0), (other_recorder.worker, 0), ("dead@here", 999)):
         rows.add_worker(database, name, silent_seconds=silence)
+    rows.add_worker(database, "leaving@here", state="draining")
     job_ids = submit(database, 7)
 
     first = claim(recorder, job_ids[0])

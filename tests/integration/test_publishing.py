@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from unittest.mock import Mock
 
 import pytest
 
@@ -154,3 +155,12 @@ def test_an_error_quotes_why_redis_refused(
         publisher.publish([JobMessage(1, {})])
 
     assert str(refusal.value) == f"Redis refuses: {words}"
+
+
+def test_an_error_of_the_operating_system_is_an_unreachable_broker(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(publisher._redis, "get", Mock(side_effect=OSError("no such device")))
+
+    with pytest.raises(BrokerUnreachable, match="Redis does not answer: no such device"):
+        publisher.may_have_lost_messages()

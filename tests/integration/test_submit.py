@@ -15,13 +15,16 @@ from integration.messages import take, waiting, waiting_jobs
 from integration.rows import SPEC, FakeBroker
 from models.clock import now
 from models.database import Database
+from models.errors import BrokerUnreachable
 from models.message import OVERDUE_SECONDS, JobMessage, Priority
 from models.settings import Settings
 from models.tables import Job, Sweep
 from servers import PostgresServer, RedisServer, wait_until
 from service import jobs
 from service.jobs import SubmitOptions
+from service.jobs.batches import BatchSize
 from service.jobs.broker import Broker
+from service.jobs.submission import SubmitProgress
 from worker.execution.recorder import Recorder
 from worker.queue.publishing import Publisher
 from worker.supervisor.reconciler import Reconciler, Repairs
@@ -155,6 +158,24 @@ def test_a_full_redis_takes_no_messages_and_is_quoted(
     assert submitted.publish_error
     assert "maxmemory" in submitted.publish_error
     assert rows.job(database, submitted.job_ids[0]).publish_count == 0
+
+
+def test_once_redis_refused_a_batch_submit_sends_no_other_and_counts_none_as_sent(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    class Refusing(FakeBroker):
+        def publish(self, messages: Sequence[JobMessage]) -> None:
+            tries.append(len(messages))
+            raise BrokerUnreachable("Redis refuses")
+
+    monkeypatch.setattr("service.jobs.submission.BatchSize", lambda: BatchSize(first=1))
+    tries: list[int] = []
+    seen: list[SubmitProgress] = []
+
+    jobs.submit(database, Refusing(), [SPEC] * 3, OPTIONS, "token", on_progress=seen.append)
+
+    assert tries == [1]
+    assert [(each.saved, each.sent) for each in seen] == [(1, 0), (1, 0), (3, 0), (3, 0)]
 
 
 def test_what_submit_could_not_send_is_sent_by_a_worker_once_redis_answers(

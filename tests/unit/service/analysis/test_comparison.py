@@ -157,6 +157,25 @@ def test_a_likely_effect_at_few_seeds_asks_for_as_many_more_as_its_power_needs(l
     assert row.verdict == f"too few seeds: {needed - 3} more"
 
 
+def test_more_seeds_are_asked_for_where_more_rows_are_tested(lab):
+    figures = [a + b for a, b in zip(BASE_FIGURES, (-0.002, -0.009, -0.004), strict=False)]
+    runs = lab.runs(NONE, BASE_FIGURES[:3]) + lab.runs(NOTEBOOK, figures)
+    alone = compare(runs).rows[1].more_seeds
+
+    runs += lab.runs(MILD, figures) + lab.runs(HARSH, figures)
+
+    assert alone < compare(runs).rows[1].more_seeds
+
+
+def test_few_seeds_on_one_side_of_a_welch_test_are_too_few(lab):
+    runs = lab.runs(NONE, BASE_FIGURES) + lab.runs(NOTEBOOK, (0.940, 0.944), first_seed=10)
+
+    row = compare(runs).rows[1]
+
+    assert row.method == "Welch"
+    assert row.verdict.startswith("too few seeds: ")
+
+
 def test_an_effect_that_twenty_more_seeds_would_not_show_is_no_evidence(lab):
     runs = lab.runs(NONE, (0.940, 0.950)) + lab.runs(NOTEBOOK, (0.9501, 0.9401))
 
@@ -185,6 +204,14 @@ def test_an_equal_difference_of_few_images_at_two_seeds_proves_nothing(lab):
 
     assert row.p > ALPHA
     assert row.verdict == "too few seeds: 1 more"
+
+
+def test_a_spread_is_at_least_half_an_image_of_the_smallest_batch(lab):
+    small = NONE.model_copy(update={"batch_size": 10})
+    runs = lab.runs(NONE, [0.9] * 3, metric="train_accuracy")
+    runs += lab.runs(small, [0.95] * 3, metric="train_accuracy")
+
+    assert compare(runs, "train_accuracy").rows[1].p > ALPHA
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5, 7, 10, 20])
@@ -259,6 +286,13 @@ def test_a_configuration_that_failed_with_every_seed_is_not_asked_for_more(lab, 
     comparison = compare(runs)
 
     assert (comparison.rows[1].verdict, comparison.rows[1].more_seeds) == (verdict, None)
+
+
+def test_a_configuration_that_failed_with_some_seeds_is_waited_for_while_others_are_to_come(lab):
+    runs = [*lab.runs(NONE, BASE_FIGURES), lab.run(NOTEBOOK, 0, state=JobState.FAILED)]
+    runs += [lab.run(NOTEBOOK, seed, state=JobState.RUNNING) for seed in (1, 2)]
+
+    assert compare(runs).rows[1].verdict == "wait for 2 seeds"
 
 
 def test_a_seed_counts_once_by_how_far_it_is(lab):

@@ -164,6 +164,14 @@ def test_a_seed_counts_once_and_the_run_that_succeeded_goes_before_the_longer():
     assert "Each seed counts once, so repeats are not included: jobs 1, 3." in notes(curves)
 
 
+def test_of_two_runs_of_a_seed_that_did_not_succeed_the_longer_counts():
+    curves = [curve(1, [0.1], state=JobState.FAILED), curve(2, [0.5, 0.6], state=JobState.RUNNING)]
+
+    (row,) = rows(curves)
+
+    assert row["means"] == [0.5, 0.6]
+
+
 def test_where_no_job_has_an_epoch_the_error_says_what_to_type():
     with pytest.raises(DqError, match="Type: dq status"):
         curve_table([curve(1, [], state=JobState.QUEUED)], "valid_accuracy")

@@ -342,6 +342,20 @@ def test_a_run_that_left_a_pack_continues_in_another_one_with_the_same_metrics(
     assert [first[key][:-1] + second[key] for key in (0, 1)] == alone
 
 
+def test_runs_of_one_seed_at_different_epochs_have_the_metrics_of_each_alone(
+    spec: ExperimentSpec, digits: Data
+) -> None:
+    spec = widen(spec, 32)
+    ahead = engine.start(spec, digits, "cpu")
+    first = train_together({0: ahead}, digits, {0: spec.batches})[0][:-1]
+
+    again = engine.restore(spec, digits, "cpu", engine.snapshot(ahead))
+    rest, other = train_together({0: again, 1: engine.start(spec, digits, "cpu")}, digits).values()
+
+    assert len(first) == 1
+    assert [first + rest, other] == [train_alone(spec, digits)] * 2
+
+
 @pytest.mark.parametrize("onednn_size", [2**21, math.inf])
 def test_runs_of_one_seed_on_mnist_have_the_metrics_of_each_alone(
     mnist: Data, onednn_size: float
@@ -402,12 +416,20 @@ def test_on_a_cpu_narrow_layers_of_whole_cache_lines_are_packed(
     assert engine.pack_size(spec, CPU, free_bytes=1e12) == most
 
 
+@pytest.mark.parametrize(("batch", "most"), [(128, 16), (129, 1)])
+def test_on_a_cpu_small_batches_of_narrow_layers_are_packed(batch: int, most: int) -> None:
+    spec = ExperimentSpec(hidden=(256,), batch_size=batch)
+
+    assert engine.pack_size(spec, CPU, free_bytes=1e12) == most
+
+
 def test_a_pack_takes_no_more_memory_than_there_is() -> None:
     spec = ExperimentSpec(hidden=(128, 128), batch_size=100)
 
     few = engine.pack_size(spec, CPU, free_bytes=30e6)
+    fewer = engine.pack_size(widen(spec, 128, momentum=0.9), CPU, free_bytes=30e6)
 
-    assert 1 < few < 16
+    assert 1 < fewer < few < 16
     assert engine.pack_size(spec, CPU, free_bytes=1) == 1
 
 
