@@ -149,8 +149,9 @@ def compare(
     _refuse_unknown(metric, uncancelled)
     if not mix:
         refuse_mixtures(uncancelled, metric)
-    samples = _put_baseline_first(collect_samples(uncancelled, metric), baseline)
+    samples = collect_samples(uncancelled, metric)
     varying = _find_varying(samples)
+    samples = _put_baseline_first(samples, varying, baseline)
     first = samples[0].spec
     versions = (job.trainer_version for job in uncancelled if is_measured(job, metric))
     return Comparison(
@@ -284,15 +285,19 @@ def _find_varying(samples: Sequence[Sample]) -> tuple[str, ...]:
     return tuple(name for name in find_varying([s.spec for s in samples]) if name != "seed")
 
 
-def _put_baseline_first(samples: Sequence[Sample], wanted: str | None) -> list[Sample]:
-    base = _find_baseline(samples, wanted)
+def _put_baseline_first(
+    samples: Sequence[Sample], varying: tuple[str, ...], wanted: str | None
+) -> list[Sample]:
+    base = _find_baseline(samples, varying, wanted)
     return [base, *(sample for sample in samples if sample is not base)]
 
 
-def _find_baseline(samples: Sequence[Sample], wanted: str | None) -> Sample:
+def _find_baseline(
+    samples: Sequence[Sample], varying: tuple[str, ...], wanted: str | None
+) -> Sample:
     if wanted is None:
         return next((sample for sample in samples if not sample.spec.has_dropout), samples[0])
-    labels = [label(sample.spec, _find_varying(samples)) for sample in samples]
+    labels = [label(sample.spec, varying) for sample in samples]
     ids = [sample.spec.configuration for sample in samples]
     found = [
         sample
