@@ -53,9 +53,9 @@ def find_known(
     Jobs up to the id `after`, and those of the excluded sweep, do not count.
     """
     wanted = {key(spec) for spec in specs}
+    seeds = {seed for _, seed in wanted}
     known: dict[Key, KnownJob] = {}
     for batch in _split(sorted({configuration for configuration, _ in wanted})):
-        seeds = [seed for _, seed in wanted]
         query = _select().where(
             Job.configuration.in_(batch),
             Job.id > after,
