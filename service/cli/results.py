@@ -95,11 +95,12 @@ def command(
     context = open_context()
     database, which = context.database, context.find_jobs(selectors, where)
     check_epoch_choice(database, which, epoch_choice)
+    drawn = list_curves(database, which) if plot or curves else []
     if plot:
-        save_plot(list_curves(database, which), metric, plot)
+        save_plot(drawn, metric, plot)
         print_message(f"Saved {plot}.")
     if curves:
-        table = curve_table(list_curves(database, which), metric, ascii=is_ascii_only(sys.stdout))
+        table = curve_table(drawn, metric, ascii=is_ascii_only(sys.stdout))
         print_table(table, format)
     elif compare:
         jobs = list_compared_jobs(database, which, epoch_choice)
