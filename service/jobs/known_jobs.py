@@ -12,7 +12,7 @@ from models.spec import TRAINER_VERSION, ExperimentSpec
 from models.state import JobState
 from models.tables import Job, Result
 from service.queries import spec_columns
-from service.queries.selectors import ids_condition
+from service.queries.selectors import ids_condition, open_condition
 
 _BATCH = 500
 #: The key of PostgreSQL's advisory lock for submits; nothing else in dq uses it.
@@ -106,7 +106,7 @@ class KnownJobs:
 
 
 def _select() -> Select[int, str, dict[str, Any], str]:
-    is_open = Job.state.in_([JobState.QUEUED, JobState.RUNNING]) & Job.cancel_requested.is_(False)
+    is_open = open_condition() & Job.cancel_requested.is_(False)
     is_done = and_(Job.state == JobState.SUCCEEDED, Result.trainer_version == TRAINER_VERSION)
     columns = select(Job.id, Job.configuration, Job.spec, Job.state).outerjoin(Result)
     return columns.where(or_(is_open, is_done)).order_by(Job.id)

@@ -13,7 +13,7 @@ from models.tables import Job
 from service.formatting import plural
 from service.jobs.annotations import check_name, check_tags
 from service.jobs.batches import BULK
-from service.queries.selectors import ids_condition
+from service.queries.selectors import ids_condition, open_condition
 
 #: The values of a new job's columns that no option gives.
 _DEFAULTS: Mapping[str, Any] = {
@@ -96,8 +96,8 @@ def apply_options(
     _update(session, changeable, these, Job.state == JobState.RUNNING)
     if priority is None:
         return ()
-    is_open = Job.state.in_([JobState.QUEUED, JobState.RUNNING])
-    raised = update(Job).where(these, is_open, Job.priority > priority).values(priority=priority)
+    raised = update(Job).where(these, open_condition(), Job.priority > priority)
+    raised = raised.values(priority=priority)
     return session.scalars(raised.returning(Job.id), execution_options=BULK).all()
 
 
