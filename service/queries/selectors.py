@@ -78,6 +78,11 @@ def ids_condition(ids: Collection[int]) -> ColumnElement[bool]:
     return Job.id.in_(ids)
 
 
+def parse_id(digits: str) -> int:
+    """Return an id, or the largest that a column holds in place of a larger one."""
+    return min(int(digits), _LARGEST_ID) if len(digits) <= _MOST_DIGITS else _LARGEST_ID
+
+
 def _parse_selector(selector: str) -> tuple[ColumnElement[bool], str | None]:
     """Return the condition, and an error for the case that no job meets it, if that is one."""
     shown = selector[:100]
@@ -85,12 +90,12 @@ def _parse_selector(selector: str) -> tuple[ColumnElement[bool], str | None]:
         newest = select(func.max(Sweep.id)).scalar_subquery()
         return in_sweep(newest), "There is no sweep yet. Type: dq submit"
     if found := re.fullmatch(r"(\d+)", selector, re.ASCII):
-        return Job.id == _parse_id(found[1]), f"There is no job {shown}. Type: dq results"
+        return Job.id == parse_id(found[1]), f"There is no job {shown}. Type: dq results"
     if found := re.fullmatch(r"(\d+)\.\.(\d+)", selector, re.ASCII):
         jobs = _parse_range(selector, *found.groups())
         return jobs, f"There are no jobs {shown}. Type: dq results"
     if found := re.fullmatch(r"s(\d+)", selector, re.ASCII):
-        return in_sweep(_parse_id(found[1])), f"There is no sweep {shown}. Type: dq results"
+        return in_sweep(parse_id(found[1])), f"There is no sweep {shown}. Type: dq results"
     kind, colon, value = selector.partition(":")
     if colon and kind == "tag":
         tagged = Job.id.in_(select(Tag.job_id).where(Tag.tag == value))
@@ -101,14 +106,9 @@ def _parse_selector(selector: str) -> tuple[ColumnElement[bool], str | None]:
 
 
 def _parse_range(selector: str, first: str, last: str) -> ColumnElement[bool]:
-    if _parse_id(first) > _parse_id(last):
+    if parse_id(first) > parse_id(last):
         raise UsageError(f"{selector} counts down and holds no job: write {last}..{first}")
-    return Job.id.between(_parse_id(first), _parse_id(last))
-
-
-def _parse_id(digits: str) -> int:
-    """Return an id, or the largest that a column holds in place of a larger one."""
-    return min(int(digits), _LARGEST_ID) if len(digits) <= _MOST_DIGITS else _LARGEST_ID
+    return Job.id.between(parse_id(first), parse_id(last))
 
 
 def _parse_state(value: str) -> str:

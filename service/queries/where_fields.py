@@ -32,7 +32,7 @@ from models.spec import ExperimentSpec
 from models.state import JobState
 from models.tables import Job, Result, Tag
 from service.queries import spec_columns
-from service.queries.selectors import in_sweep
+from service.queries.selectors import in_sweep, parse_id
 
 _MOST_LAYERS = 100
 #: Of a text, in an error.
@@ -110,7 +110,7 @@ def _read_integer(text: str) -> int:
 def _read_sweep(text: str) -> int:
     if not re.fullmatch(r"s?\d{1,18}", text, re.ASCII):
         raise ValueError
-    return min(int(text.removeprefix("s")), 2**31 - 1)  # ids are 32 bits wide
+    return parse_id(text.removeprefix("s"))
 
 
 def _read_priority(text: str) -> int:
