@@ -1,6 +1,6 @@
 """How values are written: specs' fields, metrics, counts, job ids, durations, table cells."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -120,6 +120,12 @@ def format_p(p: float) -> str:
 def plural(number: int, noun: str) -> str:
     """Write a number with its noun: "1 job", "2,000 jobs"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def join_words(words: Sequence[str], conjunction: str) -> str:
+    """Write words as a sentence lists them: "a", "a or b", "a, b or c"."""
+    *most, last = words
+    return f"{', '.join(most)} {conjunction} {last}" if most else last
 
 
 def format_ids(ids: Collection[int], most: int = 8) -> str:

@@ -14,8 +14,8 @@ from service.analysis.comparison import compare
 from service.cli.bulk import BulkProgress
 from service.cli.context import open_context
 from service.cli.output import print_message, print_table, print_text
-from service.cli.parameters import is_given, join_or, selector_argument
-from service.formatting import plural
+from service.cli.parameters import is_given, selector_argument
+from service.formatting import join_words, plural
 from service.queries.epoch_choice import expand_metric_name
 from service.queries.jobs import list_compared_jobs, list_curves, list_jobs, show_job
 from service.reports.comparison_table import comparison_table
@@ -73,7 +73,7 @@ def command(
     """
     for option, kinds in _TAKEN_BY.items():
         if kind not in kinds and is_given(option):
-            takers = join_or(kinds)
+            takers = join_words(kinds, "or")
             raise UsageError(f"--{option} does not go with --to {kind}, but with {takers}")
     path = _read_out(kind, out)
     context = open_context()

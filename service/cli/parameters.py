@@ -1,7 +1,7 @@
 """The kinds of values that options and arguments take."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import click
@@ -100,9 +100,3 @@ def is_given(option: str) -> bool:
     """Whether a person gave an option of the command that runs."""
     source = click.get_current_context().get_parameter_source(option)
     return source is not ParameterSource.DEFAULT
-
-
-def join_or(words: Sequence[str]) -> str:
-    """Write alternatives: "a, b or c"."""
-    *most, last = words
-    return f"{', '.join(most)} or {last}" if most else last

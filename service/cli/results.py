@@ -11,8 +11,9 @@ from models.errors import UsageError
 from service.analysis.comparison import compare as compare_jobs
 from service.cli.context import open_context
 from service.cli.output import format_option, print_message, print_table
-from service.cli.parameters import COUNT, is_given, join_or, selector_argument
+from service.cli.parameters import COUNT, is_given, selector_argument
 from service.cli.streams import is_ascii_only
+from service.formatting import join_words
 from service.queries.epoch_choice import expand_metric_name, parse_epoch_choice
 from service.queries.jobs import check_epoch_choice, list_compared_jobs, list_curves
 from service.queries.pages import PageRequest, parse_sort, read_page
@@ -122,7 +123,8 @@ def _refuse_stray_options(top: int | None, **chosen: bool) -> None:
         if not ways & set(takers) and is_given(option):
             name = f"--{option.replace('_', '-')}"
             fault = f"does not go with {' and '.join(sorted(special))}"
-            raise UsageError(f"{name} {fault if special else f'needs {join_or(takers)}'}")
+            needed = f"needs {join_words(takers, 'or')}"
+            raise UsageError(f"{name} {fault if special else needed}")
 
 
 def _list(

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from models.message import Priority
 from models.state import JobState
 from models.tables import Job
-from service.formatting import plural
+from service.formatting import join_words, plural
 from service.jobs.annotations import check_name, check_tags
 from service.jobs.batches import BULK
 from service.queries.selectors import ids_condition, open_condition
@@ -117,7 +117,7 @@ def list_notes(jobs: Sequence[Row[Any]], options: SubmitOptions) -> Iterator[str
         if differing:
             names = [name for name in options.given if any(name in each for each in differing)]
             change = "changes" if len(names) == 1 else "change"
-            options_text = _enumerate([_OPTIONS[name] for name in names])
+            options_text = join_words([_OPTIONS[name] for name in names], "and")
             jobs_text = plural(len(differing), "job")
             yield f"For {jobs_text} {which}, {options_text} {change} nothing{remedy}."
     renamed = sum(job.name != options.name for job in jobs) if options.name else 0
@@ -127,8 +127,3 @@ def list_notes(jobs: Sequence[Row[Any]], options: SubmitOptions) -> Iterator[str
 
 def _list_differing(job: Row[Any], values: Mapping[str, Any]) -> list[str]:
     return [name for name, value in values.items() if getattr(job, name) != value]
-
-
-def _enumerate(words: Sequence[str]) -> str:
-    """Write "a", "a and b", "a, b and c"."""
-    return " and ".join([", ".join(words[:-1])] * (len(words) > 1) + [words[-1]])
