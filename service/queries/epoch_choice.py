@@ -15,7 +15,7 @@ _MOST_DIGITS = 10
 
 @dataclass(frozen=True)
 class EpochChoice:
-    """The epoch of each job that is numbered so, or is best by a metric; else its last."""
+    """The epoch of each job with this number, or the best by this metric; else its last."""
 
     metric: str | None = None
     epoch: int | None = None

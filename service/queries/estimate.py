@@ -51,7 +51,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class _Workload:
-    """The open jobs of one configuration, and how many runs are left of them: 0.5 of a half."""
+    """The open jobs of one configuration, and how many runs are left: 0.5 of a job half done."""
 
     spec: ExperimentSpec
     jobs: int

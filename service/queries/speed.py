@@ -1,4 +1,4 @@
-"""How fast a worker computes, where no past run tells: as measured on this host, or assumed."""
+"""How fast a worker computes, where there is no past run: as measured on this host, or assumed."""
 
 import json
 import os

@@ -172,7 +172,7 @@ def _join(parts: Sequence[_Condition], *, any_of: bool) -> _Condition:
 
 
 def _compare(left: Any, operator: str, right: Any) -> _Condition:
-    """Return the condition that a field compares so with a value, or a value with a field."""
+    """Return the condition of a comparison: of a field with a value, or of a value with a field."""
     if not isinstance(left, Field):
         return _compare(right, _MIRRORED[operator], left)
     field: Field = left

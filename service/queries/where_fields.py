@@ -136,7 +136,7 @@ class Field:
 
     name: str
     type: _Type
-    #: Makes the condition that the field compares so with what `read` returned.
+    #: Makes the condition of an operator and what `read` returned.
     compare: Callable[[str, Any], ColumnElement[bool]]
     _: KW_ONLY
     #: Whether none is a value for == and !=.

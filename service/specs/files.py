@@ -14,10 +14,10 @@ from service.specs.parsing import FieldValue, parse_row
 
 
 def parse_rows(text: str, name: str) -> list[list[FieldValue]]:
-    """Return the values of each row of a file, whose format its name's ending tells.
+    """Return the values of each row of a file; raise UsageError, naming the row at fault.
 
-    Of a name without one, such as "-", the first character of the text tells. Raises UsageError,
-    naming the row.
+    The ending of the name gives the format; for a name without one, such as "-", the first
+    character of the text does.
     """
     text = text.removeprefix("\ufeff").lstrip("\r\n")
     rows = [

@@ -42,7 +42,7 @@ def expand(
     """Return a spec for each combination of the axes' values, and each seed.
 
     What no axis gives is as in `base`, or by default. Raises UsageError, naming the value at fault,
-    if a combination is no experiment.
+    if a combination is not a valid experiment.
     """
     combinations = product(*(axis for axis in axes if axis))
     return repeat([build_spec(values, base) for values in combinations], seeds)
@@ -108,7 +108,7 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> UsageError:
     return UsageError(f"{origin}: {problem}")
 
 
-#: What an error says of a value that is no number, or out of the field's range.
+#: What an error says of a value that is not a number, or is out of the field's range.
 _LIMITS = {
     "keep": "a keep probability is above 0 and at most 1 (1 drops nothing)",
     "hidden": "a layer's width is a whole number from 1 to 1,000,000, and there are at most 1,000",

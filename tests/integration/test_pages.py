@@ -385,7 +385,7 @@ def test_jobs_without_a_metric_are_left_out_when_it_sorts(database: Database):
 
 
 def finish(database: Database, recorder: Recorder, *epochs: EpochMetrics) -> int:
-    """Run a job of so many epochs to its end."""
+    """Run a job of these epochs to its end."""
     (job_id,) = rows.submit(database, rows.spec(epochs=len(epochs)))
     rows.succeed(recorder, rows.claim(recorder, job_id), AttemptUpdate(epochs))
     return job_id

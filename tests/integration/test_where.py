@@ -185,7 +185,7 @@ def test_the_first_layers_and_their_number_have_an_index(database: Database, tex
 
 
 def explain(database: Database, query: Select[int]) -> str:
-    """Return PostgreSQL's plan where reading the whole table is no choice, nor is another index."""
+    """Return PostgreSQL's plan where it may not read the whole table, nor use a bitmap."""
     with database.reading() as session:
         connection = session.connection()
         for setting in ("enable_seqscan", "enable_bitmapscan"):

@@ -120,7 +120,7 @@ def test_a_worker_with_a_gpu_is_assumed_to_be_fast_and_gets_no_advice(database: 
     assert str(estimated) == "About 76 min on 1 worker, going by an assumed 10 TFLOP/s of a GPU."
 
 
-def test_before_there_is_a_database_the_speed_of_this_host_tells():
+def test_before_there_is_a_database_the_speed_of_this_host_counts():
     estimated = estimate(None, [SMALL, changed(SMALL, seed=1)])
 
     assert estimated.speed
@@ -212,7 +212,7 @@ def test_no_number_of_workers_makes_all_jobs_shorter_than_the_longest(database: 
 
 
 def run(database: Database, job_id: int, epochs: int, seconds: float) -> None:
-    """Have a job run, so many epochs of so many seconds each by now."""
+    """Have a job run that has done `epochs` so far, each in `seconds`."""
     rows.change(database, job_id, state="running", epochs_done=epochs, attempt=1)
     figures = {**dict.fromkeys(HIGHER_IS_BETTER, 0.5), "seconds": seconds}
     with database.writing() as session:
