@@ -8,10 +8,11 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a path to write to; it becomes `path`, safe on disk, when the block ends well.
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Give a path to write to; it becomes `path` when the block ends well.
 
-    Otherwise `path` is left as it was, and nothing else is left. Raises OSError.
+    Otherwise `path` is left as it was, and nothing else is left. A `durable` file is by
+    then safe on disk, which takes longer. Raises OSError.
     """
     # In the same folder: a rename is atomic within one file system only. Without the suffixes:
     # TensorBoard reads any file with "tfevents" in its name, the half of one, too.
@@ -19,9 +20,11 @@ def replacing(path: Path) -> Iterator[Path]:
     part = path.with_name(f"{stem}.{secrets.token_hex(8)}.part")
     try:
         yield part
-        _sync(part)
+        if durable:
+            _sync(part)
         part.replace(path)
-        _sync(path.parent)  # or a power cut may undo the rename
+        if durable:
+            _sync(path.parent)  # or a power cut may undo the rename
     finally:
         part.unlink(missing_ok=True)
 

@@ -22,7 +22,7 @@ def writing_output(path: Path) -> Iterator[Path]:
         raise DqError(f"{path} is not a file. Give the path of one.")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(target) as part:
+        with replacing(target, durable=False) as part:  # it can be exported again
             yield part
     except OSError as error:
         raise DqError(f"{path} cannot be written: {error.strerror or error}.") from error

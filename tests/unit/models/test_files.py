@@ -32,3 +32,13 @@ def test_content_is_on_disk_before_it_has_its_name_and_the_name_before_it_return
         part.write_bytes(b"new")
 
     assert synced == [("file", b"old"), ("folder", b"new")]
+
+
+def test_a_file_that_can_be_made_again_is_not_forced_to_disk(
+    tmp_path: Path, synced: list[tuple[str, bytes | None]]
+) -> None:
+    with files.replacing(tmp_path / "file", durable=False) as part:
+        part.write_bytes(b"new")
+
+    assert (tmp_path / "file").read_bytes() == b"new"
+    assert synced == []
