@@ -13,7 +13,7 @@ from service.cli.parameters import selector_argument
 from service.jobs import Change, cancel
 from service.queries.jobs import list_jobs
 from service.queries.selectors import ids_condition
-from service.queries.watching import watch
+from service.queries.watching import follow
 from service.reports.table import Format
 
 #: A running job's process is off it within the worker's grace period, or its lease.
@@ -43,7 +43,7 @@ def command(*, selectors: tuple[str, ...], yes: bool, format: Format) -> None:
 def _wait(database: Database, changes: Sequence[Change]) -> list[Change]:
     """Wait for the jobs that are stopping; return the changes with the states they end in."""
     which = ids_condition([each.job_id for each in changes if each.change == "stopping"])
-    for _ in watch(database, which, _WAIT_SECONDS):
+    for _ in follow(database, which, _WAIT_SECONDS):
         pass
     ended = {row.job_id: str(row.state) for row in list_jobs(database, which)}
     return [replace(each, change=ended.get(each.job_id, each.change)) for each in changes]

@@ -17,7 +17,7 @@ from service.operations import worker_program
 from service.operations.local_service import LocalService
 from service.queries.jobs import list_compared_jobs
 from service.queries.selectors import ids_condition
-from service.queries.watching import watch
+from service.queries.watching import follow
 from service.reports.comparison_table import comparison_table
 
 _KEEPS = ((0.9, 0.8, 0.8), (1.0, 1.0, 1.0))
@@ -72,8 +72,8 @@ def _run(context: Context, base: ExperimentSpec, local: LocalService) -> None:
         on_ctrl_c(f"The jobs go on. Type: {again}" if local.others else kept),
         open_bars() as show,
     ):
-        for snapshot in watch(context.database, which):
+        for progress in follow(context.database, which):
             local.check()
-            show(snapshot)
+            show(progress)
     print_table(comparison_table(compare(list_compared_jobs(context.database, which))), "table")
     print_message(f"\nNext: dq show {submitted.job_ids[0]}; dq submit --help; dq results --compare")

@@ -9,14 +9,15 @@ from typing import Any
 
 from rich.console import Console
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
 from rich.text import Text
 
 from service.cli.output import print_message, print_text
 from service.cli.streams import can_color, can_draw, is_ascii_only
 from service.formatting import describe_field, format_metric, plural, printable
 from service.operations.signals import sigint_blocked
-from service.queries.rows import JobRow
+from service.queries.rows import JobRow, Progress
 from service.queries.watching import Snapshot
 from service.reports.progress_tables import (
     describe_batches,
@@ -32,14 +33,12 @@ _MOST_BARS = 16
 #: The lines of a terminal that the rows of the live table leave to all else.
 _OTHER_LINES = 11
 
-View = Callable[[Snapshot], None]
-
 
 class Bars:
     """Progress bars on standard error, there from the first update on."""
 
     def __init__(self) -> None:
-        self._rich = Progress(
+        self._rich = RichProgress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.fields[figures]}", markup=False),
@@ -71,33 +70,34 @@ class Bars:
 
 
 @contextmanager
-def open_bars() -> Iterator[View]:
+def open_bars() -> Iterator[Callable[[Progress], None]]:
     """Give a view on standard error: bars on a terminal, else a line at times."""
     if not can_draw(sys.stderr):
-        yield _Lines(lambda snapshot: print_message(describe_progress(snapshot.progress)))
+        lines = _Lines(print_message)
+        yield lambda progress: lines(progress, describe_progress(progress))
         return
     bars = Bars()
     try:
-        yield lambda snapshot: _draw_bars(bars, snapshot)
+        yield lambda progress: _draw_bars(bars, progress)
     finally:
         bars.stop()
 
 
 @contextmanager
-def open_table(*, as_json: bool) -> Iterator[View]:
+def open_table(*, as_json: bool) -> Iterator[Callable[[Snapshot], None]]:
     """Give a view on standard output: a live table on a terminal, else lines or JSON lines."""
     if as_json:
         yield _JsonLines()
     elif not can_draw(sys.stdout):
-        yield _Lines(_print_line)
+        lines = _Lines(print_text)
+        yield lambda snapshot: lines(snapshot.progress, _write_line(snapshot))
     else:
         with _open_live() as live:
             yield lambda snapshot: _draw_table(live, snapshot)
 
 
-def _draw_bars(bars: Bars, snapshot: Snapshot) -> None:
+def _draw_bars(bars: Bars, progress: Progress) -> None:
     """Draw a bar for all jobs together, and one for each that runs."""
-    progress = snapshot.progress
     running = progress.running[:_MOST_BARS]
     ended, epochs = progress.jobs - progress.open_jobs, max(1, progress.epochs)
     title = f"{ended:,} of {plural(progress.jobs, 'job')} done"
@@ -160,20 +160,20 @@ class _JsonLines:
 class _Lines:
     """A line at the start, at the end, and between them every ten seconds if there is news."""
 
-    def __init__(self, print_line: View) -> None:
+    def __init__(self, print_line: Callable[[str], None]) -> None:
         self._print_line = print_line
         self._last, self._last_at = "", float("-inf")
 
-    def __call__(self, snapshot: Snapshot) -> None:
-        text = describe_progress(snapshot.progress)
-        is_due = not snapshot.is_open or time.monotonic() - self._last_at > _LINE_SECONDS
-        if is_due and text != self._last:
-            self._print_line(snapshot)
-            self._last, self._last_at = text, time.monotonic()
+    def __call__(self, progress: Progress, line: str) -> None:
+        news = describe_progress(progress)
+        is_due = not progress.open_jobs or time.monotonic() - self._last_at > _LINE_SECONDS
+        if is_due and news != self._last:
+            self._print_line(line)
+            self._last, self._last_at = news, time.monotonic()
 
 
-def _print_line(snapshot: Snapshot) -> None:
+def _write_line(snapshot: Snapshot) -> str:
     rest = describe_rest(snapshot) if snapshot.is_open else ""
     parts = [describe_progress(snapshot.progress), rest, snapshot.obstacle or ""]
     text = ". ".join(part.rstrip(".") for part in parts if part)
-    print_text(printable(f"{snapshot.at:%H:%M:%S} {text}.", ascii=is_ascii_only(sys.stdout)))
+    return printable(f"{snapshot.at:%H:%M:%S} {text}.", ascii=is_ascii_only(sys.stdout))

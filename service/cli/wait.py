@@ -18,7 +18,7 @@ from service.cli.progress_views import open_bars
 from service.queries.jobs import list_ids, list_jobs
 from service.queries.rows import Progress
 from service.queries.selectors import ids_condition
-from service.queries.watching import watch
+from service.queries.watching import find_obstacle, follow
 from service.reports.job_tables import job_table
 from service.reports.table import Format
 
@@ -51,12 +51,12 @@ def wait(
     """
     is_first = True
     with on_ctrl_c(f"The jobs go on. Type: {again}"), open_bars() as show:
-        for snapshot in watch(database, which, timeout):
-            if is_first and snapshot.obstacle:
-                print_message(snapshot.obstacle)
+        for progress in follow(database, which, timeout):
+            if is_first and (obstacle := find_obstacle(database, progress)):
+                print_message(obstacle)
             is_first = False
-            show(snapshot)
-    return snapshot.progress
+            show(progress)
+    return progress
 
 
 def print_ended(

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import ColumnElement
@@ -46,43 +45,54 @@ class Snapshot:
     @property
     def obstacle(self) -> str | None:
         """Why no job is started, with what to type, or None."""
-        if self.is_paused and self.progress.states[JobState.QUEUED]:
-            return "The queue is paused. Type: dq resume"
-        if self.is_open and not self.workers:
-            return "No worker is running. Type, in another terminal: dq worker"
-        return None
+        return _describe_obstacle(self.progress, self.workers, self.is_paused)
 
 
-def watch(
+def follow(
     database: Database, which: ColumnElement[bool], timeout: float | None = None
-) -> Iterator[Snapshot]:
-    """Yield a snapshot of the selected jobs twice a second, the last one when all have ended.
+) -> Iterator[Progress]:
+    """Yield the progress of the selected jobs twice a second, the last time when all have ended.
 
     Raises WaitTimedOut if that takes longer than `timeout` seconds.
     """
     started_at = time.monotonic()
-    rest, due_at = None, started_at
     while True:
-        if rest is None or time.monotonic() > due_at:
-            rest = _retry(lambda: estimate_remaining(database, which))
-            due_at = time.monotonic() + _ESTIMATE_SECONDS
-        snapshot = _retry(partial(_take_snapshot, database, which, rest))
-        yield snapshot
-        if not snapshot.is_open:
+        progress = _retry(lambda: measure_progress(database, which))
+        yield progress
+        if not progress.open_jobs:
             return
         if timeout and time.monotonic() - started_at > timeout:
-            raise _timed_out(snapshot.progress, timeout)
+            raise _timed_out(progress, timeout)
         time.sleep(_POLL_SECONDS)
 
 
-def _take_snapshot(database: Database, which: ColumnElement[bool], rest: Estimate) -> Snapshot:
-    return Snapshot(
-        at=datetime.now(UTC),
-        progress=measure_progress(database, which),
-        rest=rest,
-        workers=sum(worker.is_alive for worker in list_workers(database)),
-        is_paused=is_paused(database),
-    )
+def watch(database: Database, which: ColumnElement[bool]) -> Iterator[Snapshot]:
+    """Yield a snapshot of the selected jobs as often as `follow` yields their progress."""
+    rest, due_at = None, 0.0
+    for progress in follow(database, which):
+        if rest is None or time.monotonic() > due_at:
+            rest = _retry(lambda: estimate_remaining(database, which))
+            due_at = time.monotonic() + _ESTIMATE_SECONDS
+        workers, paused = _retry(lambda: _read_supply(database))
+        yield Snapshot(datetime.now(UTC), progress, rest, workers, paused)
+
+
+def find_obstacle(database: Database, progress: Progress) -> str | None:
+    """Return why no job is started, with what to type, or None."""
+    return _describe_obstacle(progress, *_retry(lambda: _read_supply(database)))
+
+
+def _read_supply(database: Database) -> tuple[int, bool]:
+    """Return how many workers are alive, and whether the queue is paused."""
+    return sum(worker.is_alive for worker in list_workers(database)), is_paused(database)
+
+
+def _describe_obstacle(progress: Progress, workers: int, paused: bool) -> str | None:
+    if paused and progress.states[JobState.QUEUED]:
+        return "The queue is paused. Type: dq resume"
+    if progress.open_jobs and not workers:
+        return "No worker is running. Type, in another terminal: dq worker"
+    return None
 
 
 def _retry(query: Callable[[], _Answer]) -> _Answer:

@@ -11,7 +11,7 @@ from servers import Outage
 from service import jobs
 from service.queries.rows import Progress
 from service.queries.selectors import ids_condition
-from service.queries.watching import watch
+from service.queries.watching import find_obstacle, follow, watch
 
 
 def test_watching_jobs_that_have_ended_gives_one_snapshot(database: Database):
@@ -30,8 +30,8 @@ def test_watching_ends_when_the_last_job_does(database: Database):
     jobs.cancel(database, ids_condition([first]))
     open_jobs: list[int] = []
 
-    for snapshot in watch(database, ids_condition([first, second]), 30):
-        open_jobs.append(snapshot.progress.open_jobs)
+    for progress in follow(database, ids_condition([first, second]), 30):
+        open_jobs.append(progress.open_jobs)
         jobs.cancel(database, ids_condition([second]))
 
     assert open_jobs == [1, 0]
@@ -42,7 +42,7 @@ def test_a_wait_that_takes_too_long_says_how_many_jobs_are_left(database: Databa
     jobs.cancel(database, ids_condition(job_ids[:1]))
 
     with pytest.raises(WaitTimedOut, match=r"2 of 3 jobs are not done after 0\.1 s"):
-        list(watch(database, ids_condition(job_ids), 0.1))
+        list(follow(database, ids_condition(job_ids), 0.1))
 
 
 def test_a_snapshot_says_what_keeps_jobs_from_starting(database: Database):
@@ -51,9 +51,11 @@ def test_a_snapshot_says_what_keeps_jobs_from_starting(database: Database):
     without_worker = next(watch(database, which)).obstacle
     jobs.pause(database)
     paused = next(watch(database, which)).obstacle
+    without_a_snapshot = find_obstacle(database, next(follow(database, which)))
 
     assert without_worker == "No worker is running. Type, in another terminal: dq worker"
     assert paused == "The queue is paused. Type: dq resume"
+    assert without_a_snapshot == paused
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
