@@ -22,9 +22,9 @@ from service.reports.table import Column, Format, Table
 
 #: Before more jobs than these are changed, a person is asked, and sees progress.
 MANY = 1000
-#: Of more changes than these a table has a line a kind.
+#: A table of more changes than this has a line a kind.
 _MOST_LINES = 20
-#: In such a line a terminal has so many ranges of ids.
+#: The most ranges of ids in such a line on a terminal.
 _MOST_RANGES = 8
 _LINE_SECONDS = 2.0
 

@@ -35,7 +35,7 @@ _TAKEN_BY = {
     "url": ("mlflow",),
     "experiment": ("mlflow",),
 }
-#: So few jobs are exported before a bar is read.
+#: Up to this many jobs are exported before anybody has read a bar.
 _FEW_JOBS = 19
 
 

@@ -28,7 +28,7 @@ class Parsed(click.ParamType[_Value], Generic[_Value]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> _Value:
-        """Return the value that was typed; a default is one already."""
+        """Return the value of what was typed; a default is a value already."""
         try:
             return self._read(value) if isinstance(value, str) else value
         except UsageError as error:
@@ -65,7 +65,7 @@ def read_pack(typed: str) -> str:
     return typed
 
 
-#: What SQL counts with: from 1 to the largest of its integers, of ids as of rows.
+#: An id, or a number of rows: from 1 to the largest integer of SQL.
 COUNT = whole_number(1, 2**31 - 1)
 DATASET = click.Choice(tuple(DATASETS))
 #: In seconds: 90, 90s, 30m, 2h, 1d.

@@ -11,7 +11,7 @@ from service.queries import spec_columns
 from service.queries.job_rows import count_states_in, fetch_job_rows, select_jobs
 from service.queries.rows import JobRow, Progress
 
-#: Of more running jobs, these are read.
+#: At most this many of the running jobs are read.
 _MOST_RUNNING = 1000
 
 

@@ -10,22 +10,18 @@ from servers import RedisServer
 from service.operations import doctor, schema
 
 
-def find_database() -> doctor.Check:
-    return next(check for check in doctor.check_readiness() if check.name == "database")
+def find(name: str) -> doctor.Check:
+    return next(check for check in doctor.check_readiness() if check.name == name)
 
 
 def test_a_redis_on_a_unix_socket_is_found(redis: RedisServer, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("DQ_BROKER_URL", redis.url)
 
-    checks = {check.name: check for check in doctor.check_readiness()}
+    check = find("redis")
 
     assert redis.url.startswith("redis+socket://")
-    assert checks["redis"].state == "note"  # it keeps nothing on disk
-    assert checks["redis"].found.startswith("Redis ")
-
-
-def find_redis() -> doctor.Check:
-    return next(check for check in doctor.check_readiness() if check.name == "redis")
+    assert check.state == "note"  # it keeps nothing on disk
+    assert check.found.startswith("Redis ")
 
 
 def test_a_redis_that_does_not_allow_info_is_a_note(
@@ -33,7 +29,7 @@ def test_a_redis_that_does_not_allow_info_is_a_note(
 ):
     monkeypatch.setenv("DQ_BROKER_URL", redis.url_without_dangerous())
 
-    check = find_redis()
+    check = find("redis")
 
     assert check.state == "note"
     assert "without the right to INFO" in check.found
@@ -45,7 +41,7 @@ def test_a_redis_that_refuses_messages_fails_with_its_own_message(
     monkeypatch.setenv("DQ_BROKER_URL", redis.url)
     redis.client().config_set("min-replicas-to-write", 1)
 
-    check = find_redis()
+    check = find("redis")
 
     assert check.state == "fail"
     assert check.found == "Redis refuses: NOREPLICAS Not enough good replicas to write"
@@ -63,7 +59,7 @@ def test_a_database_of_a_newer_dq_is_a_note_if_this_dq_can_use_it(
         session.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
         session.execute(text(f"UPDATE compatibility SET oldest_revision = '{oldest}'"))
 
-    check = find_database()
+    check = find("database")
 
     assert (check.state, check.fix) == (state, "install the dq that made it")
     assert check.found.endswith("at revision 9999, a newer dq's")
@@ -74,7 +70,7 @@ def test_a_configured_database_that_nobody_migrated_fails(
 ):
     monkeypatch.setenv("DQ_DATABASE_URL", empty_database_url)
 
-    check = find_database()
+    check = find("database")
 
     assert (check.state, check.fix) == ("fail", "dq db upgrade")
 
