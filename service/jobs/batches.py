@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from models.database import Database
 from models.tables import Job
+from service.queries.jobs import list_ids
 
 #: The id, state and `held` of some jobs.
 Jobs = Sequence[Row[int, str, bool]]
@@ -44,7 +45,7 @@ def change_in_batches(
     database: Database,
     which: ColumnElement[bool],
     change: Callable[[Session, Jobs], Changed],
-    on_progress: OnProgress = ignore_progress,
+    on_progress: OnProgress,
     *,
     first: int = _FIRST,
 ) -> Iterator[Changed]:
@@ -53,8 +54,7 @@ def change_in_batches(
     It gets jobs that are still selected, with their rows locked. A batch is committed when it is
     yielded.
     """
-    with database.reading() as session:
-        ids = session.scalars(select(Job.id).where(which).order_by(Job.id)).all()
+    ids = list_ids(database, which)
     size, done = BatchSize(first), 0
     while done < len(ids):
         batch, started_at = ids[done : done + size.jobs], time.monotonic()
