@@ -20,6 +20,7 @@ from service.analysis.reproduction import (
     load_table,
 )
 from service.queries.rows import ComparedJob
+from service.reports.reproduction_tables import claim_table, figure_table
 from service.specs.grid import repeat
 
 #: An accuracy on 300 images moves in steps of 0.0033, so no spread counts as smaller.
@@ -470,12 +471,13 @@ NOWHERE = {**PLAIN_WINS, "than": "nowhere"}
         ({"rows": [make_row(), make_row(spec=DROPOUT)], "claims": []}, "plain"),
     ],
     ids=[
-        *(
-            "a claim that names no row",
-            "an unknown metric of a claim",
-            "a claim of a row and itself",
-        ),
-        *("no tolerance", "a tolerance below 0", "an unknown metric", "two rows of one name"),
+        "a claim that names no row",
+        "an unknown metric of a claim",
+        "a claim of a row and itself",
+        "no tolerance",
+        "a tolerance below 0",
+        "an unknown metric",
+        "two rows of one name",
     ],
 )
 def test_a_table_that_could_not_be_judged_is_refused_before_anything_is_run(
@@ -543,8 +545,6 @@ def test_reproduce_refuses_what_makes_no_sense_and_leaves_nothing_behind(dq, hom
 
 
 def test_a_table_of_claims_alone_can_be_printed():
-    from service.reports.reproduction_tables import claim_table, figure_table
-
     none = {"reported": {}, "tolerance": {}}
     rows = [make_row(**none), make_row(cell="dropout", spec=DROPOUT, **none)]
     report = judge(make_table(rows=rows), None, [])
