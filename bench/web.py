@@ -17,8 +17,6 @@ _TARGET = 200.0
 #: Milliseconds from the navigation to the last curve on the screen.
 _DRAWN_TARGET = 1000.0
 _WHERE = "lr+<+0.05+and+keep[0]+==+0.9+and+valid_acc+>+0.98"
-_FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
-_FLAGS += ("--disable-background-networking", "--disable-component-update", "--disable-sync")
 _CURVES = "#curves .scatterlayer .trace"
 _TIMES = 7
 
@@ -77,7 +75,7 @@ def _measure_browser(base: str) -> Iterator[list[str]]:
     """Draw the comparison; the first time plotly.js is read and compiled."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=[*_FLAGS]
+            executable_path=shutil.which("chromium"), args=["--disable-gpu"]
         )
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         for how, more, traces in (("", "", 80), (", drawn one by one", "&runs=1", 120)):

@@ -11,8 +11,6 @@ from typing import Any
 from playwright.sync_api import Browser, sync_playwright
 
 FOLDER = Path(__file__).with_name("screenshots")
-_FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
-_FLAGS += ("--disable-background-networking", "--disable-component-update", "--disable-sync")
 _WIDE = {"viewport": {"width": 1280, "height": 860}}
 _PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2}
 _DARK = {"color_scheme": "dark"}
@@ -38,7 +36,9 @@ def main() -> None:
             login = _read_login(up)
             _fill(environment)
             with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(executable_path=chromium, args=[*_FLAGS])
+                browser = playwright.chromium.launch(
+                    executable_path=chromium, args=["--disable-gpu"]
+                )
                 for name in _PICTURES:
                     _take(browser, login, name)
                 browser.close()

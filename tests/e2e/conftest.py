@@ -18,8 +18,6 @@ PICTURES = Path(__file__).resolve().parents[2] / "build" / "e2e"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 #: Other work on the host makes a browser slow.
 PATIENCE_MS = 60_000
-_FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
-_FLAGS += ("--disable-background-networking", "--disable-component-update", "--disable-sync")
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +27,7 @@ def browser() -> Iterator[Browser]:
     expect.set_options(timeout=PATIENCE_MS)
     PICTURES.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=[*_FLAGS])
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--disable-gpu"])
         yield opened
         opened.close()
 
