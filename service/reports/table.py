@@ -93,6 +93,11 @@ def get_value(row: Any, name: str) -> Any:
     return row[name] if isinstance(row, Mapping) else getattr(row, name)
 
 
+def get_raw(table: Table, row: Any) -> dict[str, Any]:
+    """Return a row's values by the keys of CSV and JSON."""
+    return {name: get_value(row, name) for name in table.raw_fields}
+
+
 def format_cell(row: Any, column: Column, ascii: bool = False) -> str:
     """Write a row's value in a column for people; None is a dash."""
     value = get_value(row, column.name)
@@ -100,7 +105,7 @@ def format_cell(row: Any, column: Column, ascii: bool = False) -> str:
 
 
 def _render_json(table: Table) -> str:
-    rows = [{name: get_value(row, name) for name in table.raw_fields} for row in table.rows]
+    rows = [get_raw(table, row) for row in table.rows]
     value = rows if table.json_value is None else table.json_value
     return json.dumps(jsonable(value), indent=2, allow_nan=False)
 

@@ -12,7 +12,7 @@ from service.extras import needing
 from service.formatting import printable
 from service.queries.rows import Curve, JobRow
 from service.reports.output_file import writing_output
-from service.reports.table import Column, Table, get_value, render, to_json_line
+from service.reports.table import Column, Table, format_cell, get_raw, render, to_json_line
 
 if TYPE_CHECKING:
     import pyarrow
@@ -66,7 +66,7 @@ def job_epoch_table(jobs: Iterable[JobRow], curves: Iterable[Curve]) -> Table:
 def to_text(table: Table, kind: TextKind) -> str:
     """Write a table as text, without a last newline."""
     if kind == "jsonl":
-        return "\n".join(to_json_line(_raw(table, row)) for row in table.rows)
+        return "\n".join(to_json_line(get_raw(table, row)) for row in table.rows)
     if kind == "latex":
         return _to_latex(table)
     return render(table, kind, width=0, color=False, ascii=False)
@@ -87,7 +87,7 @@ def write_parquet(table: Table, path: Path) -> None:
         import pyarrow
         from pyarrow import parquet
     schema = pyarrow.schema([(name, _parquet_type(name)) for name in table.raw_fields])
-    rows = [_raw(table, row) for row in table.rows]
+    rows = [get_raw(table, row) for row in table.rows]
     with writing_output(path) as part:
         parquet.write_table(pyarrow.Table.from_pylist(rows, schema), part)
 
@@ -146,15 +146,9 @@ def _latex_notes(notes: Sequence[str]) -> Iterable[str]:
 
 
 def _cell(row: Any, column: Column) -> str:
-    value = get_value(row, column.name)
-    text = "—" if value is None else column.format(value)
     # A hyphen before a figure is its sign.
-    return re.sub(r"(?<!\w)-(?=\d)", "$-$", _escape(text))
+    return re.sub(r"(?<!\w)-(?=\d)", "$-$", _escape(format_cell(row, column)))
 
 
 def _escape(text: str) -> str:
     return "".join(_LATEX.get(char, char) for char in printable(text))
-
-
-def _raw(table: Table, row: Any) -> dict[str, Any]:
-    return {name: get_value(row, name) for name in table.raw_fields}
