@@ -23,7 +23,7 @@ from service.formatting import (
 from service.reports.table import Column, Table
 
 _STYLES = {"better": "green", "worse": "red"}
-#: At most so many rows are each given a sentence in the conclusion.
+#: At most this many rows get a sentence each in the conclusion.
 _MAX_SENTENCES = 3
 _SPEC_FIELDS = tuple(name for name in ExperimentSpec.model_fields if name != "seed")
 _FIGURES = (

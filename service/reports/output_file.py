@@ -10,7 +10,7 @@ from models.files import replacing
 
 @contextmanager
 def writing_output(path: Path) -> Iterator[Path]:
-    """Give a path to write to; it becomes `path` when the block ends well, and else goes.
+    """Give a path to write to; it becomes `path` if the block succeeds, and else is deleted.
 
     Makes the folder. Raises DqError where the disk refuses.
     """

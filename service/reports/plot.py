@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 _INK = "#333333"
 _GRID = "#dddddd"
 _BAND_OPACITY = 0.2
-#: With up to so many epochs, each has a marker.
+#: Each epoch has a marker if there are at most this many.
 _MAX_MARKERS = 30
 #: The characters in a line of the legend.
 _LEGEND_WIDTH = 100
-#: With up to so many epochs, each has a tick; plotly would put some between them.
+#: Each epoch has a tick if there are at most this many; plotly would put some between epochs.
 _MAX_TICKS = 10
 
 # Okabe and Ito's colours, which the colour-blind tell apart, less yellow, which is faint on white

@@ -1,4 +1,4 @@
-"""Health checks and metrics, for whoever starts and monitors the server."""
+"""Health checks and metrics, for what starts and monitors the server."""
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel

@@ -40,7 +40,7 @@ def _events(job: JobRow, epochs: Sequence[EpochMetrics]) -> "Iterator[Event]":
     # When an epoch ended is not stored: as if the job had run without a pause.
     time = (job.started_at or job.created_at).timestamp()
     yield Event(wall_time=time, file_version="brain.Event:2")
-    # The seed is no hyperparameter: TensorBoard averages the runs of one trial, and here these
+    # The seed is not a hyperparameter: TensorBoard averages the runs of one trial, and here these
     # are the seeds of one configuration.
     hparams = hparams_pb(_hparams(job.spec), job.spec.configuration, time)
     yield Event(wall_time=time, summary=hparams)
