@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import stat
 import subprocess
@@ -53,6 +54,14 @@ def wait_until(condition: Callable[[], Any], what: str, seconds: float = _START_
         time.sleep(pause)
         pause = min(1.5 * pause, 0.03)  # looks take time from what is waited for
     return found
+
+
+def free_port() -> int:
+    """Return a port of this host that nothing uses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 class Server:

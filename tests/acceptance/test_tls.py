@@ -16,8 +16,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from acceptance.conftest import Terminal
-from compose.stack import free_port
-from servers import PostgresServer, RedisServer, short_folder, wait_until
+from servers import PostgresServer, RedisServer, free_port, short_folder, wait_until
 
 SECRET = "pass/word@with:signs"
 QUOTED = "pass%2Fword%40with%3Asigns"

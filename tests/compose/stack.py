@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from acceptance.conftest import DQ, Terminal
-from servers import short_folder, wait_until
+from servers import free_port, short_folder, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Building an image may fetch torch.
@@ -162,13 +161,6 @@ def docker(*words: str) -> str:
 
 def docker_state(container: str) -> str:
     return docker("inspect", "--format", "{{.State.Status}}", container).strip()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from integration.rows import PROVENANCE, SPEC
 from models.database import Database
 from models.spec import ExperimentSpec
 from models.tables import Attempt
+from servers import free_port
 from service.cli import main
 from service.jobs import annotations
 from service.queries.selectors import ids_condition
@@ -264,13 +264,6 @@ class Experiment:
 
 def pairs(found: list[dict[str, str]]) -> dict[str, str]:
     return {each["key"]: each["value"] for each in found}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="module")
