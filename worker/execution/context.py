@@ -15,13 +15,12 @@ from models.errors import DatasetUnavailable
 from models.settings import Settings
 from models.spec import ExperimentSpec
 from worker.execution.recorder import Recorder
+from worker.stop_signals import RELEASE_SIGNAL
 from worker.training import engine
 from worker.training.data.download import fetch
 from worker.training.data.tensors import Data, load
 
 logger = logging.getLogger(__name__)
-#: By this signal the Celery process tells its child to give its job back.
-RELEASE_SIGNAL = signal.SIGUSR2
 _stopping = Event()
 
 

@@ -26,11 +26,10 @@ from worker import readiness
 from worker.queue import transport
 from worker.queue.late_messages import LateMessages
 from worker.queue.publishing import Publisher
+from worker.stop_signals import DRAIN_SIGNAL, RELEASE_SIGNAL
 
 logger = logging.getLogger(__name__)
 _SOCKET_SECONDS = 10.0
-#: Ends a Celery process after its current job; SIGTERM has it give the job back.
-DRAIN_SIGNAL = signal.SIGINT
 
 
 def broker_url(settings: Settings) -> str:
@@ -87,7 +86,7 @@ def consume(settings: Settings, name: str) -> int:
     # Celery warns of root because a pickle could run anything; this worker takes JSON alone.
     warnings.simplefilter("ignore", SecurityWarning)
     # A child inherits this: the signal does not kill it before it listens for it.
-    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    signal.signal(RELEASE_SIGNAL, signal.SIG_IGN)
     signals.worker_ready.connect(_report_ready)
     signals.worker_shutting_down.connect(_release_running_job)
     signals.task_failure.connect(lose_jobs)
@@ -108,7 +107,7 @@ def _release_running_job(sig: str, **_: Any) -> None:
     if sig == DRAIN_SIGNAL.name:
         return
     for child in active_children():
-        os.kill(child.pid, signal.SIGUSR2)
+        os.kill(child.pid, RELEASE_SIGNAL)
 
 
 def _lose(database: Database, job_id: Any, worker: str, detail: str) -> None:

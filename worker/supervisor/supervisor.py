@@ -16,8 +16,8 @@ from types import FrameType
 from models.embedded_redis import EmbeddedRedis
 from models.errors import DqError
 from models.settings import Settings
-from worker.queue.app import DRAIN_SIGNAL
 from worker.readiness import READY
+from worker.stop_signals import DRAIN_SIGNAL
 from worker.supervisor.devices import Device
 from worker.supervisor.reconciler import Reconciler
 from worker.supervisor.registry import WorkerRegistry, worker_name
