@@ -4,7 +4,7 @@ An epoch's masks are drawn at once: on a CPU, a random stream is the same drawn 
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -33,20 +33,21 @@ def batch_rows(spec: ExperimentSpec, batch: int) -> int:
 
 def draw_batch_masks(spec: ExperimentSpec, generator: torch.Generator) -> Masks:
     """Return the masks (batches, width) of an epoch's batches, for each layer with dropout."""
-    widths = [width for width, _ in _dropout_layers(spec).values()]
+    layers = _dropout_layers(spec)
+    widths = [width for width, _ in layers.values()]
     shape = spec.batches, sum(widths)
     drawn = torch.rand(shape, generator=generator, device=generator.device)
-    return _compare(spec, torch.split(drawn, widths, dim=1))
+    return _compare(layers, torch.split(drawn, widths, dim=1))
 
 
 def draw_sample_masks(spec: ExperimentSpec, generator: torch.Generator, batch: int) -> Masks:
     """Return the masks (images, width) of a batch's images, for each layer with dropout."""
-    rows = batch_rows(spec, batch)
-    shapes = [(rows, width) for width, _ in _dropout_layers(spec).values()]
+    layers, rows = _dropout_layers(spec), batch_rows(spec, batch)
+    shapes = [(rows, width) for width, _ in layers.values()]
     sizes = [math.prod(shape) for shape in shapes]
     drawn = torch.rand(sum(sizes), generator=generator, device=generator.device)
     parts = zip(torch.split(drawn, sizes), shapes, strict=True)
-    return _compare(spec, [part.view(shape) for part, shape in parts])
+    return _compare(layers, [part.view(shape) for part, shape in parts])
 
 
 def skip_sample_masks(spec: ExperimentSpec, generator: torch.Generator, batches: int) -> None:
@@ -61,6 +62,6 @@ def _dropout_layers(spec: ExperimentSpec) -> dict[int, tuple[int, float]]:
     return {number: (width, keep) for number, (width, keep) in enumerate(layers) if keep < 1}
 
 
-def _compare(spec: ExperimentSpec, drawn: Iterable[Tensor]) -> Masks:
-    layers = zip(_dropout_layers(spec).items(), drawn, strict=True)
-    return {number: part < keep for (number, (_, keep)), part in layers}
+def _compare(layers: Mapping[int, tuple[int, float]], drawn: Iterable[Tensor]) -> Masks:
+    pairs = zip(layers.items(), drawn, strict=True)
+    return {number: part < keep for (number, (_, keep)), part in pairs}
