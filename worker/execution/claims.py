@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,17 +104,16 @@ def _find_peers(session: Session, job: Job, most: int, silent_seconds: float) ->
     """
     if job.suspect or most == 1:
         return ()
-    share = _find_share(session, job, most, silent_seconds)
     like = {"shape": job.shape, "priority": job.priority}
+    share = _find_share(session, like, most, silent_seconds)
     return session.scalars(_TAKE_PEERS, {**like, "job_id": job.id, "count": share - 1}).all()
 
 
-def _find_share(session: Session, job: Job, most: int, silent_seconds: float) -> int:
+def _find_share(session: Session, like: Mapping[str, Any], most: int, silent_seconds: float) -> int:
     """Return how many of the queued jobs are one worker's share: no worker hogs a short queue."""
     workers = session.scalar(_COUNT_WORKERS, {"since": -silent_seconds}) or 1
     if workers == 1:
         return most
-    like = {"shape": job.shape, "priority": job.priority}
     waiting = session.scalar(_COUNT_ALIKE, {**like, "count": most * workers}) or 1
     return min(most, -(-waiting // workers))
 

@@ -47,7 +47,8 @@ def _train(heartbeat: Heartbeat, process: WorkerContext) -> None:
     claims, recorder = heartbeat.claims, process.recorder
     data = process.load(claims[0].spec.dataset)
     trainings = {claim: _resume(claim, data, process) for claim in claims}
-    _begin(trainings, data, heartbeat, process)
+    runs = {claim: each.run for claim, each in trainings.items()}
+    _begin(runs, data, heartbeat, process)
     # A job is done at once if the worker before was killed between its last checkpoint and the
     # result.
     done = [each for each in trainings.values() if each.run.is_done]
@@ -57,7 +58,6 @@ def _train(heartbeat: Heartbeat, process: WorkerContext) -> None:
             _succeed(done, heartbeat, recorder)
         return heartbeat.check()
 
-    runs = {claim: each.run for claim, each in trainings.items()}
     heartbeat.follow(runs)
     for claim, outcome in engine.train(runs, data, before_batch):
         if isinstance(outcome, EpochMetrics):
@@ -76,10 +76,9 @@ def _resume(claim: Claim, data: Data, process: WorkerContext) -> _Training:
 
 
 def _begin(
-    trainings: Mapping[Claim, _Training], data: Data, heartbeat: Heartbeat, process: WorkerContext
+    runs: Mapping[Claim, engine.Run], data: Data, heartbeat: Heartbeat, process: WorkerContext
 ) -> None:
     here = provenance(process.device, data.content_hash)
-    runs = {claim: each.run for claim, each in trainings.items()}
     heartbeat.begin(
         {claim: AttemptStart(here, run.epoch, run.batch) for claim, run in runs.items()}
     )
