@@ -102,7 +102,7 @@ def measure(comparisons: int) -> Section:
 
 def _simulate(cells: Iterable[tuple[Truth, int]], comparisons: int) -> Iterator[Counter[str]]:
     """Yield the counts of each cell, in order."""
-    chunks = [range(0, comparisons, _CHUNK)[i] for i in range(-(-comparisons // _CHUNK))]
+    chunks = range(0, comparisons, _CHUNK)
     with ProcessPoolExecutor(os.cpu_count()) as processes:
         for truth, seeds in cells:
             tasks = [
