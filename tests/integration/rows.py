@@ -73,6 +73,11 @@ def claim(recorder: Recorder, job_id: int) -> Claim:
     return claimed
 
 
+def claim_pack(recorder: Recorder, job_id: int, most: int = 16) -> list[Claim]:
+    """Take a job and others of its shape."""
+    return list(recorder.claim_pack(job_id, job(recorder.database, job_id).spec, lambda _: most))
+
+
 def try_claim(recorder: Recorder, job_id: int, spec: dict[str, Any]) -> Claim | None:
     """Take a job alone; None if a message with this spec may not start it."""
     return next(iter(recorder.claim_pack(job_id, spec, lambda _: 1)), None)
@@ -152,6 +157,14 @@ def attempts(database: Database, job_id: int) -> list[Attempt]:
 
 def epochs(database: Database, job_id: int) -> list[Epoch]:
     return _of_job(database, Epoch, job_id)
+
+
+def figures(database: Database, job_id: int) -> list[tuple[float, ...]]:
+    """Return the epochs' figures, to the bit; only their times may differ from run to run."""
+    return [
+        (row.epoch, row.train_loss, row.train_accuracy, row.valid_loss, row.valid_accuracy)
+        for row in epochs(database, job_id)
+    ]
 
 
 def log(database: Database, job_id: int) -> list[str]:

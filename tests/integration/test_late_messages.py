@@ -17,11 +17,6 @@ def late(database: Database) -> LateMessages:
     return LateMessages(database)
 
 
-def take(recorder: Recorder, job_ids: list[int]) -> list[Claim]:
-    wanted = rows.job(recorder.database, job_ids[0]).spec
-    return list(recorder.claim_pack(job_ids[0], wanted, lambda _: len(job_ids)))
-
-
 def finish(recorder: Recorder, claims: list[Claim]) -> None:
     assert not recorder.succeed({each: AttemptUpdate(rows.measured_all()) for each in claims})
 
@@ -34,7 +29,7 @@ def test_messages_of_jobs_that_were_taken_along_are_late_and_others_are_not(
     database: Database, recorder: Recorder, late: LateMessages
 ):
     *packed, waiting = submit(database, 4)
-    claims = take(recorder, packed)
+    claims = rows.claim_pack(recorder, packed[0], len(packed))
     asked = [*packed, waiting, waiting + 1]
 
     while_they_run = late.find(asked)
@@ -48,7 +43,7 @@ def test_the_message_of_a_job_that_waits_again_is_not_late(
     database: Database, recorder: Recorder, late: LateMessages
 ):
     job_ids = submit(database, 3)
-    _, second, third = take(recorder, job_ids)
+    _, second, third = rows.claim_pack(recorder, job_ids[0], len(job_ids))
     rows.fail(recorder, second, "no more")
     assert late.find(job_ids) == set(job_ids)
 
@@ -72,7 +67,7 @@ def test_without_the_database_no_message_is_late(
     database: Database, recorder: Recorder, late: LateMessages, outage: Outage
 ):
     job_ids = submit(database, 2)
-    take(recorder, job_ids)
+    rows.claim_pack(recorder, job_ids[0], len(job_ids))
 
     with outage(database):
         assert not late.find(job_ids)

@@ -45,11 +45,6 @@ def submit(database: Database, count: int, **order: Any) -> list[int]:
     return rows.submit(database, *[spec(seed) for seed in range(count)], **order)
 
 
-def claim(recorder: Recorder, job_id: int, most: int = 16) -> list[Claim]:
-    wanted = rows.job(recorder.database, job_id).spec
-    return list(recorder.claim_pack(job_id, wanted, lambda _: most))
-
-
 @pytest.fixture
 def commits() -> Iterator[list[Session]]:
     """All sessions that committed, as they do."""
@@ -69,19 +64,12 @@ def process(recorder: Recorder, tmp_path: Path) -> WorkerContext:
     return make_process(recorder, tmp_path, pack="auto")
 
 
-def figures(database: Database, job_id: int) -> list[tuple[float, ...]]:
-    return [
-        (row.epoch, row.train_loss, row.train_accuracy, row.valid_loss, row.valid_accuracy)
-        for row in rows.epochs(database, job_id)
-    ]
-
-
 def train_each_alone(process: WorkerContext, count: int) -> list[list[tuple[float, ...]]]:
     database = process.recorder.database
     job_ids = submit(database, count)
     for job_id in job_ids:
         run(replace(process, pack="off"), job_id)
-    return [figures(database, job_id) for job_id in job_ids]
+    return [rows.figures(database, job_id) for job_id in job_ids]
 
 
 # Claims
@@ -93,7 +81,7 @@ def test_a_claim_takes_along_queued_jobs_of_the_same_shape_oldest_first(
     job_ids = submit(database, 5)
     wider, later = rows.submit(database, spec(0, hidden=(32, 16)), spec(7, lr=0.2))
 
-    claims = claim(recorder, job_ids[2], most=5)
+    claims = rows.claim_pack(recorder, job_ids[2], most=5)
 
     assert ids(claims) == [job_ids[2], *job_ids[:2], *job_ids[3:]]
     assert [each.spec.seed for each in claims] == [2, 0, 1, 3, 4]
@@ -114,9 +102,9 @@ def test_a_claim_takes_no_job_along_that_may_not_start(database: Database, recor
     jobs.cancel(database, ids_condition([cancelled]))
     rows.change(database, urgent, priority=0)
     rows.change(database, suspect, suspect=True)
-    claim(Recorder(database, "another@here", 30), running, most=1)
+    rows.claim_pack(Recorder(database, "another@here", 30), running, most=1)
 
-    claims = claim(recorder, first)
+    claims = rows.claim_pack(recorder, first)
 
     assert ids(claims) == [first]
     assert not rows.job(database, first).packed
@@ -126,7 +114,7 @@ def test_nothing_is_claimed_while_the_queue_is_paused(database: Database, record
     job_ids = submit(database, 3)
     jobs.pause(database)
 
-    assert claim(recorder, job_ids[0]) == []
+    assert rows.claim_pack(recorder, job_ids[0]) == []
     assert rows.states(database, job_ids) == ["queued"] * 3
 
 
@@ -138,8 +126,8 @@ def test_a_worker_takes_no_more_than_its_share_of_a_short_queue(
     rows.add_worker(database, "leaving@here", state="draining")
     job_ids = submit(database, 7)
 
-    first = claim(recorder, job_ids[0])
-    second = claim(other_recorder, job_ids[-1])
+    first = rows.claim_pack(recorder, job_ids[0])
+    second = rows.claim_pack(other_recorder, job_ids[-1])
 
     assert len(first) == 4  # of 7 for 2 workers
     assert len(second) == 2  # of the 3 that are left
@@ -149,7 +137,7 @@ def test_a_suspect_runs_alone(database: Database, recorder: Recorder):
     first, *_ = submit(database, 3)
     rows.change(database, first, suspect=True)
 
-    assert ids(claim(recorder, first)) == [first]
+    assert ids(rows.claim_pack(recorder, first)) == [first]
 
 
 CLAIM_PACKS = """
@@ -197,7 +185,7 @@ def test_each_job_of_a_pack_gets_the_result_it_gets_alone(
     run(process, job_ids[0])
 
     assert rows.states(database, job_ids) == ["succeeded"] * 5
-    assert [figures(database, job_id) for job_id in job_ids] == expected
+    assert [rows.figures(database, job_id) for job_id in job_ids] == expected
     for job_id in job_ids:
         (attempt,) = rows.attempts(database, job_id)
         assert attempt.outcome == Outcome.SUCCEEDED
@@ -224,7 +212,7 @@ def test_a_pack_that_is_given_back_goes_on_alone_to_the_same_figures(
         ("queued", 0, False)
     ] * 3
     assert len({job.checkpoint for job in given_back} - {None}) == (3 if batch else 0)
-    assert [figures(database, job_id) for job_id in job_ids] == expected
+    assert [rows.figures(database, job_id) for job_id in job_ids] == expected
     for job_id in job_ids:
         outcomes = [attempt.outcome for attempt in rows.attempts(database, job_id)]
         assert outcomes == [Outcome.RELEASED, Outcome.SUCCEEDED]
@@ -240,7 +228,7 @@ def test_jobs_given_back_at_different_batches_go_on_together(
 
     run(process, job_ids[0])
 
-    assert [figures(database, job_id) for job_id in job_ids] == expected
+    assert [rows.figures(database, job_id) for job_id in job_ids] == expected
     assert [len(rows.attempts(database, job_id)) for job_id in job_ids] == [2] * 4
 
 
@@ -264,9 +252,9 @@ def test_a_job_of_a_pack_that_is_cancelled_leaves_and_the_others_go_on(
     run(replace(process, stopping=Cancelling()), job_ids[0])
 
     assert rows.states(database, job_ids) == ["succeeded", "cancelled", "succeeded"]
-    assert figures(database, job_ids[0]) == expected[0]
-    assert figures(database, job_ids[1]) == expected[1][:1]
-    assert figures(database, job_ids[2]) == expected[2]
+    assert rows.figures(database, job_ids[0]) == expected[0]
+    assert rows.figures(database, job_ids[1]) == expected[1][:1]
+    assert rows.figures(database, job_ids[2]) == expected[2]
 
 
 def test_a_job_of_a_pack_that_diverges_fails_and_the_others_go_on(
@@ -333,7 +321,7 @@ def test_a_pack_is_claimed_and_ended_in_one_transaction_each_with_where_it_began
     job_ids = submit(database, 5)
     commits.clear()
 
-    claims = claim(recorder, job_ids[0])
+    claims = rows.claim_pack(recorder, job_ids[0])
     recorder.succeed({each: AttemptUpdate(rows.measured_all(), start=START) for each in claims})
 
     assert len(commits) == 2
@@ -348,10 +336,10 @@ def test_a_success_that_tells_where_it_began_forgets_what_it_measured_again(
 ):
     job_ids = submit(database, 2)
     worse = tuple(replace(each, valid_loss=9.0) for each in rows.measured_all())
-    for each in claim(recorder, job_ids[0]):
+    for each in rows.claim_pack(recorder, job_ids[0]):
         rows.record(recorder, each, AttemptUpdate(worse[:2]))
         rows.release(recorder, each)
-    claims = claim(recorder, job_ids[0])
+    claims = rows.claim_pack(recorder, job_ids[0])
 
     recorder.succeed({each: AttemptUpdate(rows.measured_all(), start=START) for each in claims})
 
@@ -364,10 +352,10 @@ def test_of_jobs_that_succeed_together_one_that_lost_its_lease_is_left_out(
     database: Database, recorder: Recorder, other_recorder: Recorder
 ):
     job_ids = submit(database, 3)
-    claims = claim(recorder, job_ids[0])
+    claims = rows.claim_pack(recorder, job_ids[0])
     with database.writing() as session:
         lifecycle.lose(session, session.get_one(Job, job_ids[1]), "it fell silent")
-    claim(other_recorder, job_ids[1])
+    rows.claim_pack(other_recorder, job_ids[1])
 
     lost = succeed(recorder, claims)
 
@@ -383,7 +371,7 @@ def test_of_jobs_that_begin_together_one_that_lost_its_lease_is_left_out(
     database: Database, recorder: Recorder
 ):
     job_ids = submit(database, 3)
-    claims = claim(recorder, job_ids[0])
+    claims = rows.claim_pack(recorder, job_ids[0])
     rows.change(database, job_ids[2], attempt=7)
 
     lost = recorder.renew({each: AttemptUpdate(start=START) for each in claims})
@@ -395,12 +383,12 @@ def test_of_jobs_that_begin_together_one_that_lost_its_lease_is_left_out(
 
 def test_each_of_a_pack_begins_where_its_own_checkpoint_is(database: Database, recorder: Recorder):
     job_ids = submit(database, 3)
-    for done, each in enumerate(claim(recorder, job_ids[0])):
+    for done, each in enumerate(rows.claim_pack(recorder, job_ids[0])):
         rows.record(
             recorder, each, AttemptUpdate(rows.measured_all(), f"{each.job_id}/1-{done}-0", done)
         )
         rows.release(recorder, each)
-    claims = claim(recorder, job_ids[0])
+    claims = rows.claim_pack(recorder, job_ids[0])
 
     origins = [AttemptStart(rows.PROVENANCE, done) for done in range(len(claims))]
     recorder.renew({each: AttemptUpdate(start=origins[done]) for done, each in enumerate(claims)})
@@ -420,7 +408,7 @@ def test_results_of_a_pack_whose_answer_was_lost_are_recorded_once(
     database: Database, recorder: Recorder, losing_an_answer: LostAnswer
 ):
     job_ids = submit(database, 3)
-    claims = claim(recorder, job_ids[0])
+    claims = rows.claim_pack(recorder, job_ids[0])
     rows.change(database, job_ids[1], attempt=7)
 
     with losing_an_answer():
@@ -436,7 +424,7 @@ def test_of_jobs_that_succeed_together_each_has_the_figures_of_its_own_last_epoc
     database: Database, recorder: Recorder
 ):
     job_ids = submit(database, 2)
-    first, second = claim(recorder, job_ids[0])
+    first, second = rows.claim_pack(recorder, job_ids[0])
     worse = tuple(replace(each, valid_loss=9.0, seconds=2.0) for each in rows.measured_all())
 
     recorder.succeed({first: AttemptUpdate(rows.measured_all()), second: AttemptUpdate(worse)})
@@ -467,7 +455,7 @@ def test_an_error_while_results_are_recorded_sends_each_of_them_back_to_run_alon
 def test_an_outage_is_one_line_for_all_of_a_pack(
     database: Database, recorder: Recorder, outage: Outage, caplog: pytest.LogCaptureFixture
 ):
-    claims = claim(recorder, submit(database, 3)[0])
+    claims = rows.claim_pack(recorder, submit(database, 3)[0])
 
     with outage(database), Heartbeat(recorder, claims, threading.Event()):
         wait_until(lambda: "training goes on" in caplog.text, "a beat is missed")
@@ -485,8 +473,8 @@ def test_of_jobs_whose_process_died_none_counts_a_crash_and_each_is_lost_at_once
 ):
     job_ids = submit(database, 3, max_crashes=1)
     (alone,) = rows.submit(database, rows.spec(hidden=(20,)))
-    claim(recorder, job_ids[0])
-    claim(Recorder(database, "another@here", 30), alone)
+    rows.claim_pack(recorder, job_ids[0])
+    rows.claim_pack(Recorder(database, "another@here", 30), alone)
     rows.change(database, job_ids[0], state="cancelled")
 
     app._lose(database, job_ids[0], recorder.worker, "signal 9")
@@ -500,10 +488,10 @@ def test_a_job_that_crashes_alone_after_it_crashed_with_others_counts_a_crash(
     database: Database, recorder: Recorder
 ):
     job_ids = submit(database, 2, max_crashes=1)
-    claim(recorder, job_ids[0])
+    rows.claim_pack(recorder, job_ids[0])
     app._lose(database, job_ids[0], recorder.worker, "signal 9")
 
-    claim(recorder, job_ids[0])
+    rows.claim_pack(recorder, job_ids[0])
     app._lose(database, job_ids[0], recorder.worker, "signal 9")
 
     assert rows.states(database, job_ids) == ["failed", "queued"]
@@ -513,7 +501,7 @@ def test_a_process_that_lost_one_of_its_jobs_is_not_stuck(database: Database, re
     job_ids = submit(database, 2)
     registry = WorkerRegistry(database, [])
     registry._devices = {recorder.worker: None}  # type: ignore[dict-item]
-    claims = claim(recorder, job_ids[0])
+    claims = rows.claim_pack(recorder, job_ids[0])
     app._lose(database, job_ids[0], recorder.worker, "it fell silent")
     one_left = rows.attempts(database, claims[1].job_id)[-1]
     with database.writing() as session:

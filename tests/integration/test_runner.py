@@ -83,20 +83,12 @@ def running(process: WorkerContext, job_id: int) -> Iterator[threading.Thread]:
     assert not thread.is_alive()
 
 
-def figures(database: Database, job_id: int) -> list[tuple[float, ...]]:
-    """Return the epochs' figures, to the bit; only their times may differ from run to run."""
-    return [
-        (row.epoch, row.train_loss, row.train_accuracy, row.valid_loss, row.valid_accuracy)
-        for row in rows.epochs(database, job_id)
-    ]
-
-
 def undisturbed(process: WorkerContext, spec: ExperimentSpec = SPEC) -> list[tuple[float, ...]]:
     """Return the figures of a job of the same spec that nothing happened to."""
     database = process.recorder.database
     (job_id,) = rows.submit(database, spec)
     run(process, job_id)
-    return figures(database, job_id)
+    return rows.figures(database, job_id)
 
 
 def checkpoint_file(process: WorkerContext, job_id: int) -> Path:
@@ -212,7 +204,7 @@ def test_a_job_given_back_at_any_batch_goes_on_to_the_same_figures(
     assert not [line for line in rows.log(database, job_id) if "scratch" in line]
     assert (first.outcome, second.outcome) == (Outcome.RELEASED, Outcome.SUCCEEDED)
     assert second.resumed_epoch == batch // BATCHES
-    assert figures(database, job_id) == expected
+    assert rows.figures(database, job_id) == expected
 
 
 @on_sqlite
@@ -227,7 +219,7 @@ def test_a_job_with_dropout_given_back_again_and_again_comes_to_the_same_figures
         run_until(5, process, job_id)
 
     assert len(rows.attempts(database, job_id)) == 8  # 36 batches, 5 in each attempt
-    assert figures(database, job_id) == expected
+    assert rows.figures(database, job_id) == expected
 
 
 def test_a_job_that_goes_on_within_its_first_epoch_is_not_said_to_start_from_scratch(
@@ -298,7 +290,7 @@ def test_a_job_that_failed_keeps_its_checkpoint_for_its_retry(
     run(process, job_id)
 
     assert rows.attempts(database, job_id)[-1].resumed_epoch == 2
-    assert figures(database, job_id) == expected
+    assert rows.figures(database, job_id) == expected
 
 
 @on_sqlite
@@ -350,7 +342,7 @@ def test_a_job_whose_checkpoint_is_damaged_starts_from_scratch_and_comes_to_the_
     assert rows.job(database, job_id).state == "succeeded"
     assert rows.attempts(database, job_id)[-1].resumed_epoch == 0
     assert "resumed from scratch: no usable checkpoint" in rows.log(database, job_id)
-    assert figures(database, job_id) == expected
+    assert rows.figures(database, job_id) == expected
     assert files(process) == []
 
 
@@ -385,7 +377,7 @@ def test_a_job_is_given_back_also_if_its_checkpoint_cannot_be_written(
 
     assert (given_back.state, given_back.checkpoint) == ("queued", None)
     assert rows.attempts(database, job_id)[-1].resumed_epoch == 0
-    assert figures(database, job_id) == expected
+    assert rows.figures(database, job_id) == expected
 
 
 @on_sqlite
@@ -533,7 +525,7 @@ def test_an_outage_of_the_database_neither_stops_a_training_nor_costs_its_result
     (attempt,) = rows.attempts(database, job_id)
     assert rows.job(database, job_id).state == "succeeded"
     assert attempt.outcome == Outcome.SUCCEEDED
-    assert figures(database, job_id) == expected
+    assert rows.figures(database, job_id) == expected
 
 
 # A stall

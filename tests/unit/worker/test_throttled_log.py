@@ -2,26 +2,11 @@ import logging
 
 import pytest
 
+from unit.worker.clock import Clock
 from worker.supervisor.supervisor import MaintenanceStep
 from worker.throttled_log import ThrottledLog
 
 logger = logging.getLogger("worker.test")
-
-
-class Clock:
-    """A module `time` whose clock the test sets."""
-
-    now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr("worker.throttled_log.time", clock)
-    return clock
 
 
 @pytest.fixture(autouse=True)

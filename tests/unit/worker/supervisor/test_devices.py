@@ -196,21 +196,28 @@ def test_torch_is_asked_for_its_gpus_in_a_process_of_its_own(monkeypatch):
     assert visible_gpus() == []
 
 
-def test_the_error_of_a_torch_that_does_not_start_quotes_its_last_line(monkeypatch, tmp_path):
-    python = tmp_path / "python"
-    python.write_text("#!/bin/sh\necho first >&2\necho ImportError: no libcudart >&2\nexit 1\n")
-    python.chmod(0o755)
-    monkeypatch.setattr(module.sys, "executable", str(python))
+@pytest.fixture
+def python(monkeypatch, tmp_path):
+    """Return a function that sets the shell script that runs in place of Python."""
+    script = tmp_path / "python"
+    monkeypatch.setattr(module.sys, "executable", str(script))
+
+    def set_script(*lines):
+        script.write_text("\n".join(["#!/bin/sh", *lines, ""]))
+        script.chmod(0o755)
+
+    return set_script
+
+
+def test_the_error_of_a_torch_that_does_not_start_quotes_its_last_line(python):
+    python("echo first >&2", "echo ImportError: no libcudart >&2", "exit 1")
 
     with pytest.raises(DqError, match="torch does not start: ImportError: no libcudart"):
         visible_gpus()
 
 
-def test_a_torch_that_dies_without_a_word_is_an_error_too(monkeypatch, tmp_path):
-    python = tmp_path / "python"
-    python.write_text("#!/bin/sh\nkill -SEGV $$\n")
-    python.chmod(0o755)
-    monkeypatch.setattr(module.sys, "executable", str(python))
+def test_a_torch_that_dies_without_a_word_is_an_error_too(python):
+    python("kill -SEGV $$")
 
     with pytest.raises(DqError, match="torch does not start"):
         visible_gpus()

@@ -6,26 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from unit.worker.clock import Clock
 from worker.supervisor.devices import Device
 from worker.supervisor.supervisor import WorkerProcess
 
 DEVICE = Device("cpu0", "cpu", {})
-
-
-class Clock:
-    """A module `time` whose clock the test sets."""
-
-    now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr("worker.supervisor.supervisor.time", clock)
-    return clock
 
 
 @pytest.fixture
@@ -97,7 +82,7 @@ def test_a_process_that_ended_because_it_was_drained_is_not_started_again(
 
 @contextmanager
 def sleeper() -> Iterator["subprocess.Popen[bytes]"]:
-    """A process that leads a session of its own, as a Celery process does."""
+    """A process that leads a session, as a Celery process does."""
     process = subprocess.Popen(["/bin/sleep", "600"], start_new_session=True)
     try:
         yield process
@@ -106,7 +91,7 @@ def sleeper() -> Iterator["subprocess.Popen[bytes]"]:
         process.wait()
 
 
-def test_a_post_kills_children_of_its_own_process_alone():
+def test_a_worker_process_kills_its_own_children_only():
     """A pid out of SQL may be another host's, or by now another process'."""
     with sleeper() as own, sleeper() as stranger:
         process = WorkerProcess(DEVICE, own)
