@@ -42,7 +42,7 @@ print(max(waits), len(waits) - 1)
 
 
 def measure(number: int) -> Section:
-    """Submit so many specs that differ in their seed, and time each operation on them."""
+    """Submit a number of specs that differ in their seed, and time each operation on them."""
     about = (
         f"{number:,} jobs on an SQLite file on disk (synchronous=FULL) and a Redis with "
         "appendonly, each operation once. Meanwhile another process writes to the file 20 times a "

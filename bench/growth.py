@@ -18,7 +18,7 @@ from worker.execution.recorder import Recorder
 
 
 def measure(jobs: int) -> Section:
-    """Time the packs, and the claims among 1, 10, 100 and so on up to so many jobs."""
+    """Time the packs, and the claims among 1, 10, 100 and so on, up to `jobs`."""
     columns = ["what grows", "number", "time", "each", "memory"]
     about = (
         "A pack: one epoch of MNIST, 3 x 64, batch 64, one thread; memory is what the process "
@@ -69,7 +69,7 @@ def _grow_queue(jobs: int) -> Iterator[list[str]]:
 
 
 def _time_queue(number: int) -> tuple[float, float]:
-    """Return the seconds of submitting so many jobs, and of a claim among them."""
+    """Return the seconds of submitting a number of jobs, and of a claim among them."""
     spec = ExperimentSpec(hidden=(64,) * 3, keep=KEEP, batch_size=64)
     specs = [spec.model_copy(update={"seed": seed}) for seed in range(number)]
     broker, options = _SilentBroker(), SubmitOptions()

@@ -54,7 +54,7 @@ def show(rows: Iterable[list[str]]) -> list[list[str]]:
 
 
 def time_calls(call: Callable[[], object], times: int = 7) -> list[float]:
-    """Return the seconds that each of so many calls took, after one that warms up."""
+    """Return the seconds that each of a number of calls took, after one that warms up."""
     call()
     return [time_once(call) for _ in range(times)]
 

@@ -1,4 +1,4 @@
-"""What every test stands on: no settings of the developer's, and real servers for who asks."""
+"""The fixtures of all tests: none of the developer's settings, and real servers at need."""
 
 import os
 import signal
@@ -44,7 +44,7 @@ def _rank(item: pytest.Item) -> int:
 
 @pytest.fixture(autouse=True)
 def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Give each test a DQ_HOME of its own, of a short path, and no setting of the developer's.
+    """Give each test another DQ_HOME, of a short path, and none of the developer's settings.
 
     DQ_DATA_DIR alone is let through: it says where the real MNIST is.
     """

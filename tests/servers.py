@@ -102,7 +102,7 @@ class Server:
 
     @property
     def _identity(self) -> dict[str, Any]:
-        """Who runs a server that refuses to be run by root: nobody, whose the folder becomes."""
+        """The user of a server that root may not run: nobody, who is made the folder's owner."""
         if os.getuid() != 0:
             return {}
         os.chown(self.folder, _NOBODY, _NOBODY)

@@ -1,4 +1,4 @@
-"""A person at a terminal: the installed `dq`, real processes, and a home of its own."""
+"""A person at a terminal: the installed `dq`, real processes, and a new home."""
 
 import fcntl
 import json
@@ -157,7 +157,7 @@ class Terminal:
         return self.data("show", str(job_id))
 
     def start(self, log: str, *words: str, **settings: str) -> "subprocess.Popen[bytes]":
-        """Start a command in a session of its own, as a terminal does; `log` takes its words."""
+        """Start a command in a new session, as a terminal does; its output goes to `log`."""
         with (self.folder / log).open("wb") as out:
             process = subprocess.Popen(
                 [self.program, *words],

@@ -217,9 +217,9 @@ def test_a_published_table_is_judged_by_runs_that_are_there(service, sweep):
 def test_bad_input_is_a_usage_error_that_names_it_and_changes_nothing(service):
     before = service.data("status")["jobs"]
 
-    for words, told in BAD_INPUT.items():
+    for words, message in BAD_INPUT.items():
         done = service.dq(*words.split())
         assert done.returncode == 2, words
-        assert told in done.stderr
+        assert message in done.stderr
         assert "Traceback" not in done.stderr
     assert service.data("status")["jobs"] == before

@@ -75,18 +75,18 @@ def test_a_wait_for_jobs_that_do_not_exist_does_not_pass_for_success(terminal):
 
 
 @pytest.mark.parametrize(
-    ("word", "told"),
+    ("word", "message"),
     [
         ("nonsense", "'nonsense' names no jobs: give an id (142), a range (140..151)"),
         ("1-5", "'1-5' names no jobs: give an id (142), a range (140..151)"),
         ("state:lost", "Unknown state 'lost': use one of queued, running"),
     ],
 )
-def test_a_word_that_names_no_jobs_is_a_usage_error_that_shows_the_grammar(terminal, word, told):
+def test_a_word_that_names_no_jobs_is_a_usage_error_that_shows_the_grammar(terminal, word, message):
     done = terminal.dq("results", word)
 
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -65,14 +65,14 @@ def test_ctrl_c_during_a_submit_says_what_it_left_behind_and_how_to_undo_it(term
     code = screen.finish()
 
     left = " ".join(screen.text.split())
-    told = re.search(
+    counts = re.search(
         r"([\d,]+) of 40,000 jobs of s1 are saved, ([\d,]+) messages? sent, and a worker sends the "
         r"rest\. For the rest type the same again\. To undo: dq cancel s1",
         left,
     )
     assert code == 130
-    assert told, left
-    assert count_jobs(terminal, "queued") == int(told[1].replace(",", ""))
+    assert counts, left
+    assert count_jobs(terminal, "queued") == int(counts[1].replace(",", ""))
 
 
 def test_what_does_not_apply_to_a_known_job_is_said(terminal):

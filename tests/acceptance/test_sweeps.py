@@ -134,10 +134,10 @@ def test_a_sample_is_drawn_of_a_grid_and_is_the_same_one_each_time(manned):
     rates = [word for rate in range(1, 21) for word in ("--lr", str(rate / 100))]
     words = ["--dry-run", *SMALL, *rates, "--seeds", "2", "--sample", "3"]
 
-    first, told = submit(manned, *words)
+    first, message = submit(manned, *words)
     second, _ = submit(manned, *words)
 
-    assert "3 configurations x 2 seeds = 6 jobs" in told
+    assert "3 configurations x 2 seeds = 6 jobs" in message
     assert len({spec["lr"] for spec in first}) == 3
     assert first == second
 

@@ -168,10 +168,10 @@ def test_a_job_goes_all_the_way_over_tls_and_no_process_shows_a_password(
 
     assert done.returncode == 0, done.stderr + terminal.read("worker.log")
     assert doctor.returncode == 0, doctor.stdout
-    told = "".join([*lines, doctor.stdout, done.stderr, terminal.read("worker.log")])
-    assert "supervise" in told
-    assert SECRET not in told
-    assert QUOTED not in told
+    output = "".join([*lines, doctor.stdout, done.stderr, terminal.read("worker.log")])
+    assert "supervise" in output
+    assert SECRET not in output
+    assert QUOTED not in output
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A real dq for chaos to strike: Redis, a database, and workers, all as processes of its own."""
+"""A real dq for faults to hit: Redis, a database, and workers, all as processes."""
 
 import os
 import signal

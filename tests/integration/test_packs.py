@@ -1,4 +1,4 @@
-"""Jobs of one shape that a worker takes and trains together: each keeps all of its own."""
+"""Jobs of one shape that a worker takes and trains together: each is recorded as if alone."""
 
 import itertools
 import threading

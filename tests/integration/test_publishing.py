@@ -126,7 +126,7 @@ def test_a_redis_that_may_not_be_asked_for_its_run_id_remembers_until_it_is_wipe
     assert (is_new, is_known, publisher.may_have_lost_messages()) == (True, True, True)
 
 
-def test_whoever_may_not_ask_for_the_run_id_and_who_may_agree_on_a_redis_that_runs_on(
+def test_a_worker_that_may_ask_for_the_run_id_and_one_that_may_not_agree_on_a_redis_that_runs_on(
     publisher: Publisher, redis: RedisServer
 ):
     other = make_publisher(Settings(broker_url=redis.url_without_dangerous()))

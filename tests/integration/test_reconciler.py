@@ -549,7 +549,7 @@ def test_the_messages_of_the_most_urgent_jobs_are_sent_first(database: Database)
 
 
 def reconcilers(settings: Settings, count: int = 3) -> list[Reconciler]:
-    """Return reconcilers with connections of their own, as several workers have them."""
+    """Return reconcilers with separate connections, as several workers have them."""
     return [
         Reconciler(Database(settings.sql_url), make_publisher(settings), LEASE_SECONDS)
         for _ in range(count)

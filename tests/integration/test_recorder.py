@@ -401,7 +401,7 @@ def test_a_success_whose_answer_was_lost_is_recorded_once(
     assert rows.log(database, claim.job_id).count("succeeded") == 1
 
 
-def test_a_success_told_twice_is_one(database: Database, recorder: Recorder, claim: Claim):
+def test_a_success_recorded_twice_is_one(database: Database, recorder: Recorder, claim: Claim):
     rows.succeed(recorder, claim, ALL_EPOCHS)
     before = rows.everything(database)
 
@@ -424,7 +424,7 @@ def test_an_update_whose_answer_was_lost_is_repeated_without_harm(
     assert [row.epoch for row in rows.epochs(database, claim.job_id)] == [1, 2, 3]
 
 
-def test_a_job_has_one_result_whoever_writes_it(
+def test_a_job_has_one_result_whatever_writes_it(
     database: Database, recorder: Recorder, claim: Claim
 ):
     rows.succeed(recorder, claim, ALL_EPOCHS)

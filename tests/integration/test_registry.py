@@ -34,7 +34,7 @@ def lose(database: Database, job_id: int, seconds_ago: float) -> None:
         session.execute(update(Attempt).values(ended_at=from_now(-seconds_ago)))
 
 
-def test_a_worker_is_named_after_its_place_its_supervisor_and_its_host():
+def test_a_worker_is_named_after_its_device_its_supervisor_and_its_host():
     name = worker_name(DEVICES[0])
 
     assert re.fullmatch(rf"cpu0-[0-9a-f]{{4}}-{os.getpid()}@{socket.gethostname()}", name)
@@ -80,7 +80,7 @@ def test_a_beat_does_not_call_back_a_worker_that_was_told_to_end(database: Datab
     assert registry.find_draining() == {NAMES[1]}
 
 
-def test_workers_of_others_are_none_of_a_rosters_business(database: Database):
+def test_a_registry_leaves_the_workers_of_other_supervisors_alone(database: Database):
     rows.add_worker(database, "cpu0-1@elsewhere")
     registry = WorkerRegistry(database, DEVICES)
     registry.beat()
@@ -128,7 +128,7 @@ def test_a_job_asked_to_stop_is_cancelled_when_its_worker_leaves(database: Datab
     assert rows.job(database, job_id).state == "cancelled"
 
 
-def test_a_child_that_lost_its_job_long_ago_and_took_no_other_is_a_stray(database: Database):
+def test_a_child_that_lost_its_job_long_ago_and_took_no_other_is_stuck(database: Database):
     job_id = rows.submit_one(database)
     rows.claim(Recorder(database, NAMES[0], 30), job_id)
     lose(database, job_id, seconds_ago=11)
@@ -144,7 +144,7 @@ def test_a_child_that_lost_its_job_just_now_may_still_notice(database: Database)
     assert WorkerRegistry(database, DEVICES).find_stuck_children(10) == []
 
 
-def test_a_child_that_took_another_job_is_no_stray(database: Database):
+def test_a_child_that_took_another_job_is_not_stuck(database: Database):
     lost, next_one = rows.submit(database, SPEC, SPEC)
     recorder = Recorder(database, NAMES[0], 30)
     rows.claim(recorder, lost)
@@ -154,7 +154,7 @@ def test_a_child_that_took_another_job_is_no_stray(database: Database):
     assert WorkerRegistry(database, DEVICES).find_stuck_children(10) == []
 
 
-def test_a_child_whose_job_ended_well_is_no_stray(database: Database):
+def test_a_child_whose_job_ended_well_is_not_stuck(database: Database):
     job_id = rows.submit_one(database)
     recorder = Recorder(database, NAMES[0], 30)
     rows.succeed(recorder, rows.claim(recorder, job_id), AttemptUpdate(rows.measured_all()))

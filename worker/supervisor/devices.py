@@ -96,7 +96,7 @@ print(json.dumps([look(index) for index in range(torch.cuda.device_count())]))
 
 
 def visible_gpus() -> list[Gpu]:
-    """Return the GPUs that torch sees, in a process of its own.
+    """Return the GPUs that torch sees, by a separate process.
 
     torch is large, and a process that ran its threads must not fork: no parent imports it.
     """

@@ -56,7 +56,7 @@ class WorkerProcess:
         return self.popen is not None and self.popen.poll() is None
 
     def start(self) -> None:
-        """Start the process in a session of its own, so that it can be killed with its child."""
+        """Start the process in a new session, so that it can be killed with its child."""
         command = [sys.executable, "-P", "-m", "worker", "consume", worker_name(self.device)]
         command.append(str(os.getpid()))
         environment = {**os.environ, **self.device.environment}

@@ -14,8 +14,8 @@ logs.configure()
 log = logging.getLogger("worker.execution.recorder")
 log.info("%s: succeeded", "job 7 attempt 2", extra={"job_id": 7, "attempt": 2})
 log.error('a "quote", a\\nnew line and \\x1b[31m red')
-logging.getLogger("celery").info("not told")
-logging.getLogger("celery.worker.consumer.consumer").error("not told: Cannot connect")
+logging.getLogger("celery").info("hidden")
+logging.getLogger("celery.worker.consumer.consumer").error("hidden: Cannot connect")
 from billiard.util import error, get_logger
 get_logger()
 error("Process %r pid:%r exited with %r", "SpawnPoolWorker-1", 42, "signal 9 (SIGKILL)", exc_info=0)
@@ -37,14 +37,14 @@ def run(log_format):
 def test_as_json_each_event_is_one_object_on_one_line_with_job_and_attempt():
     lines = [json.loads(line) for line in run("json")]
 
-    told, hostile, died, warned = lines
-    assert (told["message"], told["job_id"], told["attempt"]) == (
+    event, hostile, died, warned = lines
+    assert (event["message"], event["job_id"], event["attempt"]) == (
         "job 7 attempt 2: succeeded",
         7,
         2,
     )
-    assert (told["level"], told["logger"]) == ("info", "worker.execution.recorder")
-    assert told["time"].endswith("+00:00")
+    assert (event["level"], event["logger"]) == ("info", "worker.execution.recorder")
+    assert event["time"].endswith("+00:00")
     assert hostile["message"] == 'a "quote", a\nnew line and \x1b[31m red'
     assert "job_id" not in hostile
     assert died["message"] == "child 42 died: signal 9 (SIGKILL)"

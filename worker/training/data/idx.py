@@ -9,7 +9,7 @@ _UNSIGNED_BYTE = 8
 
 
 def parse(content: bytes, dimensions: int) -> NDArray[np.uint8]:
-    """Return the array of bytes in `content`, which has so many dimensions.
+    """Return the array of bytes in `content`, which has this number of dimensions.
 
     The format: two zero bytes, the element type, the number of dimensions, each dimension's size
     as a big-endian int32, the elements (http://yann.lecun.com/exdb/mnist/). Raises ValueError if

@@ -36,7 +36,7 @@ from worker.training.engine.masks import (
 from worker.training.engine.run import Run
 from worker.training.reference import sgd
 
-#: On a CPU in fp32, products of at least so many multiplications a run go through oneDNN one by
+#: On a CPU in fp32, products of this many multiplications a run or more go through oneDNN one by
 #: one; batching pays for smaller ones, which take less time than a call. With AVX2 and no more,
 #: which MKL uses on every processor, all are batched.
 _ONEDNN_SIZE = math.inf if torch.backends.cpu.get_cpu_capability() == "AVX2" else 2**21

@@ -10,8 +10,8 @@ import torch
 from models.spec import ExperimentSpec
 from worker.training.engine.masks import layer_widths
 
-#: On a CPU, runs of at most so many images a batch times units a layer are trained as a batch of
-#: runs, be it of one; larger ones gain more by oneDNN and by skipping dropped units.
+#: The most images a batch, times units a layer, of runs that a CPU trains as a batch of runs, be it
+#: of one; larger ones gain more by oneDNN and by skipping dropped units.
 _BATCHED_SIZE = 2**15
 #: On a GPU, fp32 products of this width take so long that skipping dropped units pays.
 _SKIPPING_WIDTH = 4096

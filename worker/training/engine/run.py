@@ -96,7 +96,7 @@ def restore(
 
 
 def snapshot(run: Run) -> Snapshot:
-    """Return a copy of the run's state; it must stand between two batches."""
+    """Return a copy of the run's state; it must be between two batches."""
     names = network.build(run.spec, run.randomness.masks).state_dict()
     weights = [parameter.to("cpu", copy=True).contiguous() for parameter in run.parameters]
     return Snapshot(
