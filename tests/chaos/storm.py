@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
-from pathlib import Path
 
 from sqlalchemy import func, select
 
 from chaos.faults import FAULTS
+from chaos.figures import Figures, figures_of, train_undisturbed
 from chaos.stack import Stack
 from models.spec import ExperimentSpec
 from models.state import JobState, Outcome
@@ -26,8 +26,6 @@ _BATCH = 20
 _MAX_CRASHES = 200
 #: After the last fault everything must be done within this.
 _CALM_SECONDS = 300.0
-
-Figures = list[tuple[float, float, float, float]]
 
 
 @dataclass(frozen=True)
@@ -93,30 +91,13 @@ def run_storm(
     wait_until(lambda: _has_begun(stack), "a job is tried", _CALM_SECONDS)
     faults = _inject_faults(stack, random.Random(seed), seconds, pause)
     _wait(stack)
-    return _look(
-        stack, seed, faults, dict(zip(submitted.job_ids, train_undisturbed(specs), strict=True))
-    )
+    undisturbed = dict(zip(submitted.job_ids, _train_all(specs), strict=True))
+    return _look(stack, seed, faults, undisturbed)
 
 
-def train_undisturbed(specs: Sequence[ExperimentSpec]) -> list[Figures]:
-    """Train each spec undisturbed, without queue or database."""
+def _train_all(specs: Sequence[ExperimentSpec]) -> list[Figures]:
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        return list(pool.map(_train, specs, chunksize=10))
-
-
-def _train(spec: ExperimentSpec) -> Figures:
-    import torch
-
-    from worker.training import engine
-    from worker.training.data.tensors import load
-
-    torch.set_num_threads(1)
-    data = load(spec.dataset, Path("nowhere"), "cpu")
-    run = engine.start(spec, data, "cpu")
-    return [
-        (each.train_loss, each.train_accuracy, each.valid_loss, each.valid_accuracy)
-        for _, each in engine.train({0: run}, data)
-    ]
+        return list(pool.map(train_undisturbed, specs, chunksize=10))
 
 
 def _inject_faults(stack: Stack, rng: random.Random, seconds: float, pause: float) -> Counter[str]:
@@ -150,22 +131,13 @@ def _wait(stack: Stack) -> None:
         time.sleep(0.5)
 
 
-def _look(stack: Stack, seed: int, faults: Counter[str], calm: dict[int, Figures]) -> Report:
+def _look(stack: Stack, seed: int, faults: Counter[str], undisturbed: dict[int, Figures]) -> Report:
     log = stack.logs()
     with stack.database.reading() as session:
         figures: dict[int, Figures] = {}
         for epoch in session.scalars(select(Epoch).order_by(Epoch.job_id, Epoch.epoch)):
-            row = (epoch.train_loss, epoch.train_accuracy, epoch.valid_loss, epoch.valid_accuracy)
-            figures.setdefault(epoch.job_id, []).append(row)
-        finals = {
-            each.job_id: (
-                each.train_loss,
-                each.train_accuracy,
-                each.valid_loss,
-                each.valid_accuracy,
-            )
-            for each in session.scalars(select(Result))
-        }
+            figures.setdefault(epoch.job_id, []).append(figures_of(epoch))
+        finals = {each.job_id: figures_of(each) for each in session.scalars(select(Result))}
         packed = (
             select(func.count()).select_from(LogLine).where(LogLine.text.contains(" of its shape"))
         )
@@ -182,7 +154,7 @@ def _look(stack: Stack, seed: int, faults: Counter[str], calm: dict[int, Figures
             dropped=log.count("dropped a"),
             wrong=tuple(
                 job_id
-                for job_id, expected in calm.items()
+                for job_id, expected in undisturbed.items()
                 if figures.get(job_id) != expected or finals.get(job_id) != expected[-1]
             ),
         )

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from functools import cache
-from pathlib import Path
 
 import pytest
-from stage import Figures, Stage, figures_of
+from stage import Stage
 
+from chaos.figures import Figures, train_undisturbed
 from models.spec import ExperimentSpec
 from servers import PostgresServer
 
@@ -30,20 +30,4 @@ def leave_no_job_behind(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def undisturbed() -> Callable[[ExperimentSpec], Figures]:
     """Return what trains a spec here, without queue, database or fault."""
-    return cache(_train)
-
-
-def _train(spec: ExperimentSpec) -> Figures:
-    import torch
-
-    from worker.training import engine
-    from worker.training.data.tensors import load
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        data = load(spec.dataset, Path("nowhere"), "cpu")
-        run = engine.start(spec, data, "cpu")
-        return [figures_of(metrics) for _, metrics in engine.train({0: run}, data)]
-    finally:
-        torch.set_num_threads(threads)
+    return cache(train_undisturbed)

@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from chaos.figures import Figures, figures_of
 from chaos.stack import DQ, DurableRedis, Stack, WorkerHost, kill
 from integration import rows
 from models.settings import Settings
@@ -41,8 +42,6 @@ SHORT = rows.SPEC
 PATIENCE = 60.0
 #: Before each look at something: looks take time from what is looked at.
 LOOK_SECONDS = 0.03
-
-Figures = list[tuple[float, float, float, float]]
 
 
 @dataclass
@@ -218,11 +217,6 @@ class Stage(Stack):
         assert result
         assert figures_of(result) == figures_of(epochs[-1])
         return [figures_of(epoch) for epoch in epochs]
-
-
-def figures_of(row: Any) -> tuple[float, float, float, float]:
-    """Return the metrics of an epoch or a result."""
-    return row.train_loss, row.train_accuracy, row.valid_loss, row.valid_accuracy
 
 
 @contextmanager
