@@ -10,8 +10,6 @@ from servers import wait_until
 
 #: It ends by itself after a test that failed to cancel it.
 ENDLESS = ["--epochs", "1000000", "--hidden", "64x2", "--timeout", "60s"]
-#: Less than that job's limit: nobody waits for its end.
-STOP_SECONDS = 45
 
 
 def test_up_runs_jobs_and_ctrl_c_stops_worker_and_redis_and_loses_nothing(terminal):
@@ -22,10 +20,10 @@ def test_up_runs_jobs_and_ctrl_c_stops_worker_and_redis_and_loses_nothing(termin
 
     seconds = terminal.stop(up, signal.SIGINT)
 
-    assert seconds < STOP_SECONDS
+    assert seconds < 15
     assert up.returncode == 0
     assert "dq is down." in terminal.read("up.log")
-    wait_until(lambda: not terminal.processes(), "no process is left")
+    wait_until(lambda: not terminal.processes(), "no process is left", seconds=15)
     left = terminal.show(unfinished)
     assert left["state"] == "queued"
     assert left["epochs_done"] > 0
@@ -60,7 +58,7 @@ def test_a_home_has_one_up_and_other_commands_say_who_is_there_and_leave_redis_t
     assert jobs
     assert len(supervisors) == 1
     assert redis_runs
-    wait_until(lambda: not terminal.processes(), "no process is left")
+    wait_until(lambda: not terminal.processes(), "no process is left", seconds=15)
 
 
 def test_a_worker_starts_the_embedded_redis_again_if_that_dies(terminal):
@@ -82,10 +80,10 @@ def test_a_demo_that_is_stopped_leaves_no_process_either(terminal, number):
 
     seconds = terminal.stop(demo, number)
 
-    assert seconds < STOP_SECONDS
+    assert seconds < 15
     assert demo.returncode in (128 + number, -number)
     assert "Traceback" not in terminal.read("demo.log")
-    wait_until(lambda: not terminal.processes(), "no process is left")
+    wait_until(lambda: not terminal.processes(), "no process is left", seconds=15)
 
 
 def test_a_worker_ends_with_its_command_even_if_that_is_killed_at_the_first_moment(terminal):
@@ -95,4 +93,4 @@ def test_a_worker_ends_with_its_command_even_if_that_is_killed_at_the_first_mome
     terminal.stop(up, signal.SIGKILL)
 
     # That long a worker that does not know takes to come up, and would then run for ever.
-    wait_until(lambda: "supervise" not in str(terminal.processes()), "it ends")
+    wait_until(lambda: "supervise" not in str(terminal.processes()), "it ends", seconds=20)
