@@ -1,5 +1,6 @@
 """Compares configurations with a baseline: rows of figures, and a verdict for each."""
 
+import itertools
 import math
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -15,15 +16,19 @@ from service.analysis.samples import (
     collect_samples,
     is_measured,
     list_left_out,
+    refuse_added_seeds,
     refuse_mixtures,
 )
 from service.analysis.statistics import (
+    ANY_TIME,
+    FIXED_SEEDS,
     DifferenceTest,
+    Family,
+    Values,
     assess_differences,
-    estimate_mean,
-    find_shared_seeds,
+    estimate_interval,
 )
-from service.formatting import describe_fields, find_varying, plural
+from service.formatting import describe_difference, describe_fields, find_varying, plural
 from service.queries.rows import ComparedJob
 
 #: The relative resolution of a float32, in which the losses are taken.
@@ -35,8 +40,9 @@ class ComparisonRow:
     """The figures of one configuration, and its difference from the baseline.
 
     Figures are in the metric's own unit (accuracies are fractions), and None where there are too
-    few seeds. `low` to `high` and `difference_low` to `difference_high` are 95 % intervals, each on
-    its own; `p_holm` alone is corrected for the number of rows.
+    few seeds; an any-time interval needs 4. `low` to `high` and `difference_low` to
+    `difference_high` are 95 % intervals, each on its own; `p_holm` alone is corrected for the
+    number of rows.
     """
 
     #: The configuration's spec; its seed means nothing.
@@ -44,8 +50,12 @@ class ComparisonRow:
     configuration: str
     #: What sets it apart from the other rows, in words.
     label: str
+    #: The configuration's first job, which may have no figures.
+    first_job: int
     #: The jobs behind the figures, one a seed.
     jobs: tuple[int, ...]
+    #: The metric by seed, of those jobs.
+    values: Values
     n: int
     #: The seeds that are not in `n`, by the state of their jobs.
     running: int
@@ -58,20 +68,21 @@ class ComparisonRow:
     std: float | None
     minimum: float | None
     maximum: float | None
-    #: How many seeds the row shares with the baseline; a paired difference is of these alone.
+    #: How many seeds the row shares with the baseline; the difference is of these alone.
     shared: int
     difference: float | None = None
     difference_low: float | None = None
     difference_high: float | None = None
-    #: "paired by seed" or "Welch"; None where nothing was tested.
-    method: str | None = None
     p: float | None = None
     p_holm: float | None = None
-    #: "baseline", "better", "worse", "no evidence", or "too few seeds: K more"; "wait for K seeds"
-    #: where those queued or running are enough, "K seeds failed" where all have failed.
+    #: "baseline", "better", "worse", "within X pt" of the baseline, "no evidence", or "too few
+    #: seeds: K more"; "wait for K seeds" where those queued or running are enough, "K seeds failed"
+    #: where all have failed.
     verdict: str = "baseline"
-    #: That K: per configuration, besides the seeds that are queued or running.
+    #: That K: shared seeds, besides those that are queued or running.
     more_seeds: int | None = None
+    #: The number of seeds, from 0 on, that brings them; None where no more are asked for.
+    fill_to: int | None = None
 
     @property
     def unfinished(self) -> int:
@@ -84,6 +95,8 @@ class Comparison:
     """Configurations beside a baseline, which is the first row, and the jobs in no mean."""
 
     metric: str
+    #: "any-time", or "fixed seeds": Student's t test.
+    test: str
     rows: tuple[ComparisonRow, ...]
     #: The spec's fields, seed apart, in which the rows differ.
     varying: tuple[str, ...]
@@ -111,6 +124,11 @@ class Comparison:
         return self.rows[0]
 
     @property
+    def undecided(self) -> tuple[ComparisonRow, ...]:
+        """The rows for which more seeds are asked for."""
+        return tuple(row for row in self.rows if row.more_seeds)
+
+    @property
     def higher_is_better(self) -> bool:
         """Whether more of the metric is better."""
         return HIGHER_IS_BETTER[self.metric]
@@ -127,36 +145,44 @@ def compare(
     baseline: str | None = None,
     *,
     mix: bool = False,
+    fixed_seeds: bool = False,
+    smallest: float | None = None,
 ) -> Comparison:
     """Compare the configurations among `jobs` with a baseline, as `assess_differences` does.
 
     Failed and unfinished jobs are in no mean, a repeated seed counts once, cancelled jobs are only
-    listed.
+    listed. Differences are of the seeds that a configuration shares with the baseline, and judged
+    by the any-time test, or with `fixed_seeds` by Student's. Where `smallest` is given, a
+    difference that is known to be smaller is "within" it.
 
     A spread is never taken as smaller than half an image of the evaluation set (for losses and
     seconds, than half the resolution of a float32): accuracies move in steps of one image, so two
     equal differences do not prove that there is no spread, and half a step is the most that a
-    figure can spread over two neighbouring values. Identical results thus give p = 1, and a
-    constant difference of up to four images at two seeds is not significant.
+    figure can spread over two neighbouring values. Identical results thus give p = 1.
 
     `baseline` is a configuration's id, the beginning of one, or its label. Left out, it is the
     first configuration without dropout, or the first submitted. Raises UsageError for an unknown
-    metric or baseline, no jobs, and, without `mix`, jobs of several data sets, evaluation sets or
-    trainer versions.
+    metric or baseline, no jobs, without `mix` jobs of several data sets, evaluation sets or trainer
+    versions, and with `fixed_seeds` seeds that were added after the first job had ended.
     """
     ordered = sorted({job.job_id: job for job in jobs}.values(), key=lambda job: job.job_id)
     uncancelled = [job for job in ordered if job.state is not JobState.CANCELLED]
     _refuse_unknown(metric, uncancelled)
     if not mix:
         refuse_mixtures(uncancelled, metric)
+    if fixed_seeds:
+        refuse_added_seeds(uncancelled)
     samples = collect_samples(uncancelled, metric)
     varying = _find_varying(samples)
     samples = _put_baseline_first(samples, varying, baseline)
+    test = FIXED_SEEDS if fixed_seeds else ANY_TIME
+    family = Family(test, len(samples) - 1, _find_step(samples, metric), smallest)
     first = samples[0].spec
     versions = (job.trainer_version for job in uncancelled if is_measured(job, metric))
     return Comparison(
         metric=metric,
-        rows=_make_rows(samples, varying, metric),
+        test=test.name,
+        rows=_make_rows(samples, varying, metric, family),
         varying=varying,
         common={name: value for name, value in first if name not in {*varying, "seed"}},
         trainer_version=next(versions, None),
@@ -190,79 +216,122 @@ def label(spec: ExperimentSpec, varying: Collection[str], separator: str = " ") 
 
 
 def _make_rows(
-    samples: Sequence[Sample], varying: tuple[str, ...], metric: str
+    samples: Sequence[Sample], varying: tuple[str, ...], metric: str, family: Family
 ) -> tuple[ComparisonRow, ...]:
     """Make the rows, each but the first with its difference from the first."""
-    step = _find_step(samples, metric)
-    base, *others = (_summarize(sample, samples[0], varying, step) for sample in samples)
-    tests = assess_differences(samples[0].values, [each.values for each in samples[1:]], step)
-    judged = (_judge(*pair, base, metric) for pair in zip(others, tests, strict=True))
-    return (base, *judged)
+    first, *others = (_summarize(sample, varying, family) for sample in samples)
+    base = samples[0]
+    tests = assess_differences(base.values, [each.values for each in samples[1:]], family)
+    return (
+        first,
+        *(
+            _judge(row, _Contest(sample, base, test, metric, family))
+            for row, sample, test in zip(others, samples[1:], tests, strict=True)
+        ),
+    )
 
 
-def _summarize(
-    sample: Sample, base: Sample, varying: tuple[str, ...], step: float
-) -> ComparisonRow:
+def _summarize(sample: Sample, varying: tuple[str, ...], family: Family) -> ComparisonRow:
     """Make a row of a sample's own figures."""
     values = sample.values.values()
-    is_repeated = len(values) > 1
-    low, high = estimate_mean(values, step).interval if is_repeated else (None, None)
+    low, high = estimate_interval(values, family.step, family.test) or (None, None)
     return ComparisonRow(
         spec=sample.spec,
         configuration=sample.spec.configuration,
         label=label(sample.spec, varying),
+        first_job=sample.first_job,
         jobs=sample.jobs,
+        values=sample.values,
         n=len(values),
-        running=sample.missing[JobState.RUNNING],
-        queued=sample.missing[JobState.QUEUED],
-        failed=sample.missing[JobState.FAILED],
+        running=len(sample.missing[JobState.RUNNING]),
+        queued=len(sample.missing[JobState.QUEUED]),
+        failed=len(sample.missing[JobState.FAILED]),
         mean=statistics.fmean(values) if values else None,
         low=low,
         high=high,
-        std=statistics.stdev(values) if is_repeated else None,
+        std=statistics.stdev(values) if len(values) > 1 else None,
         minimum=min(values, default=None),
         maximum=max(values, default=None),
-        shared=len(find_shared_seeds(base.values, sample.values)),
+        shared=len(values),
     )
 
 
-def _judge(
-    row: ComparisonRow, test: DifferenceTest | None, base: ComparisonRow, metric: str
-) -> ComparisonRow:
+@dataclass(frozen=True)
+class _Contest:
+    """A sample beside the baseline's, and the test of their difference."""
+
+    sample: Sample
+    base: Sample
+    test: DifferenceTest
+    metric: str
+    family: Family
+
+    @property
+    def expected(self) -> frozenset[int]:
+        """The seeds that both have, or are to get."""
+        return self.sample.expected & self.base.expected
+
+    @property
+    def coming(self) -> int:
+        """How many more seeds they will share when all queued and running jobs have ended."""
+        return len(self.expected) - self.test.n
+
+    def find_failure(self) -> str | None:
+        """Say that all seeds of one of the two have failed, if they have."""
+        for sample, name in ((self.sample, ""), (self.base, "baseline: ")):
+            if not sample.expected and (failed := sample.missing[JobState.FAILED]):
+                return f"{name}{plural(len(failed), 'seed')} failed"
+        return None
+
+    def decide(self) -> str | None:
+        """Return the verdict that the figures allow, or None."""
+        if self.coming and not self.family.test.may_grow:
+            return None
+        if self.test.is_significant:
+            is_more = (self.test.difference or 0.0) > 0
+            return "better" if is_more is HIGHER_IS_BETTER[self.metric] else "worse"
+        if self.test.is_small:
+            return f"within {describe_difference(self.metric, self.family.smallest or 0.0)}"
+        return None
+
+
+def _judge(row: ComparisonRow, contest: _Contest) -> ComparisonRow:
     """Add a row's difference from the baseline, and its verdict."""
-    if test is None:  # a difference of single seeds can be seen, but not tested
-        difference = None if row.mean is None or base.mean is None else row.mean - base.mean
-        seeds = min(row.n, base.n)
-        return _leave_undecided(replace(row, difference=difference), base, seeds, 2 - seeds)
+    test = contest.test
+    low, high = test.interval or (None, None)
     row = replace(
         row,
+        shared=test.n,
         difference=test.difference,
-        difference_low=test.low,
-        difference_high=test.high,
-        method=test.method,
+        difference_low=low,
+        difference_high=high,
         p=test.p,
         p_holm=test.p_holm,
     )
-    if test.is_significant:
-        is_better = (test.difference > 0) is HIGHER_IS_BETTER[metric]
-        return replace(row, verdict="better" if is_better else "worse")
-    return _leave_undecided(row, base, test.n, test.more_seeds)
+    if verdict := contest.decide() or contest.find_failure():
+        return replace(row, verdict=verdict)
+    return _leave_undecided(row, contest)
 
 
-def _leave_undecided(
-    row: ComparisonRow, base: ComparisonRow, seeds: int, more: int | None
-) -> ComparisonRow:
-    """Add what it takes to decide: `more` seeds than were compared, of which some may be coming."""
-    for each, name in ((row, ""), (base, "baseline: ")):
-        if each.failed and not each.n + each.unfinished:
-            return replace(row, verdict=f"{name}{plural(each.failed, 'seed')} failed")
-    if not more:
-        return replace(row, verdict="no evidence")
-    if coming := row.unfinished or base.unfinished:
-        more = max(seeds + more - each.n - each.unfinished for each in (row, base))
+def _leave_undecided(row: ComparisonRow, contest: _Contest) -> ComparisonRow:
+    """Add what it takes to decide: more seeds than were compared, of which some may be coming."""
+    more = (contest.test.more_seeds or 0) - contest.coming
     if more > 0:
-        return replace(row, verdict=f"too few seeds: {more} more", more_seeds=more)
-    return replace(row, verdict=f"wait for {plural(coming, 'seed')}")
+        return replace(
+            row,
+            verdict=f"too few seeds: {more} more",
+            more_seeds=more,
+            fill_to=_find_fill(contest.expected, more),
+        )
+    if contest.coming and (contest.test.more_seeds or not contest.family.test.may_grow):
+        return replace(row, verdict=f"wait for {plural(contest.coming, 'seed')}")
+    return replace(row, verdict="no evidence")
+
+
+def _find_fill(seeds: Collection[int], more: int) -> int:
+    """Return up to which number all seeds must run so that there are `more` than these."""
+    free = (seed for seed in itertools.count() if seed not in seeds)
+    return next(itertools.islice(free, more - 1, None)) + 1
 
 
 def _find_step(samples: Sequence[Sample], metric: str) -> float:

@@ -12,12 +12,12 @@ from models.metrics import HIGHER_IS_BETTER
 from models.spec import ExperimentSpec
 from models.state import JobState
 from service.analysis.comparison import Comparison, compare, describe_common
-from service.analysis.statistics import estimate_mean
+from service.analysis.statistics import estimate_interval
 from service.formatting import format_jobs, title_metric, unit_of
 from service.queries.rows import ComparedJob, Curve
 
-#: Seeds for an interval by Student's t; of fewer, the band is from the least to the greatest.
-LEAST_SEEDS = 3
+#: Seeds for an interval; of fewer, the band is from the least to the greatest.
+LEAST_SEEDS = 4
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def _point(epoch: int, values: Sequence[float], metric: str) -> Point:
     n, mean = len(values), statistics.fmean(values)
     if n < LEAST_SEEDS:
         return Point(epoch, n, mean, min(values), max(values))
-    low, high = estimate_mean(values).interval
+    low, high = estimate_interval(values) or (min(values), max(values))
     # No value is below 0, and no accuracy above 1; nor then is a mean.
     limit = 1.0 if metric.endswith("accuracy") else math.inf
     return Point(epoch, n, mean, max(0.0, low), min(limit, high))

@@ -120,7 +120,7 @@ class PublishedTable(_Frozen):
 
 @dataclass(frozen=True)
 class ReproductionRow:
-    """One reported figure beside ours; an interval needs two seeds."""
+    """One reported figure beside ours; an interval needs four seeds."""
 
     cell: str
     metric: str

@@ -1,7 +1,6 @@
 """Gathers jobs into samples, a configuration each, and says which jobs are left out."""
 
 import math
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +8,7 @@ from models.errors import UsageError
 from models.spec import ExperimentSpec
 from models.state import JobState
 from service.analysis.statistics import Values
-from service.formatting import format_ids
+from service.formatting import format_ids, format_jobs
 from service.queries.rows import ComparedJob
 
 
@@ -18,10 +17,18 @@ class Sample:
     """A metric of one configuration by seed, and the jobs it is of, in the same order."""
 
     spec: ExperimentSpec
+    #: The first job of the configuration, whether it has a value or not.
+    first_job: int
     values: Values
     jobs: tuple[int, ...]
-    #: How many seeds have no value, by the state of their jobs.
-    missing: Mapping[JobState, int]
+    #: The seeds without a value, by the state of their jobs.
+    missing: Mapping[JobState, frozenset[int]]
+
+    @property
+    def expected(self) -> frozenset[int]:
+        """The seeds that have a value, or are to get one from a queued or running job."""
+        coming = self.missing[JobState.QUEUED] | self.missing[JobState.RUNNING]
+        return coming.union(self.values)
 
 
 def is_measured(job: ComparedJob, metric: str) -> bool:
@@ -44,17 +51,20 @@ def _make_sample(jobs: Sequence[ComparedJob], metric: str) -> Sample:
             counted.setdefault(job.spec.seed, job)
     return Sample(
         spec=jobs[0].spec,
+        first_job=jobs[0].job_id,
         values={seed: float(job.metrics[metric]) for seed, job in counted.items()},
         jobs=tuple(job.job_id for job in counted.values()),
-        missing=_count_missing([job for job in jobs if job.spec.seed not in counted]),
+        missing=_group_missing([job for job in jobs if job.spec.seed not in counted]),
     )
 
 
-def _count_missing(jobs: Collection[ComparedJob]) -> Mapping[JobState, int]:
-    """Count the seeds without a value, each once: a retry is queued or runs after a failure."""
+def _group_missing(jobs: Collection[ComparedJob]) -> Mapping[JobState, frozenset[int]]:
+    """Group the seeds without a value, each once: a retry is queued or runs after a failure."""
     in_order = (JobState.FAILED, JobState.QUEUED, JobState.RUNNING)
     states = {job.spec.seed: job.state for state in in_order for job in jobs if job.state is state}
-    return Counter(states.values())
+    return {
+        state: frozenset(seed for seed in states if states[seed] is state) for state in in_order
+    }
 
 
 def list_left_out(jobs: Sequence[ComparedJob], metric: str) -> dict[str, tuple[int, ...]]:
@@ -108,3 +118,19 @@ def _refuse_mixture(what: str, pairs: Iterable[tuple[object, int]]) -> None:
         f"Figures of more than one {what} cannot be compared: {listed}. "
         f"Select the jobs of one: dq results --compare {one}, or compare them anyway: --mix"
     )
+
+
+def refuse_added_seeds(jobs: Iterable[ComparedJob]) -> None:
+    """Raise UsageError if a job was submitted after another had ended: its seed was added."""
+    jobs = [job for job in jobs if job.created_at]
+    ends = [(job.finished_at, job.job_id) for job in jobs if job.finished_at]
+    if not ends:
+        return
+    first_end, first = min(ends)
+    added = [job.job_id for job in jobs if job.created_at and job.created_at > first_end]
+    if added:
+        raise UsageError(
+            f"--fixed-seeds is for seeds that were all submitted before the first result: "
+            f"{format_jobs(added)} came after job {first} had ended. Leave --fixed-seeds out: the "
+            "verdicts then hold however often seeds are added"
+        )

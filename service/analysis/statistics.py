@@ -2,16 +2,13 @@
 
 import math
 import statistics
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from service.analysis import anytime, student
 
 #: A difference is significant when its corrected p is below this.
 ALPHA = 0.05
-#: The power that more seeds are to give a test of the difference observed.
-POWER = 0.8
-#: With up to this many seeds, more are asked for if they are likely to show a difference.
-FEW_SEEDS = 3
 #: More seeds than this are never asked for.
 MAX_MORE_SEEDS = 20
 
@@ -20,41 +17,89 @@ Values = Mapping[int, float]
 
 
 @dataclass(frozen=True)
-class DifferenceTest:
-    """A mean minus the baseline's, its 95 % interval, and its p, raw and corrected."""
+class TTest:
+    """A two-sided test of "the mean is 0", and the interval that goes with it."""
 
-    difference: float
-    low: float
-    high: float
-    #: "paired by seed" or "Welch".
-    method: str
-    p: float
-    p_holm: float
-    #: Seeds on the smaller side.
+    name: str
+    #: From t and the number of values to p.
+    find_p: Callable[[float, int], float]
+    #: From the number of values and alpha to the least t that is significant; may be infinite.
+    find_critical_t: Callable[[int, float], float]
+    #: Whether it still holds when seeds are added after a look at the result.
+    may_grow: bool
+
+
+ANY_TIME = TTest("any-time", anytime.find_p, anytime.find_critical_t, may_grow=True)
+FIXED_SEEDS = TTest("fixed seeds", student.find_p, student.find_critical_t, may_grow=False)
+
+
+@dataclass(frozen=True)
+class Family:
+    """The tests of one table: how each is made, and how many there are."""
+
+    test: TTest
+    size: int
+    #: The smallest step that the values can make.
+    step: float
+    #: Differences within this of 0 are too small to matter; None where every one matters.
+    smallest: float | None = None
+
+    @property
+    def alpha(self) -> float:
+        """The part of ALPHA that each test may use (Bonferroni): a little stricter than Holm."""
+        return ALPHA / max(1, self.size)
+
+
+@dataclass(frozen=True)
+class DifferenceTest:
+    """A mean minus the baseline's over their shared seeds, and what it shows.
+
+    With one shared seed there is only the difference, with few there is no interval.
+    """
+
+    #: Shared seeds.
     n: int
-    #: How many more seeds a side to ask for; None asks for none.
-    more_seeds: int | None
+    difference: float | None = None
+    interval: tuple[float, float] | None = None
+    p: float | None = None
+    #: Corrected for the number of tests.
+    p_holm: float | None = None
+    #: Whether the difference is known to be within the family's `smallest`.
+    is_small: bool = False
+    #: How many more shared seeds to ask for; None asks for none.
+    more_seeds: int | None = None
 
     @property
     def is_significant(self) -> bool:
         """Whether the corrected p is below ALPHA."""
-        return self.p_holm < ALPHA
+        return self.p_holm is not None and self.p_holm < ALPHA
 
 
 def assess_differences(
-    baseline: Values, others: Sequence[Values], step: float
-) -> list[DifferenceTest | None]:
-    """Test each mean against the baseline's; None where a side has fewer than two seeds.
+    baseline: Values, others: Sequence[Values], family: Family
+) -> list[DifferenceTest]:
+    """Test each mean against the baseline's over the seeds that both have.
 
-    All judgement of differences is here: Student's t, paired by seed where two seeds or more are
-    shared, and Welch's (1947) where not; p is two-sided, and corrected by Holm (1979).
+    All judgement of differences is here. p is corrected by Holm (1979) for all `others`, those
+    without a p included, since their seeds may still come.
     """
-    estimates = [_estimate_difference(baseline, other, step) for other in others]
-    tested = [estimate.p for estimate in estimates if estimate]
-    corrected = iter(correct_by_holm(tested))
+    estimates = [_estimate_difference(baseline, other, family.step) for other in others]
+    ps = [each.find_p(family.test) if each else None for each in estimates]
+    corrected = correct_by_holm([1.0 if p is None else p for p in ps])
+    shared = [find_shared_seeds(baseline, other) for other in others]
     return [
-        _describe_test(estimate, next(corrected), len(tested)) if estimate else None
-        for estimate in estimates
+        DifferenceTest(
+            n=len(seeds),
+            difference=statistics.fmean(other[s] - baseline[s] for s in seeds) if seeds else None,
+            interval=estimate.find_interval(family.test) if estimate else None,
+            p=p,
+            p_holm=None if p is None else p_holm,
+            is_small=bool(estimate and estimate.is_within(family)),
+            more_seeds=_count_more_seeds(len(seeds), estimate.t if estimate else 0.0, family),
+        )
+        for other, seeds, estimate, p, p_holm in zip(
+            others, shared, estimates, ps, corrected, strict=True
+        )
     ]
 
 
@@ -70,53 +115,50 @@ def correct_by_holm(ps: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean or a difference of means, with its standard error and degrees of freedom."""
+    """A mean of n values, 2 or more, and its standard error."""
 
     value: float
     error: float
-    freedom: float
-    #: Seeds on the smaller side.
     n: int
-    method: str
 
     @property
-    def interval(self) -> tuple[float, float]:
-        """The 95 % interval by Student's t."""
-        half = float(_scipy_special().stdtrit(self.freedom, 1 - ALPHA / 2)) * self.error
-        return self.value - half, self.value + half
+    def t(self) -> float:
+        """The size of the mean in standard errors; 0 where all values are 0."""
+        return abs(self.value) / self.error if self.error else 0.0
 
-    @property
-    def p(self) -> float:
-        """The two-sided p of "the value is 0"; 1 where all figures are 0."""
-        if not self.error:
-            return 1.0
-        return 2 * float(_scipy_special().stdtr(self.freedom, -abs(self.value) / self.error))
+    def find_p(self, test: TTest) -> float:
+        """Return the p of "the mean is 0"."""
+        return test.find_p(self.t, self.n)
 
-    def is_detectable(self, more: int, alpha: float) -> bool:
-        """Whether this value would be significant in most repeats with `more` seeds a side.
+    def find_interval(self, test: TTest, alpha: float = ALPHA) -> tuple[float, float] | None:
+        """Return the interval at 1 - alpha; None where it is the whole line."""
+        critical = test.find_critical_t(self.n, alpha)
+        if math.isinf(critical):
+            return None
+        return self.value - critical * self.error, self.value + critical * self.error
 
-        The power of the t test, from the noncentral t (Cohen 1988, chapter 2).
-        """
-        n = self.n + more
-        freedom = self.freedom * (n - 1) / (self.n - 1)
-        shift = abs(self.value) / self.error * math.sqrt(n / self.n) if self.error else 0.0
-        special = _scipy_special()
-        missed = float(special.nctdtr(freedom, shift, special.stdtrit(freedom, 1 - alpha / 2)))
-        return not missed > 1 - POWER  # a shift past scipy's range gives NaN, and is detectable
+    def is_within(self, family: Family) -> bool:
+        """Whether the mean is known to be too small to matter."""
+        interval = self.find_interval(family.test, family.alpha)
+        if family.smallest is None or interval is None:
+            return False
+        return -family.smallest <= interval[0] and interval[1] <= family.smallest
 
 
-def _scipy_special() -> Any:
-    """Return scipy.special, which takes 0.25 s to import; most commands compare nothing."""
-    from scipy import special  # noqa: PLC0415
-
-    return special
-
-
-def estimate_mean(values: Collection[float], step: float = 0.0, method: str = "") -> Estimate:
-    """Estimate a mean of two values or more (Student 1908); their spread is at least `step` / 2."""
+def estimate_mean(values: Collection[float], step: float = 0.0) -> Estimate:
+    """Estimate a mean of two values or more; their spread is at least `step` / 2."""
     n = len(values)
     spread = max(statistics.stdev(values), step / 2)
-    return Estimate(statistics.fmean(values), spread / math.sqrt(n), n - 1, n, method)
+    return Estimate(statistics.fmean(values), spread / math.sqrt(n), n)
+
+
+def estimate_interval(
+    values: Collection[float], step: float = 0.0, test: TTest = ANY_TIME
+) -> tuple[float, float] | None:
+    """Return the 95 % interval of a mean; None where there are too few values for one."""
+    if len(values) < 2:  # noqa: PLR2004 -- one value has no spread
+        return None
+    return estimate_mean(values, step).find_interval(test)
 
 
 def find_shared_seeds(a: Values, b: Values) -> list[int]:
@@ -125,43 +167,27 @@ def find_shared_seeds(a: Values, b: Values) -> list[int]:
 
 
 def _estimate_difference(baseline: Values, other: Values, step: float) -> Estimate | None:
-    """Estimate other minus baseline, if both have two seeds."""
-    shared = find_shared_seeds(baseline, other)
-    if len(shared) > 1:
-        differences = [other[seed] - baseline[seed] for seed in shared]
-        return estimate_mean(differences, step, "paired by seed")
-    if min(len(baseline), len(other)) > 1:
-        return _subtract(
-            estimate_mean(other.values(), step), estimate_mean(baseline.values(), step)
-        )
-    return None
+    """Estimate other minus baseline, if they share two seeds."""
+    differences = [other[seed] - baseline[seed] for seed in find_shared_seeds(baseline, other)]
+    return estimate_mean(differences, step) if len(differences) > 1 else None
 
 
-def _subtract(a: Estimate, b: Estimate) -> Estimate:
-    """Estimate a - b of unequal variances (Welch 1947), with Satterthwaite's freedom (1946)."""
-    error = math.hypot(a.error, b.error)
-    share = (a.error / error) ** 2 if error else 0.5
-    freedom = 1 / (share**2 / a.freedom + (1 - share) ** 2 / b.freedom)
-    return Estimate(a.value - b.value, error, freedom, min(a.n, b.n), "Welch")
+def _count_more_seeds(n: int, t: float, family: Family) -> int | None:
+    """Return after how many more seeds this difference would be significant, if it stays.
+
+    Where that would be more than MAX_MORE_SEEDS, or no seeds may be added, return how many the
+    test needs at the least; None where it has them.
+    """
+    critical = {
+        more: family.test.find_critical_t(n + more, family.alpha)
+        for more in range(MAX_MORE_SEEDS + 1)
+    }
+    enough = (more for more in critical if more and _grow(t, n, more) >= critical[more])
+    possible = (more for more in critical if math.isfinite(critical[more]))
+    likely = next(enough, None) if family.test.may_grow else None
+    return likely or next(possible, None) or None
 
 
-def _describe_test(estimate: Estimate, p_holm: float, tests: int) -> DifferenceTest:
-    low, high = estimate.interval
-    return DifferenceTest(
-        difference=estimate.value,
-        low=low,
-        high=high,
-        method=estimate.method,
-        p=estimate.p,
-        p_holm=p_holm,
-        n=estimate.n,
-        # Divided by the number of tests (Bonferroni): a little stricter than Holm.
-        more_seeds=_count_more_seeds(estimate, ALPHA / tests),
-    )
-
-
-def _count_more_seeds(estimate: Estimate, alpha: float) -> int | None:
-    if estimate.n > FEW_SEEDS:
-        return None
-    counts = range(1, MAX_MORE_SEEDS + 1)
-    return next((more for more in counts if estimate.is_detectable(more, alpha)), None)
+def _grow(t: float, n: int, more: int) -> float:
+    """Return the t of the same difference and spread over more seeds."""
+    return t * math.sqrt((n + more) / n) if n else 0.0

@@ -32,6 +32,7 @@ _TAKEN_BY = {
     "epochs": ("csv", "jsonl", "parquet", "md"),
     "metric": ("latex",),
     "baseline": ("latex",),
+    "fixed_seeds": ("latex",),
     "url": ("mlflow",),
     "experiment": ("mlflow",),
 }
@@ -46,6 +47,7 @@ _FEW_JOBS = 19
 @click.option("--epochs", is_flag=True, help="One row for each epoch instead of each job.")
 @click.option("--metric", default="valid_accuracy", help="What LaTeX compares.", show_default=True)
 @click.option("--baseline", help="What LaTeX compares with.  [default: no dropout]")
+@click.option("--fixed-seeds", is_flag=True, help="Student's t test for LaTeX, seeds fixed before.")
 @click.option(
     "--url", default="http://127.0.0.1:5000", help="The MLflow server.", show_default=True
 )
@@ -58,6 +60,7 @@ def command(
     epochs: bool,
     metric: str,
     baseline: str | None,
+    fixed_seeds: bool,
     url: str,
     experiment: str,
 ) -> None:
@@ -74,7 +77,8 @@ def command(
     for option, kinds in _TAKEN_BY.items():
         if kind not in kinds and is_given(option):
             takers = join_words(kinds, "or")
-            raise UsageError(f"--{option} does not go with --to {kind}, but with {takers}")
+            name = option.replace("_", "-")
+            raise UsageError(f"--{name} does not go with --to {kind}, but with {takers}")
     path = _read_out(kind, out)
     context = open_context()
     database, which = context.database, context.find_jobs(selectors)
@@ -83,9 +87,8 @@ def command(
     elif kind == "tensorboard":
         _export_to_tensorboard(database, which, Path(out))
     elif kind == "latex":
-        compared = compare(
-            list_compared_jobs(database, which), expand_metric_name(metric), baseline
-        )
+        jobs = list_compared_jobs(database, which)
+        compared = compare(jobs, expand_metric_name(metric), baseline, fixed_seeds=fixed_seeds)
         _write(comparison_table(compared), kind, path)
     else:
         _write(_list(database, which, epochs=epochs), kind, path)

@@ -31,6 +31,7 @@ _TAKEN_BY = {
     "metric": ("--compare", "--curves", "--plot", "--top"),
     "baseline": ("--compare",),
     "mix": ("--compare",),
+    "fixed_seeds": ("--compare",),
     "at": ("--compare", ""),
     **dict.fromkeys(("sort", "top", "cols", "only_changed", "limit", "after"), ("",)),
 }
@@ -48,6 +49,7 @@ _TAKEN_BY = {
 )
 @click.option("--baseline", help="The configuration to compare with.  [default: no dropout]")
 @click.option("--mix", is_flag=True, help="Compare across data sets and trainer versions.")
+@click.option("--fixed-seeds", is_flag=True, help="Student's t test, for seeds fixed beforehand.")
 @click.option(
     "--at", default="final", help="When: final, best:METRIC or epoch:N.", show_default=True
 )
@@ -74,6 +76,7 @@ def command(
     metric: str,
     baseline: str | None,
     mix: bool,
+    fixed_seeds: bool,
     at: str,
     curves: bool,
     plot: Path | None,
@@ -105,8 +108,9 @@ def command(
         print_table(table, format)
     elif compare:
         jobs = list_compared_jobs(database, which, epoch_choice)
-        compared = compare_jobs(jobs, metric, baseline, mix=mix)
-        print_table(comparison_table(compared, str(epoch_choice)), format)
+        compared = compare_jobs(jobs, metric, baseline, mix=mix, fixed_seeds=fixed_seeds)
+        selector = selectors[0] if len(selectors) == 1 and not where else None
+        print_table(comparison_table(compared, str(epoch_choice), selector), format)
     elif not plot:
         order = parse_sort(sort or (metric if top else "id"))
         request = PageRequest(order, top or limit or _limit_by_output(), epoch_choice, after)

@@ -129,6 +129,8 @@ def _make_compared_job(
         spec=ExperimentSpec.model_validate(job.spec),
         trainer_version=result.trainer_version if result else None,
         metrics=metrics,
+        created_at=job.created_at,
+        finished_at=job.finished_at,
     )
 
 

@@ -152,7 +152,7 @@ class Progress:
 class ComparedJob:
     """One job as a comparison sees it: its spec, and its final metrics if it succeeded.
 
-    `trainer_version` is None while there is no result.
+    `trainer_version` is None while there is no result, `finished_at` while it has not ended.
     """
 
     job_id: int
@@ -160,3 +160,5 @@ class ComparedJob:
     spec: ExperimentSpec
     trainer_version: int | None
     metrics: Mapping[str, float]
+    created_at: datetime | None = None
+    finished_at: datetime | None = None

@@ -7,7 +7,7 @@ from typing import Any
 
 from models.spec import ExperimentSpec
 from service.analysis.comparison import Comparison, ComparisonRow, describe_common, label
-from service.analysis.statistics import ALPHA, POWER
+from service.analysis.statistics import ALPHA, ANY_TIME, FIXED_SEEDS
 from service.formatting import (
     describe_difference,
     format_difference,
@@ -25,16 +25,24 @@ from service.reports.table import Column, Table
 _STYLES = {"better": "green", "worse": "red"}
 #: At most this many rows get a sentence each in the conclusion.
 _MAX_SENTENCES = 3
+_VALIDITY = {
+    ANY_TIME.name: "Intervals and p hold however often you look or add seeds (any-time t test)",
+    FIXED_SEEDS.name: "Intervals and p are for seeds fixed beforehand (Student's t test)",
+}
 _SPEC_FIELDS = tuple(name for name in ExperimentSpec.model_fields if name != "seed")
 _FIGURES = (
     *("n", "running", "queued", "failed", "mean", "low", "high", "std", "minimum", "maximum"),
-    *("difference", "difference_low", "difference_high", "method", "shared", "p", "p_holm"),
-    *("verdict", "more_seeds"),
+    *("difference", "difference_low", "difference_high", "shared", "p", "p_holm"),
+    *("verdict", "more_seeds", "fill_to"),
 )
 
 
-def comparison_table(comparison: Comparison, epoch_choice: str = "final") -> Table:
+def comparison_table(
+    comparison: Comparison, epoch_choice: str = "final", selector: str | None = None
+) -> Table:
     """Make the table of a comparison of metrics at an epoch: final, best:METRIC, epoch:N.
+
+    `selector` names the compared jobs, if one does.
 
     Its JSON is one object: the comparison's fields, `rows` and `conclusion`. Its CSV has every
     field of the spec, and the two ends of an interval in two fields.
@@ -44,7 +52,7 @@ def comparison_table(comparison: Comparison, epoch_choice: str = "final") -> Tab
         columns=(*_spec_columns(comparison), *_figure_columns(comparison)),
         rows=rows,
         title=_title(comparison, epoch_choice),
-        footnotes=tuple(_footnotes(comparison)),
+        footnotes=tuple(_footnotes(comparison, selector)),
         fields=("configuration", *_SPEC_FIELDS, *_FIGURES),
         json_value=_document(comparison, rows),
     )
@@ -136,8 +144,6 @@ def _difference_columns(comparison: Comparison) -> Iterable[Column]:
     interval = partial(format_interval, value)
     yield Column("difference", "diff", value, "right", 90)
     yield Column("difference_interval", "diff 95 % interval", interval, "right", 85)
-    if len(_methods(comparison)) > 1:
-        yield Column("method", "method", priority=30)
     yield Column("p_holm", "p", format_p, "right", 80)
 
 
@@ -151,39 +157,37 @@ def _title(comparison: Comparison, epoch_choice: str) -> tuple[str, ...]:
     return f"{title}{images}{at}, {direction} is better", describe_common(comparison)
 
 
-def _methods(comparison: Comparison) -> list[str]:
-    return sorted({row.method for row in comparison.rows if row.method})
-
-
-def _footnotes(comparison: Comparison) -> Iterable[str]:
+def _footnotes(comparison: Comparison, selector: str | None) -> Iterable[str]:
     """List what a reader must know to trust the figures, the conclusion first."""
     yield conclude(comparison)
-    yield from _note_method(comparison)
-    yield from _note_seeds(comparison)
+    yield from _note_missing_seeds(comparison, selector)
+    yield from _note_test(comparison)
     yield from _note_noise(comparison)
     yield from _note_left_out(comparison)
     yield from _note_repeats(comparison)
 
 
-def _note_method(comparison: Comparison) -> Iterable[str]:
-    tests = sum(row.p is not None for row in comparison.rows)
-    if not tests:
+def _note_missing_seeds(comparison: Comparison, selector: str | None) -> Iterable[str]:
+    """Say how to run the seeds that are missing; those of decided rows are not run."""
+    if not comparison.undecided:
         return
-    methods = " or ".join(_methods(comparison))
+    jobs = selector
+    if comparison.decided or not jobs:
+        rows = (comparison.baseline, *comparison.undecided)
+        jobs = ",".join(str(row.first_job) for row in rows)
+    seeds = max(row.fill_to or 0 for row in comparison.undecided)
+    yield f"For more seeds: dq submit --fill {jobs} --seeds {seeds}"
+
+
+def _note_test(comparison: Comparison) -> Iterable[str]:
+    if all(row.p is None for row in comparison.rows):
+        return
+    tests = len(comparison.rows) - 1
     corrected = f", corrected for {tests} tests (Holm)" if tests > 1 else ""
     yield (
-        f"Differences are from {_name(comparison, comparison.baseline)}, {methods}; p by Student's "
-        f"t{corrected}; better or worse where p < {ALPHA}."
+        f"Differences are from {_name(comparison, comparison.baseline)}, over shared seeds. "
+        f"{_VALIDITY[comparison.test]}{corrected}; better or worse where p < {ALPHA}."
     )
-
-
-def _note_seeds(comparison: Comparison) -> Iterable[str]:
-    paired = [row for row in comparison.rows if row.method == "paired by seed"]
-    if any(row.shared < min(row.n, comparison.baseline.n) for row in paired):
-        least = min(row.shared for row in paired)
-        yield f"Paired differences are of the shared seeds alone, at least {least} in each row."
-    if any(row.p is not None and row.more_seeds for row in comparison.rows):
-        yield f"K more: seeds per configuration to find this difference with power {POWER}."
 
 
 def _note_noise(comparison: Comparison) -> Iterable[str]:

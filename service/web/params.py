@@ -116,16 +116,27 @@ class ComparisonParams(SelectionParams):
     ] = ""
     at: At = "final"
     mix: Annotated[bool, Query(description="Compare across data sets and trainer versions")] = False
+    fixed_seeds: Annotated[
+        bool,
+        Query(description="Student's t test: all seeds were submitted before the first result"),
+    ] = False
 
     def read(self, database: Database) -> Comparison:
         """Return the comparison; raise UsageError if it has too many runs."""
         condition = self._check_size(database)
         runs = list_compared_jobs(database, condition, parse_epoch_choice(self.at))
-        return compare(runs, self.metric, self.baseline or None, mix=self.mix)
+        return compare(
+            runs,
+            self.metric,
+            self.baseline or None,
+            mix=self.mix,
+            fixed_seeds=self.fixed_seeds,
+        )
 
     def make_table(self, comparison: Comparison) -> Table:
         """Return the comparison's table."""
-        return comparison_table(comparison, str(parse_epoch_choice(self.at)))
+        selector = None if self.where else ",".join(self.jobs.split())
+        return comparison_table(comparison, str(parse_epoch_choice(self.at)), selector)
 
     def read_curves(self, database: Database) -> CurveSet:
         """Return the curves of the same jobs."""

@@ -201,7 +201,7 @@ def test_a_published_table_is_judged_by_runs_that_are_there(service, sweep):
         "version": 1,
         "title": "A small table of digits",
         "citation": "Nobody: Nothing. 2026.",
-        "seeds": 3,
+        "seeds": 4,
         "rows": [{"cell": "plain", "spec": spec, **figures}],
     }
     (service.folder / "table.yaml").write_text(yaml.safe_dump(table))
@@ -210,8 +210,8 @@ def test_a_published_table_is_judged_by_runs_that_are_there(service, sweep):
 
     (figure,) = json.loads(done.stdout)["figures"]
     assert done.returncode == 4, done.stderr
-    assert (figure["n"], figure["verdict"]) == (3, "not met")
-    assert "to be run" not in done.stderr  # the sweep had these seeds
+    assert (figure["n"], figure["verdict"]) == (4, "not met")
+    assert "1 job to run." in done.stderr, "the sweep had the other seeds"
 
 
 def test_bad_input_is_a_usage_error_that_names_it_and_changes_nothing(service):

@@ -30,7 +30,7 @@ TABLE = PublishedTable.model_validate(
         "version": 1,
         "title": "Digits",
         "citation": "Nobody: Nothing. 2026.",
-        "seeds": 3,
+        "seeds": 5,
         "rows": [
             {
                 "cell": "plain",
@@ -58,7 +58,7 @@ TABLE = PublishedTable.model_validate(
 MET = {"plain": 0.9, "dropout": 0.84}
 
 
-def submit(database: Database, scale: str | None = None, seeds: int = 3) -> Submitted:
+def submit(database: Database, scale: str | None = None, seeds: int = 5) -> Submitted:
     """Submit what is missing of the table, as `dq reproduce` does."""
     specs = list_specs(TABLE, find_scale(TABLE, scale))
     options = SubmitOptions(tags=("reproduce",), reuse=True)
@@ -100,8 +100,8 @@ def test_a_table_is_met_by_the_last_epochs_of_finished_jobs(database: Database, 
 
     assert verdicts(report) == [Verdict.MET] * 3
     assert [(row.n, row.mean) for row in report.rows] == [
-        (3, pytest.approx(0.901)),
-        (3, pytest.approx(0.159)),
+        (5, pytest.approx(0.902)),
+        (5, pytest.approx(0.158)),
     ]
     report.check()  # raises nothing
 
@@ -152,10 +152,10 @@ def test_what_is_finished_is_judged_again_without_being_run_again(
     first = submit(database)
     run(recorder, first.created, MET)
 
-    second = submit(database, seeds=2)
+    second = submit(database, seeds=4)
 
     assert second.created == ()
-    assert len(second.finished_before) == 4
+    assert len(second.finished_before) == 8
     assert verdicts(judge_jobs(database, second)) == [Verdict.MET] * 3
 
 
@@ -163,11 +163,11 @@ def test_more_seeds_run_only_what_is_missing(database: Database, recorder: Recor
     first = submit(database, seeds=1)
     run(recorder, first.created, MET)
 
-    more = submit(database, seeds=3)
+    more = submit(database, seeds=5)
     run(recorder, more.created, MET)
 
     assert more.finished_before == first.created
-    assert len(more.created) == 4
+    assert len(more.created) == 8
     assert verdicts(judge_jobs(database, first)) == [Verdict.MET, Verdict.MET, Verdict.UNDECIDED]
     assert verdicts(judge_jobs(database, more)) == [Verdict.MET] * 3
 

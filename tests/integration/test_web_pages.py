@@ -78,7 +78,7 @@ def test_the_queue_shows_running_and_queued_jobs_and_workers(client, database, r
 
 def test_the_comparison_has_the_rows_of_the_command_line(client, database, finished):
     runs = list_compared_jobs(database, parse_selectors(["s1"]))
-    table = comparison_table(compare(runs))
+    table = comparison_table(compare(runs), selector="s1")
 
     page = client.get("/compare?jobs=s1").text
     answer = client.get("/api/v1/comparison?jobs=s1").json()
@@ -225,7 +225,7 @@ def test_the_chart_counts_the_same_seeds_as_the_table(client, database, recorder
     assert names == ["no dropout (n = 1, 1 running)", "keep 0.5 (n = 0, 1 running)"]
     assert [(row["n"], row["running"], row["queued"]) for row in table] == [(1, 1, 0), (0, 1, 1)]
     assert ">1 running, 1 queued</td>" in page
-    assert "3 jobs are queued or running: wait for the results before you submit more." in page
+    assert "dq submit --fill s1 --seeds 4" in page
 
 
 @pytest.mark.parametrize("jobs", ["s2 s1", "s1,s2", " 1..2\ts2 ", "s1 , tag:my paper"])

@@ -4,7 +4,7 @@ import random
 import statistics
 import warnings
 from dataclasses import fields, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -15,8 +15,9 @@ from models.errors import UsageError
 from models.metrics import HIGHER_IS_BETTER
 from models.spec import ExperimentSpec
 from models.state import JobState
-from service.analysis.comparison import Comparison, ComparisonRow, compare
-from service.analysis.statistics import ALPHA, POWER, correct_by_holm
+from service.analysis import anytime
+from service.analysis.comparison import Comparison, compare
+from service.analysis.statistics import ALPHA, correct_by_holm
 from service.queries.rows import ComparedJob
 
 NONE = ExperimentSpec(hidden=(512, 512, 512))
@@ -28,8 +29,11 @@ BASE_FIGURES = (0.9471, 0.9462, 0.9480, 0.9477, 0.9466)
 OTHER_FIGURES = (0.9310, 0.9282, 0.9301, 0.9306, 0.9299)
 
 
+SUBMITTED = datetime(2026, 11, 30, 12, tzinfo=UTC)
+
+
 class Lab:
-    """Makes runs with consecutive job ids."""
+    """Makes runs with consecutive job ids, a second apart."""
 
     def __init__(self) -> None:
         self.ids = itertools.count(1)
@@ -52,32 +56,79 @@ def lab():
     return Lab()
 
 
-def test_interval_is_student_t_over_seeds(lab):
+def test_an_interval_is_the_any_time_one_over_seeds(lab):
     base = compare(lab.runs(NONE, BASE_FIGURES)).baseline
 
-    low, high = stats.t.interval(
-        0.95, 4, loc=statistics.fmean(BASE_FIGURES), scale=stats.sem(BASE_FIGURES)
-    )
-    assert (base.low, base.high) == pytest.approx((low, high), abs=1e-12)
+    half = anytime.find_critical_t(5, 0.05) * stats.sem(BASE_FIGURES)
+    mean = statistics.fmean(BASE_FIGURES)
+    assert (base.low, base.high) == pytest.approx((mean - half, mean + half), abs=1e-12)
     assert base.std == pytest.approx(statistics.stdev(BASE_FIGURES))
     assert (base.minimum, base.maximum, base.n) == (0.9462, 0.9480, 5)
+    assert base.values == dict(enumerate(BASE_FIGURES))
     assert base.verdict == "baseline"
 
 
-def test_shared_seeds_make_a_paired_test(lab):
+def test_a_difference_is_judged_by_the_any_time_test(lab):
     runs = lab.runs(NONE, BASE_FIGURES) + lab.runs(NOTEBOOK, OTHER_FIGURES)
 
-    row = compare(runs).rows[1]
+    comparison = compare(runs)
 
-    expected = stats.ttest_rel(OTHER_FIGURES, BASE_FIGURES)
-    interval = expected.confidence_interval(0.95)
-    assert row.method == "paired by seed"
-    assert row.p == pytest.approx(expected.pvalue, rel=1e-9)
-    assert (row.difference_low, row.difference_high) == pytest.approx(tuple(interval))
+    expected, row = stats.ttest_rel(OTHER_FIGURES, BASE_FIGURES), comparison.rows[1]
+    half = anytime.find_critical_t(5, 0.05) * row.difference / expected.statistic
+    interval = row.difference - half, row.difference + half
+    assert comparison.test == "any-time"
+    assert row.p == pytest.approx(anytime.find_p(expected.statistic, 5), rel=1e-9)
+    assert (row.difference_low, row.difference_high) == pytest.approx(interval)
     assert row.verdict == "worse"
 
 
-def test_a_paired_difference_is_of_the_shared_seeds_and_a_mean_of_all(lab):
+def test_seeds_fixed_beforehand_are_judged_by_students_test(lab):
+    runs = lab.runs(NONE, BASE_FIGURES) + lab.runs(NOTEBOOK, OTHER_FIGURES)
+
+    comparison = compare(runs, fixed_seeds=True)
+
+    expected, row = stats.ttest_rel(OTHER_FIGURES, BASE_FIGURES), comparison.rows[1]
+    interval = expected.confidence_interval(0.95)
+    means = stats.t.interval(
+        0.95, 4, loc=statistics.fmean(BASE_FIGURES), scale=stats.sem(BASE_FIGURES)
+    )
+    assert comparison.test == "fixed seeds"
+    assert row.p == pytest.approx(expected.pvalue, rel=1e-9)
+    assert (row.difference_low, row.difference_high) == pytest.approx(tuple(interval))
+    assert (comparison.baseline.low, comparison.baseline.high) == pytest.approx(means)
+    assert row.verdict == "worse"
+
+
+def end(runs, seconds=100):
+    """Let the runs be submitted a second apart, and end that many seconds after the first."""
+    return [
+        replace(
+            run,
+            created_at=SUBMITTED + timedelta(seconds=number),
+            finished_at=SUBMITTED + timedelta(seconds=seconds + number),
+        )
+        for number, run in enumerate(runs)
+    ]
+
+
+def test_fixed_seeds_are_refused_where_one_was_added_after_the_first_result(lab):
+    runs = lab.runs(NONE, BASE_FIGURES) + lab.runs(NOTEBOOK, OTHER_FIGURES)
+
+    assert compare(end(runs), fixed_seeds=True).decided
+    with pytest.raises(UsageError, match=r"jobs 9\.\.10 came after job 1 had ended"):
+        compare(end(runs, seconds=7.5), fixed_seeds=True)
+
+
+@pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING])
+def test_fixed_seeds_are_not_judged_before_all_have_ended(lab, state):
+    runs = lab.runs(NONE, BASE_FIGURES) + lab.runs(NOTEBOOK, OTHER_FIGURES[:4])
+    runs.append(lab.run(NOTEBOOK, 4, state=state))
+
+    assert compare(runs, fixed_seeds=True).rows[1].verdict == "wait for 1 seed"
+    assert compare(runs).rows[1].verdict == "worse"
+
+
+def test_a_difference_is_of_the_shared_seeds_and_a_mean_of_all(lab):
     runs = lab.runs(NONE, BASE_FIGURES) + lab.runs(NOTEBOOK, OTHER_FIGURES, first_seed=3)
 
     row = compare(runs).rows[1]
@@ -89,28 +140,24 @@ def test_a_paired_difference_is_of_the_shared_seeds_and_a_mean_of_all(lab):
     assert row.mean == pytest.approx(statistics.fmean(OTHER_FIGURES))
 
 
-@pytest.mark.parametrize("count", [2, 3, 5])
-def test_different_seeds_make_a_welch_test(lab, count):
-    other = OTHER_FIGURES[:count]
-    runs = lab.runs(NONE, BASE_FIGURES) + lab.runs(NOTEBOOK, other, first_seed=10)
+def test_without_shared_seeds_there_is_no_difference(lab):
+    runs = lab.runs(NONE, BASE_FIGURES) + lab.runs(NOTEBOOK, OTHER_FIGURES, first_seed=10)
 
     row = compare(runs).rows[1]
 
-    expected = stats.ttest_ind(other, BASE_FIGURES, equal_var=False)
-    interval = expected.confidence_interval(0.95)
-    assert row.method == "Welch"
-    assert row.p == pytest.approx(expected.pvalue, rel=1e-9)
-    assert (row.difference_low, row.difference_high) == pytest.approx(tuple(interval))
+    assert (row.shared, row.difference, row.p) == (0, None, None)
+    assert (row.verdict, row.fill_to) == ("too few seeds: 4 more", 4)
 
 
-def test_p_is_corrected_for_every_row_tested(lab):
+def test_p_is_corrected_for_every_row_also_those_whose_seeds_are_to_come(lab):
     runs = lab.runs(NONE, BASE_FIGURES)
     runs += lab.runs(NOTEBOOK, OTHER_FIGURES) + lab.runs(MILD, reversed(BASE_FIGURES))
     runs += lab.runs(HARSH, OTHER_FIGURES[:1])
 
     rows = compare(runs).rows
 
-    assert [row.p_holm for row in rows[1:3]] == correct_by_holm([row.p for row in rows[1:3]])
+    assert [row.p_holm for row in rows[1:3]] == correct_by_holm([rows[1].p, rows[2].p, 1])[:2]
+    assert rows[1].p_holm == 3 * rows[1].p
     assert rows[3].p_holm is None
 
 
@@ -127,34 +174,31 @@ def test_more_is_better_for_accuracies_and_worse_for_losses_and_seconds(lab, met
 
 
 @pytest.mark.parametrize(
-    ("base", "other", "more"), [(0, 0, 2), (0, 5, 2), (1, 1, 1), (5, 1, 1), (1, 5, 1), (5, 0, 2)]
+    ("base", "other", "more"), [(0, 0, 4), (0, 5, 4), (1, 1, 3), (5, 1, 3), (1, 5, 3), (5, 0, 4)]
 )
-def test_fewer_than_two_seeds_a_side_are_too_few(lab, base, other, more):
+def test_without_two_shared_seeds_as_many_are_asked_for_as_the_test_needs(lab, base, other, more):
     runs = lab.runs(NONE, BASE_FIGURES[:base]) + lab.runs(NOTEBOOK, OTHER_FIGURES[:other])
     runs += [lab.run(spec, 99, math.nan) for spec in (NONE, NOTEBOOK)]
 
     row = compare(runs).rows[1]
 
     assert row.verdict == f"too few seeds: {more} more"
-    assert (row.more_seeds, row.p) == (more, None)
+    assert (row.more_seeds, row.fill_to, row.p) == (more, 4, None)
     assert (row.difference is None) == (0 in (base, other))
 
 
-def test_a_likely_effect_at_few_seeds_asks_for_as_many_more_as_its_power_needs(lab):
-    differences = (-0.002, -0.009, -0.004)
+def test_a_likely_effect_asks_for_as_many_more_seeds_as_would_decide_it(lab):
+    differences = (-0.002, -0.009, -0.004, -0.006)
     figures = [a + b for a, b in zip(BASE_FIGURES, differences, strict=False)]
-    runs = lab.runs(NONE, BASE_FIGURES[:3]) + lab.runs(NOTEBOOK, figures)
+    runs = lab.runs(NONE, BASE_FIGURES) + lab.runs(NOTEBOOK, figures)
 
     row = compare(runs).rows[1]
 
     effect = abs(statistics.fmean(differences)) / statistics.stdev(differences)
-    needed = next(
-        n
-        for n in range(4, 99)
-        if stats.nct.sf(stats.t.ppf(1 - ALPHA / 2, n - 1), n - 1, effect * math.sqrt(n)) >= POWER
-    )
+    needed = next(n for n in range(5, 99) if anytime.find_p(effect * math.sqrt(n), n) <= ALPHA)
     assert row.p > ALPHA
-    assert row.verdict == f"too few seeds: {needed - 3} more"
+    assert row.verdict == f"too few seeds: {needed - 4} more"
+    assert row.fill_to == needed
 
 
 def test_more_seeds_are_asked_for_where_more_rows_are_tested(lab):
@@ -167,29 +211,30 @@ def test_more_seeds_are_asked_for_where_more_rows_are_tested(lab):
     assert alone < compare(runs).rows[1].more_seeds
 
 
-def test_few_seeds_on_one_side_of_a_welch_test_are_too_few(lab):
-    runs = lab.runs(NONE, BASE_FIGURES) + lab.runs(NOTEBOOK, (0.940, 0.944), first_seed=10)
+@pytest.mark.parametrize(
+    ("seeds", "fill_to"), [((0, 1), 4), ((10, 11), 2), ((1, 3), 3), ((0, 1, 2), 4)]
+)
+def test_more_seeds_are_the_first_that_are_not_shared_yet(lab, seeds, fill_to):
+    runs = [lab.run(spec, seed, 0.9) for spec in (NONE, NOTEBOOK) for seed in seeds]
+    runs += [lab.run(NONE, seed, 0.9) for seed in (2, 3)]
 
-    row = compare(runs).rows[1]
-
-    assert row.method == "Welch"
-    assert row.verdict.startswith("too few seeds: ")
+    assert compare(runs).rows[1].fill_to == fill_to
 
 
 def test_an_effect_that_twenty_more_seeds_would_not_show_is_no_evidence(lab):
-    runs = lab.runs(NONE, (0.940, 0.950)) + lab.runs(NOTEBOOK, (0.9501, 0.9401))
+    base, other = (0.940, 0.950) * 3, (0.9501, 0.9401) * 3
+    runs = lab.runs(NONE, base) + lab.runs(NOTEBOOK, other)
 
     row = compare(runs).rows[1]
 
-    assert (row.verdict, row.more_seeds) == ("no evidence", None)
+    assert (row.verdict, row.more_seeds, row.fill_to) == ("no evidence", None, None)
 
 
-@pytest.mark.parametrize("first_seed", [0, 50])
 @pytest.mark.parametrize("metric", HIGHER_IS_BETTER)
 @pytest.mark.parametrize("value", [0.0, 0.9, 1.0])
-def test_identical_results_are_no_evidence(lab, first_seed, metric, value):
-    runs = lab.runs(NONE, [value] * 3, metric=metric)
-    runs += lab.runs(NOTEBOOK, [value] * 3, first_seed, metric)
+def test_identical_results_are_no_evidence(lab, metric, value):
+    runs = lab.runs(NONE, [value] * 5, metric=metric)
+    runs += lab.runs(NOTEBOOK, [value] * 5, metric=metric)
 
     with warnings.catch_warnings(action="error"):
         row = compare(runs, metric).rows[1]
@@ -197,8 +242,9 @@ def test_identical_results_are_no_evidence(lab, first_seed, metric, value):
     assert (row.p, row.difference, row.verdict) == (1.0, 0.0, "no evidence")
 
 
-def test_an_equal_difference_of_few_images_at_two_seeds_proves_nothing(lab):
-    runs = lab.runs(NONE, (0.9400, 0.9420)) + lab.runs(NOTEBOOK, (0.9404, 0.9424))
+def test_an_equal_difference_of_few_images_at_few_seeds_proves_nothing(lab):
+    base = (0.9400, 0.9420, 0.9410, 0.9430)
+    runs = lab.runs(NONE, base) + lab.runs(NOTEBOOK, [value + 0.0002 for value in base])
 
     row = compare(runs).rows[1]
 
@@ -208,21 +254,24 @@ def test_an_equal_difference_of_few_images_at_two_seeds_proves_nothing(lab):
 
 def test_a_spread_is_at_least_half_an_image_of_the_smallest_batch(lab):
     small = NONE.model_copy(update={"batch_size": 10})
-    runs = lab.runs(NONE, [0.9] * 3, metric="train_accuracy")
-    runs += lab.runs(small, [0.95] * 3, metric="train_accuracy")
+    runs = lab.runs(NONE, [0.9] * 5, metric="train_accuracy")
+    runs += lab.runs(small, [0.95] * 5, metric="train_accuracy")
 
-    assert compare(runs, "train_accuracy").rows[1].p > ALPHA
+    row = compare(runs, "train_accuracy").rows[1]
+
+    assert row.p == pytest.approx(anytime.find_p(0.05 / 0.05 * math.sqrt(5), 5))
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5, 7, 10, 20])
+@pytest.mark.parametrize("fixed_seeds", [True, False])
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.5])
-def test_an_interval_covers_the_mean_of_figures_one_image_apart(lab, seeds, share):
+def test_an_interval_covers_the_mean_of_figures_one_image_apart(lab, seeds, fixed_seeds, share):
     """Such a share of the seeds gets one image more: the chance of each count is the binomial."""
 
     def covers(count):
         figures = [0.95 + 0.0001 * (seed < count) for seed in range(seeds)]
-        base = compare(lab.runs(NONE, figures)).baseline
-        return base.low <= 0.95 + 0.0001 * share <= base.high
+        base = compare(lab.runs(NONE, figures), fixed_seeds=fixed_seeds).baseline
+        return base.low is None or base.low <= 0.95 + 0.0001 * share <= base.high
 
     chances = stats.binom.pmf(range(seeds + 1), seeds, share)
     covered = sum(chance for count, chance in enumerate(chances) if covers(count))
@@ -232,13 +281,13 @@ def test_an_interval_covers_the_mean_of_figures_one_image_apart(lab, seeds, shar
 
 @pytest.mark.parametrize("metric", ["valid_accuracy", "valid_loss"])
 def test_an_equal_large_difference_is_significant_without_infinities(lab, metric):
-    runs = lab.runs(NONE, (0.9, 0.92, 0.94), metric=metric)
-    runs += lab.runs(NOTEBOOK, (0.8, 0.82, 0.84), metric=metric)
+    runs = lab.runs(NONE, (0.9, 0.92, 0.94, 0.96), metric=metric)
+    runs += lab.runs(NOTEBOOK, (0.8, 0.82, 0.84, 0.86), metric=metric)
 
     with warnings.catch_warnings(action="error"):
         row = compare(runs, metric).rows[1]
 
-    assert 0 < row.p < 0.001
+    assert 0 < row.p < ALPHA
     assert row.verdict == {"valid_accuracy": "worse", "valid_loss": "better"}[metric]
 
 
@@ -247,9 +296,9 @@ def test_an_equal_large_difference_is_significant_without_infinities(lab, metric
     ("finished", "waits", "verdict"),
     [
         ((0, 0), (NONE, NOTEBOOK), "wait for 5 seeds"),
-        ((5, 1), (NOTEBOOK,), "wait for 5 seeds"),
-        ((1, 5), (NONE,), "wait for 5 seeds"),
-        ((5, 5), (NONE, NOTEBOOK), "worse"),
+        ((5, 1), (NOTEBOOK,), "wait for 4 seeds"),
+        ((1, 5), (NONE,), "wait for 4 seeds"),
+        ((4, 4), (NONE,), "worse"),
     ],
 )
 def test_seeds_that_are_to_come_are_waited_for_before_more_are_asked_for(
@@ -257,12 +306,20 @@ def test_seeds_that_are_to_come_are_waited_for_before_more_are_asked_for(
 ):
     base, other = finished
     runs = lab.runs(NONE, BASE_FIGURES[:base]) + lab.runs(NOTEBOOK, OTHER_FIGURES[:other])
-    runs += [lab.run(spec, 90 + seed, state=state) for spec in waits for seed in range(5)]
+    done = {NONE: base, NOTEBOOK: other}
+    runs += [lab.run(spec, seed, state=state) for spec in waits for seed in range(done[spec], 5)]
 
     row = compare(runs).rows[1]
 
     assert (row.verdict, row.more_seeds) == (verdict, None)
-    assert row.unfinished == 5 * (NOTEBOOK in waits)
+    assert row.unfinished == (5 - other) * (NOTEBOOK in waits)
+
+
+def test_a_seed_that_only_one_side_is_to_get_is_not_waited_for(lab):
+    runs = lab.runs(NONE, BASE_FIGURES[:2]) + lab.runs(NOTEBOOK, BASE_FIGURES[:2])
+    runs += [lab.run(NOTEBOOK, seed, state=JobState.QUEUED) for seed in range(2, 6)]
+
+    assert compare(runs).rows[1].verdict == "too few seeds: 2 more"
 
 
 def test_more_seeds_are_asked_for_besides_those_that_are_to_come(lab):
@@ -271,8 +328,19 @@ def test_more_seeds_are_asked_for_besides_those_that_are_to_come(lab):
 
     runs += [lab.run(spec, 9, state=JobState.QUEUED) for spec in (NONE, NOTEBOOK)]
 
+    row = compare(runs).rows[1]
     assert needed > 1
-    assert compare(runs).rows[1].verdict == f"too few seeds: {needed - 1} more"
+    assert row.verdict == f"too few seeds: {needed - 1} more"
+    assert row.fill_to == 2 + needed - 1
+
+
+def test_a_difference_known_to_be_too_small_to_matter_is_within(lab):
+    noise = (0.0003, -0.0004, 0.0002, -0.0003, 0.0004, -0.0002, 0.0001, -0.0001)
+    runs = lab.runs(NONE, [0.94] * 8) + lab.runs(NOTEBOOK, [0.94 + each for each in noise])
+
+    assert compare(runs).rows[1].verdict == "no evidence"
+    assert compare(runs, smallest=0.0003).rows[1].verdict == "no evidence"
+    assert compare(runs, smallest=0.002).rows[1].verdict == "within 0.20 points"
 
 
 @pytest.mark.parametrize(
@@ -290,9 +358,9 @@ def test_a_configuration_that_failed_with_every_seed_is_not_asked_for_more(lab, 
 
 def test_a_configuration_that_failed_with_some_seeds_is_waited_for_while_others_are_to_come(lab):
     runs = [*lab.runs(NONE, BASE_FIGURES), lab.run(NOTEBOOK, 0, state=JobState.FAILED)]
-    runs += [lab.run(NOTEBOOK, seed, state=JobState.RUNNING) for seed in (1, 2)]
+    runs += [lab.run(NOTEBOOK, seed, state=JobState.RUNNING) for seed in (1, 2, 3, 4)]
 
-    assert compare(runs).rows[1].verdict == "wait for 2 seeds"
+    assert compare(runs).rows[1].verdict == "wait for 4 seeds"
 
 
 def test_a_seed_counts_once_by_how_far_it_is(lab):
@@ -501,36 +569,29 @@ def test_the_order_of_the_runs_changes_nothing(drafted, shuffler):
     assert compare(shuffled) == compare(runs)
 
 
-def claims(row: ComparisonRow) -> bool:
-    return row.verdict in {"better", "worse"}
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("seeds", "shift"),
-    [(5, 0), (5, 100), (2, 0)],
-    ids=["paired", "Welch", "two seeds"],
-)
-def test_where_nothing_differs_hardly_any_comparison_claims_a_difference(seeds, shift):
-    """Two true null hypotheses each; 5 % of 2000 comparisons may err, 6 % allows for chance."""
+@pytest.mark.parametrize("fixed_seeds", [True, False])
+def test_where_nothing_differs_hardly_any_comparison_claims_a_difference(fixed_seeds):
+    """Two true null hypotheses each; 5 % of 1000 comparisons may err, 6 % allows for chance.
+
+    Fixed seeds are looked at once, the others after each seed from 3 to 20.
+    """
     rng = random.Random(2026)
-    repeats, wrong, wrongly_better = 2000, 0, 0
-    specs = (NONE, NOTEBOOK, HARSH)
+    repeats, wrong = 1000, 0
+    specs, looks = (NONE, NOTEBOOK, HARSH), [20] if fixed_seeds else range(3, 21)
     for _ in range(repeats):
         lab = Lab()
-        runs = [
-            run
-            for index, spec in enumerate(specs)
-            for run in lab.runs(
-                spec, [round(rng.gauss(0.93, 0.0012), 4) for _ in range(seeds)], index * shift
-            )
+        by_seed = [
+            [lab.run(spec, seed, round(rng.gauss(0.93, 0.0012), 4)) for spec in specs]
+            for seed in range(20)
         ]
-        rows = compare(runs).rows[1:]
-        wrong += any(claims(row) for row in rows)
-        wrongly_better += any(row.verdict == "better" for row in rows)
+        comparisons = (
+            compare([run for runs in by_seed[:look] for run in runs], fixed_seeds=fixed_seeds)
+            for look in looks
+        )
+        wrong += any(comparison.decided for comparison in comparisons)
 
     assert wrong <= 0.06 * repeats
-    assert wrongly_better <= 0.05 * repeats
 
 
 def test_a_real_difference_is_found_nearly_always():

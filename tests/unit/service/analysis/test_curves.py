@@ -10,6 +10,7 @@ from models.errors import DqError, UsageError
 from models.metrics import EpochMetrics
 from models.spec import ExperimentSpec
 from models.state import JobState
+from service.analysis.anytime import find_critical_t
 from service.analysis.curves import average
 from service.queries.rows import Curve
 from service.reports.curve_table import curve_table, draw_sparkline
@@ -211,16 +212,16 @@ def test_losses_that_are_all_worse_than_guessing_still_differ():
     assert rows([bad], "valid_loss")[0]["curve"] == "▁█"
 
 
-def test_the_band_is_students_interval_from_three_seeds_on_and_the_range_below():
-    figures = [0.90, 0.92, 0.97]
-    three = [curve(seed, [figure], seed=seed) for seed, figure in enumerate(figures)]
+def test_the_band_is_the_any_time_interval_from_four_seeds_on_and_the_range_below():
+    figures = [0.90, 0.92, 0.97, 0.91]
+    four = [curve(seed, [figure], seed=seed) for seed, figure in enumerate(figures)]
 
-    (point,) = average(three, "valid_accuracy").curves[0].points
-    (of_two,) = average(three[:2], "valid_accuracy").curves[0].points
+    (point,) = average(four, "valid_accuracy").curves[0].points
+    (of_three,) = average(four[:3], "valid_accuracy").curves[0].points
 
-    half = 4.302652729911275 * statistics.stdev(figures) / math.sqrt(3)  # t table, 2 degrees
-    assert (point.low, point.high) == pytest.approx((0.93 - half, 1.0))
-    assert (of_two.low, of_two.high) == (0.90, 0.92)
+    half = find_critical_t(4, 0.05) * statistics.stdev(figures) / math.sqrt(4)
+    assert (point.low, point.high) == pytest.approx((0.925 - half, 1.0))
+    assert (of_three.low, of_three.high) == (0.90, 0.97)
 
 
 def test_no_band_leaves_the_values_that_a_mean_can_have():

@@ -19,6 +19,7 @@ from service.analysis.reproduction import (
     list_specs,
     load_table,
 )
+from service.analysis.statistics import estimate_interval
 from service.queries.rows import ComparedJob
 from service.reports.reproduction_tables import claim_table, figure_table
 from service.specs.grid import repeat
@@ -152,9 +153,10 @@ def test_a_scale_that_a_table_has_not_is_refused_with_those_it_has():
         ([0.5], Verdict.UNDECIDED),
         ([0.97], Verdict.UNDECIDED),
         ([0.93, 0.97], Verdict.UNDECIDED),
+        ([0.95, 0.95, 0.95], Verdict.UNDECIDED),
         ([0.8, 0.92, 0.8], Verdict.UNDECIDED),
-        ([0.95, 0.951, 0.949], Verdict.NOT_MET),
-        ([0.85, 0.851, 0.849], Verdict.NOT_MET),
+        ([0.95, 0.951, 0.949] * 2, Verdict.NOT_MET),
+        ([0.85, 0.851, 0.849] * 2, Verdict.NOT_MET),
     ],
 )
 def test_a_figure_is_met_in_its_band_and_contradicted_if_the_interval_is_off_it(figures, verdict):
@@ -164,18 +166,20 @@ def test_a_figure_is_met_in_its_band_and_contradicted_if_the_interval_is_off_it(
     assert row.n == len(figures)
 
 
-def test_two_seeds_of_equal_figures_have_a_spread_of_half_an_image_all_the_same():
-    assert judge_figures([0.93, 0.93]).verdict is Verdict.UNDECIDED
-    assert judge_figures([0.94, 0.94]).verdict is Verdict.NOT_MET
+def test_seeds_of_equal_figures_have_a_spread_of_half_an_image_all_the_same():
+    assert judge_figures([0.925] * 4).verdict is Verdict.UNDECIDED
+    assert judge_figures([0.94] * 4).verdict is Verdict.NOT_MET
 
 
 def test_a_row_tells_our_figures_beside_those_reported():
-    row = judge_figures([0.86, 0.88, 0.9])
+    figures = [0.86, 0.88, 0.9] * 2
+
+    row = judge_figures(figures)
 
     assert (row.cell, row.metric) == ("plain", "valid_accuracy")
-    assert (row.reported, row.tolerance, row.n) == (0.9, 0.02, 3)
+    assert (row.reported, row.tolerance, row.n) == (0.9, 0.02, 6)
     assert (row.mean, row.deviation) == (pytest.approx(0.88), pytest.approx(-0.02))
-    assert (row.low, row.high) == pytest.approx((0.8303, 0.9297), abs=1e-4)
+    assert (row.low, row.high) == pytest.approx(estimate_interval(figures))
 
 
 def test_without_a_run_there_is_no_figure_and_no_deviation():
@@ -204,14 +208,15 @@ def test_what_was_reported_of_several_runs_counts_as_their_mean():
 def test_a_test_error_is_the_complement_of_the_accuracy_and_so_is_its_interval():
     error = {"reported": {TEST_ERROR: [0.1]}, "tolerance": {TEST_ERROR: 0.005}}
 
-    row = judge_figures([0.86, 0.88, 0.9], **error)
+    row = judge_figures([0.86, 0.88, 0.9] * 2, **error)
 
+    low, high = estimate_interval([0.86, 0.88, 0.9] * 2)
     assert (row.metric, row.mean) == (TEST_ERROR, pytest.approx(0.12))
-    assert (row.low, row.high) == pytest.approx((0.0703, 0.1697), abs=1e-4)
+    assert (row.low, row.high) == pytest.approx((1 - high, 1 - low))
     assert row.deviation == pytest.approx(0.02)
     assert row.verdict is Verdict.UNDECIDED
     assert judge_figures([0.9, 0.9], **error).verdict is Verdict.MET
-    assert judge_figures([0.7, 0.7], **error).verdict is Verdict.NOT_MET
+    assert judge_figures([0.7] * 4, **error).verdict is Verdict.NOT_MET
     assert judge_figures([0.95], **error).low is None
 
 
@@ -222,7 +227,7 @@ def test_each_metric_that_was_reported_of_a_row_is_judged_on_its_own():
     }
     table = make_table(rows=[make_row(**both)], claims=[])
 
-    rows = judge(table, None, make_runs(table, plain=[0.9, 0.9])).rows
+    rows = judge(table, None, make_runs(table, plain=[0.9] * 4)).rows
 
     assert [(row.metric, row.verdict) for row in rows] == [
         ("valid_accuracy", Verdict.MET),
@@ -271,8 +276,8 @@ def test_a_row_whose_runs_were_all_cancelled_is_as_one_that_was_never_run():
 @pytest.mark.parametrize(
     ("figures", "verdict"),
     [
-        ({"plain": [0.95, 0.96, 0.95], "dropout": [0.9, 0.91, 0.9]}, Verdict.MET),
-        ({"plain": [0.9, 0.91, 0.9], "dropout": [0.95, 0.96, 0.95]}, Verdict.NOT_MET),
+        ({"plain": [0.95, 0.96] * 2, "dropout": [0.9, 0.91] * 2}, Verdict.MET),
+        ({"plain": [0.9, 0.91] * 2, "dropout": [0.95, 0.96] * 2}, Verdict.NOT_MET),
         ({"plain": [0.9, 0.95, 0.9], "dropout": [0.9, 0.9, 0.93]}, Verdict.UNDECIDED),
         ({"plain": [0.9, 0.9], "dropout": [0.9, 0.9]}, Verdict.UNDECIDED),
         ({"plain": [0.99], "dropout": [0.1]}, Verdict.UNDECIDED),
@@ -286,7 +291,7 @@ def test_a_claim_is_what_the_comparison_of_its_rows_says(figures, verdict):
 
 
 def test_a_claim_tells_our_difference_and_its_p():
-    claim = judge_claim(plain=[0.95, 0.96, 0.95], dropout=[0.9, 0.91, 0.9])
+    claim = judge_claim(plain=[0.95, 0.96] * 3, dropout=[0.9, 0.91] * 3)
 
     assert (claim.better, claim.than, claim.metric) == ("plain", "dropout", "valid_accuracy")
     assert claim.difference == pytest.approx(0.05)
@@ -302,8 +307,8 @@ def test_a_claim_without_runs_of_both_its_rows_has_no_difference():
 def test_less_loss_is_what_a_claim_about_a_loss_calls_better():
     claim = {**PLAIN_WINS, "metric": "valid_loss"}
 
-    less = judge_claim(claim, "valid_loss", plain=[0.1, 0.11], dropout=[0.5, 0.51])
-    more = judge_claim(claim, "valid_loss", plain=[0.5, 0.51], dropout=[0.1, 0.11])
+    less = judge_claim(claim, "valid_loss", plain=[0.1, 0.11] * 2, dropout=[0.5, 0.51] * 2)
+    more = judge_claim(claim, "valid_loss", plain=[0.5, 0.51] * 2, dropout=[0.1, 0.11] * 2)
 
     assert (less.verdict, more.verdict) == (Verdict.MET, Verdict.NOT_MET)
 
@@ -311,12 +316,12 @@ def test_less_loss_is_what_a_claim_about_a_loss_calls_better():
 def test_of_a_stand_in_only_the_claims_are_judged():
     table = make_table()
     small = find_scale(table, "small")
-    runs = make_runs(table, small, plain=[0.5, 0.51, 0.5], dropout=[0.4, 0.41, 0.4])
+    runs = make_runs(table, small, plain=[0.5, 0.51] * 2, dropout=[0.4, 0.41] * 2)
 
     report = judge(table, small, runs)
 
     assert {row.verdict for row in report.rows} == {Verdict.NOT_COMPARABLE}
-    assert [row.mean for row in report.rows] == pytest.approx([0.5033, 0.4033], abs=1e-4)
+    assert [row.mean for row in report.rows] == pytest.approx([0.505, 0.405], abs=1e-4)
     assert report.claims[0].verdict is Verdict.MET
     report.check()  # raises nothing
 
@@ -341,7 +346,7 @@ def test_runs_of_the_full_size_count_for_no_stand_in():
 
 def test_a_table_that_is_met_is_no_error():
     table = make_table()
-    runs = make_runs(table, plain=[0.914, 0.915, 0.914], dropout=[0.885, 0.886, 0.885])
+    runs = make_runs(table, plain=[0.914, 0.915] * 3, dropout=[0.885, 0.886] * 3)
 
     report = judge(table, None, runs)
 
@@ -351,7 +356,7 @@ def test_a_table_that_is_met_is_no_error():
 
 def test_one_contradicted_figure_makes_a_table_not_met_whatever_else_is_undecided():
     table = make_table()
-    report = judge(table, None, make_runs(table, plain=[0.5, 0.5, 0.5]))
+    report = judge(table, None, make_runs(table, plain=[0.5] * 4))
 
     with pytest.raises(NotMet, match="Not met: 1 of 3 published figures and claims") as error:
         report.check()
@@ -361,7 +366,7 @@ def test_one_contradicted_figure_makes_a_table_not_met_whatever_else_is_undecide
 
 def test_a_contradicted_claim_makes_a_table_not_met_though_its_figures_are():
     table = make_table()
-    runs = make_runs(table, plain=[0.885, 0.886, 0.885], dropout=[0.914, 0.915, 0.914])
+    runs = make_runs(table, plain=[0.885, 0.886] * 3, dropout=[0.914, 0.915] * 3)
 
     with pytest.raises(NotMet, match="1 of 3"):
         judge(table, None, runs).check()
@@ -492,7 +497,7 @@ def test_a_table_that_could_not_be_judged_is_refused_before_anything_is_run(
 def test_a_claim_of_a_test_error_is_one_of_the_accuracy(tmp_path):
     claim = {**PLAIN_WINS, "metric": TEST_ERROR}
 
-    judged = judge_claim(claim, plain=[0.95, 0.96, 0.95], dropout=[0.9, 0.91, 0.9])
+    judged = judge_claim(claim, plain=[0.95, 0.96] * 2, dropout=[0.9, 0.91] * 2)
 
     assert judged.verdict is Verdict.MET
 

@@ -10,7 +10,7 @@ from service.analysis.comparison import compare
 from service.queries.rows import ComparedJob
 from service.reports.comparison_table import comparison_table, conclude
 from service.reports.table import render
-from unit.service.reports.comparisons import BASE_FIGURES, NONE, make_example_jobs, make_jobs
+from unit.service.reports.comparisons import BASE_FIGURES, make_example_jobs, make_jobs
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_a_conclusion_names_the_winner_the_margin_and_p():
     runs = make_jobs({(1.0,) * 3: BASE_FIGURES, (0.5,) * 3: [a - 0.02 for a in BASE_FIGURES]})
 
     assert conclude(compare(runs)) == (
-        "Keep 0.5,0.5,0.5 is worse than no dropout by 2.00 points (p < 0.001)."
+        "Keep 0.5,0.5,0.5 is worse than no dropout by 2.00 points (p = 0.008)."
     )
 
 
@@ -60,16 +60,16 @@ def test_a_conclusion_admits_what_cannot_be_said(other, expected):
 
 
 def test_a_conclusion_waits_for_seeds_that_are_queued_before_it_asks_for_more():
-    runs = make_jobs({(1.0,) * 3: BASE_FIGURES, (0.5,) * 3: BASE_FIGURES[:2]})
+    runs = make_jobs({(1.0,) * 3: BASE_FIGURES, (0.5,) * 3: BASE_FIGURES[:4]})
     queued = [replace(run, job_id=100 + run.job_id, state=JobState.QUEUED) for run in runs]
-    to_come = [run for run in queued if run.spec.has_dropout and run.spec.seed in {0, 1}]
+    to_come = [run for run in queued if run.spec.has_dropout]
     runs = [run for run in runs if not run.spec.has_dropout]
 
     table = comparison_table(compare([*runs, *to_come]))
 
-    assert table.footnotes[0].startswith("2 jobs are queued or running: wait")
-    assert [row["verdict"] for row in table.rows] == ["baseline", "wait for 2 seeds"]
-    assert [row["others"] for row in table.rows] == [None, "2 queued"]
+    assert table.footnotes[0].startswith("4 jobs are queued or running: wait")
+    assert [row["verdict"] for row in table.rows] == ["baseline", "wait for 4 seeds"]
+    assert [row["others"] for row in table.rows] == [None, "4 queued"]
 
 
 @pytest.mark.parametrize(
@@ -93,18 +93,35 @@ def test_repeats_and_their_disagreement_are_noted():
     assert any("job 50 gave a different figure" in note for note in notes)
 
 
-def test_both_methods_in_one_comparison_get_a_column():
-    runs = make_jobs({(1.0,) * 3: BASE_FIGURES, (0.5,) * 3: BASE_FIGURES})
-    strangers = [
-        ComparedJob(50 + seed, JobState.SUCCEEDED, spec, 1, {"valid_accuracy": 0.9 + seed / 1000})
-        for seed in (7, 8)
-        for spec in [NONE.model_copy(update={"keep": (0.7,) * 3, "seed": seed})]
+@pytest.mark.parametrize(
+    ("fixed_seeds", "words"),
+    [
+        (False, "Intervals and p hold however often you look or add seeds (any-time t test), "),
+        (True, "Intervals and p are for seeds fixed beforehand (Student's t test), "),
+    ],
+)
+def test_a_note_says_when_verdicts_hold(fixed_seeds, words):
+    jobs = [job for job in make_example_jobs() if job.state is JobState.SUCCEEDED]
+
+    notes = " ".join(comparison_table(compare(jobs, fixed_seeds=fixed_seeds)).footnotes)
+
+    assert f"{words}corrected for 3 tests (Holm); better or worse where p < 0.05." in notes
+
+
+def test_a_note_says_how_to_run_the_seeds_that_are_missing():
+    runs = make_jobs({(1.0,) * 3: BASE_FIGURES, (0.5,) * 3: BASE_FIGURES[:2]})
+    more = make_jobs({(keep,) * 3: BASE_FIGURES for keep in (0.99, 0.8)})
+    worse = [
+        replace(run, job_id=100 + run.job_id, metrics={"valid_accuracy": 0.1 + run.spec.seed / 1e4})
+        for run in more
     ]
 
-    text = show(comparison_table(compare([*runs, *strangers])), width=200)
+    alone = comparison_table(compare(runs), selector="s7").footnotes
+    beside = comparison_table(compare([*runs, *worse]), selector="s7").footnotes
 
-    assert "Welch or paired by seed" in text
-    assert "  method" in text
+    assert "For more seeds: dq submit --fill s7 --seeds 4" in alone
+    assert "For more seeds: dq submit --fill 1,6 --seeds 5" in beside, "not of what is decided"
+    assert "dq submit" not in " ".join(comparison_table(compare(runs[:5])).footnotes)
 
 
 def test_json_of_a_comparison_is_one_object_with_its_rows(example):
@@ -128,7 +145,8 @@ def test_csv_parses_back_to_the_full_precision_figures(example):
     assert len(rows) == len(comparison.rows)
     for parsed, row in zip(rows[1:], comparison.rows[1:], strict=True):
         for name in ("mean", "low", "high", "std", "difference", "difference_low", "p_holm"):
-            assert float(parsed[name]) == getattr(row, name)
+            value = getattr(row, name)
+            assert parsed[name] == ("" if value is None else repr(value))
         assert parsed["configuration"] == row.configuration
         assert parsed["keep"] == ",".join(map(str, row.spec.keep))
         assert parsed["verdict"] == row.verdict
