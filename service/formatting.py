@@ -113,8 +113,9 @@ def format_interval(format_end: Callable[[float], str], ends: tuple[float, float
 
 
 def format_p(p: float) -> str:
-    """Write a p value with three digits, or "<0.001"."""
-    return "<0.001" if p < 0.001 else f"{p:.3f}"  # noqa: PLR2004
+    """Write a p value with three digits, or "<0.001"; one below 0.05 never reads as 0.050."""
+    text = "<0.001" if p < 0.001 else f"{p:.3f}"  # noqa: PLR2004
+    return "<0.050" if p < 0.05 and text == "0.050" else text  # noqa: PLR2004
 
 
 def plural(number: int, noun: str) -> str:

@@ -20,6 +20,10 @@ from service.queries.rows import ComparedJob, Curve
 LEAST_SEEDS = 4
 
 
+class NoEpochs(DqError):
+    """No job has an epoch to draw yet."""
+
+
 @dataclass(frozen=True)
 class Point:
     """One epoch of a configuration, over the `n` seeds that have it.
@@ -110,7 +114,7 @@ def average(curves: Sequence[Curve], metric: str) -> CurveSet:
     """Average the curves of each configuration over its seeds, epoch by epoch.
 
     A seed counts once: its succeeded run, or else the one that got furthest. A run that has not
-    all epochs is in the means as far as it got. Raises UsageError as `compare` does, and DqError
+    all epochs is in the means as far as it got. Raises UsageError as `compare` does, and NoEpochs
     if there is no epoch at all.
     """
     considered = [each for each in curves if each.epochs or each.state is not JobState.CANCELLED]
@@ -118,7 +122,7 @@ def average(curves: Sequence[Curve], metric: str) -> CurveSet:
     comparison = compare([_as_running(curve) for curve in considered], metric)
     chosen = _choose(considered)
     if not chosen:
-        raise DqError("None of these jobs has an epoch yet. Type: dq status")
+        raise NoEpochs("None of these jobs has an epoch yet. Type: dq status")
     spec = comparison.baseline.spec
     name = "Time per epoch" if metric == "seconds" else title_metric(metric, spec.evaluation)
     return CurveSet(

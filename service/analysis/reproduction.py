@@ -279,12 +279,15 @@ def _judge_claim(
     claim: PublishedClaim, configurations: Mapping[str, str], jobs: Sequence[ComparedJob]
 ) -> ClaimRow:
     row = _compare_two(jobs, claim, configurations[claim.better], configurations[claim.than])
+    difference = row.difference if row else None
+    if difference is not None and claim.metric == TEST_ERROR:
+        difference = -difference
     verdicts = {"better": Verdict.MET, "worse": Verdict.NOT_MET}
     return ClaimRow(
         better=claim.better,
         than=claim.than,
         metric=claim.metric,
-        difference=row.difference if row else None,
+        difference=difference,
         p=row.p if row else None,
         verdict=verdicts.get(row.verdict, Verdict.UNDECIDED) if row else Verdict.UNDECIDED,
     )

@@ -5,13 +5,14 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
+from starlette.middleware.errors import ServerErrorMiddleware
 
 from models.database import Database
 from models.settings import Settings
 from service.web import api, events, health, pages
 from service.web.auth import Access
 from service.web.context import Context
-from service.web.errors import MAX_BODY_BYTES, add_error_handlers
+from service.web.errors import MAX_BODY_BYTES, add_error_handlers, handle_error
 from service.web.middleware import (
     BasePathMiddleware,
     BodyLimitMiddleware,
@@ -44,6 +45,7 @@ def make_app(
         middleware=[  # the outermost first
             Middleware(BasePathMiddleware, base=public.base if public else ""),
             Middleware(SecurityHeadersMiddleware),
+            Middleware(ServerErrorMiddleware, handler=handle_error),
             Middleware(HostCheckMiddleware, names=[*names, *([public.host] if public else [])]),
             Middleware(BodyLimitMiddleware, max_body_size=MAX_BODY_BYTES),
             Middleware(HeadMiddleware),

@@ -81,12 +81,13 @@ UNAUTHORIZED: dict[int | str, dict[str, object]] = {
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Answer every error of the application with a Problem."""
-    for kind in (DqError, HTTPException, RequestValidationError, Exception):
-        app.add_exception_handler(kind, _handle)
+    """Answer every expected error of the application with a Problem."""
+    for kind in (DqError, HTTPException, RequestValidationError):
+        app.add_exception_handler(kind, handle_error)
 
 
-def _handle(request: Request, error: Exception) -> Response:
+def handle_error(request: Request, error: Exception) -> Response:
+    """Answer an error with a Problem."""
     status, detail = _describe(error)
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else None
     if _wants_json(request):

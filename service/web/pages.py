@@ -8,13 +8,14 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from models.datasets import DATASETS
-from models.errors import DqError, UsageError
+from models.errors import UsageError
 from models.message import Priority
 from models.spec import ExperimentSpec
 from models.state import JobState
 from models.tables import Job
 from service import jobs
 from service.analysis.comparison import Comparison
+from service.analysis.curves import NoEpochs
 from service.formatting import find_varying, plural
 from service.jobs.preview import preview
 from service.queries.estimate import estimate_remaining
@@ -180,9 +181,7 @@ def _draw(context: Context, params: ComparisonPageParams) -> Mapping[str, Any] |
     """Draw the curves, if any epoch is finished."""
     try:
         curves = params.read_curves(context.database)
-    except UsageError:
-        raise
-    except DqError:
+    except NoEpochs:
         return None
     return draw_figure(curves, with_runs=params.runs, is_log=params.log)
 

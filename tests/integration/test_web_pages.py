@@ -14,6 +14,7 @@ from integration import rows
 from integration.rows import SPEC, measured_all, spec, submit
 from integration.web import open_client
 from models.database import Database
+from models.errors import DatabaseUnreachable
 from models.settings import Settings
 from service.analysis.comparison import compare
 from service.queries.jobs import list_compared_jobs
@@ -210,6 +211,17 @@ def test_a_comparison_without_epochs_has_a_sentence_and_a_hidden_chart(client, d
     assert figure(page) is None
     assert 'aria-label="Learning curves' in page
     assert "The curves appear here while the jobs train." in page
+
+
+def test_a_database_that_fails_while_the_curves_are_read_is_not_taken_for_no_curves(
+    client, finished, monkeypatch
+):
+    def fail(*_: object) -> None:
+        raise DatabaseUnreachable("No database")
+
+    monkeypatch.setattr("service.web.params.list_curves", fail)
+
+    assert client.get("/compare?jobs=s1").status_code == 503
 
 
 def test_the_chart_counts_the_same_seeds_as_the_table(client, database, recorder):

@@ -49,6 +49,23 @@ def test_every_address_on_every_page_is_under_the_base_path(client, database):
 
 
 @pytest.mark.parametrize("prefix", ["/dq", ""])
+def test_the_page_of_an_unexpected_error_has_the_headers_and_links_of_other_pages(client, prefix):
+    def fail() -> None:
+        raise RuntimeError("the reason")
+
+    client.app.add_api_route("/broken", fail)
+    client.base_url = f"https://127.0.0.1:8765{prefix}"
+
+    answer, other = client.get("/broken"), client.get("/jobs")
+
+    assert (answer.status_code, other.status_code) == (500, 200)
+    assert "Something went wrong inside dq" in answer.text
+    assert "the reason" not in answer.text
+    assert 'href="/dq/jobs"' in answer.text
+    assert {**answer.headers, "content-length": ""} == {**other.headers, "content-length": ""}
+
+
+@pytest.mark.parametrize("prefix", ["/dq", ""])
 @pytest.mark.parametrize("host", ["dq.example.org", "127.0.0.1:8765", "dq.example.org:443"])
 def test_a_browser_signs_in_and_acts_whatever_host_and_path_the_proxy_sends(
     client, database, prefix, host

@@ -97,6 +97,14 @@ def test_a_field_varies_where_it_is_written_differently():
     assert find_varying([one, one]) == find_varying([]) == []
 
 
-@pytest.mark.parametrize(("p", "text"), [(0.0004, "<0.001"), (0.001, "0.001"), (0.04999, "0.050")])
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [(0.0004, "<0.001"), (0.001, "0.001"), (0.0494, "0.049"), (0.05, "0.050"), (1.0, "1.000")],
+)
 def test_a_p_has_three_digits(p, text):
     assert format_p(p) == text
+
+
+@pytest.mark.parametrize("p", [0.0495, 0.04999, 0.05 - 1e-15])
+def test_a_p_below_five_percent_never_reads_as_five_percent(p):
+    assert format_p(p) == "<0.050"

@@ -494,12 +494,15 @@ def test_a_table_that_could_not_be_judged_is_refused_before_anything_is_run(
         load_table(file)
 
 
-def test_a_claim_of_a_test_error_is_one_of_the_accuracy(tmp_path):
+def test_a_claim_of_a_test_error_is_met_by_a_smaller_error():
     claim = {**PLAIN_WINS, "metric": TEST_ERROR}
+    low, high = [0.9, 0.91] * 2, [0.95, 0.96] * 2
 
-    judged = judge_claim(claim, plain=[0.95, 0.96] * 2, dropout=[0.9, 0.91] * 2)
+    met = judge_claim(claim, plain=high, dropout=low)
+    not_met = judge_claim(claim, plain=low, dropout=high)
 
-    assert judged.verdict is Verdict.MET
+    assert (met.verdict, met.difference) == (Verdict.MET, pytest.approx(-0.05))
+    assert (not_met.verdict, not_met.difference) == (Verdict.NOT_MET, pytest.approx(0.05))
 
 
 @pytest.mark.parametrize(
