@@ -57,6 +57,12 @@ def describe_fields(spec: ExperimentSpec, names: Iterable[str], separator: str =
     return separator.join(describe_field(name, getattr(spec, name)) for name in names)
 
 
+def label(spec: ExperimentSpec, varying: Collection[str], separator: str = " ") -> str:
+    """Describe what sets a configuration apart: "keep 0.5 lr 0.1"."""
+    names = [name for name in varying if name in spec.described_fields] or ["keep"]
+    return describe_fields(spec, names, separator)
+
+
 def find_varying(specs: Collection[ExperimentSpec]) -> list[str]:
     """Name the fields that are not written alike in all specs.
 

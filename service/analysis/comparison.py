@@ -11,6 +11,8 @@ from models.errors import UsageError
 from models.metrics import HIGHER_IS_BETTER
 from models.spec import ExperimentSpec
 from models.state import JobState
+from service.analysis.baseline import find_baseline
+from service.analysis.factors import Design, Match, Treatment, make_design
 from service.analysis.samples import (
     Sample,
     collect_samples,
@@ -28,7 +30,7 @@ from service.analysis.statistics import (
     assess_differences,
     estimate_interval,
 )
-from service.formatting import describe_difference, describe_fields, find_varying, plural
+from service.formatting import describe_difference, describe_fields, plural
 from service.queries.rows import ComparedJob
 
 #: The relative resolution of a float32, in which the losses are taken.
@@ -42,10 +44,11 @@ class ComparisonRow:
     Figures are in the metric's own unit (accuracies are fractions), and None where there are too
     few seeds; an any-time interval needs 4. `low` to `high` and `difference_low` to
     `difference_high` are 95 % intervals, each on its own; `p_holm` alone is corrected for the
-    number of rows.
+    number of rows. A row that is pooled over strata has the mean over them for each seed that all
+    have.
     """
 
-    #: The configuration's spec; its seed means nothing.
+    #: The configuration's spec; its seed means nothing, nor what the strata of the row differ in.
     spec: ExperimentSpec
     configuration: str
     #: What sets it apart from the other rows, in words.
@@ -77,12 +80,14 @@ class ComparisonRow:
     p_holm: float | None = None
     #: "baseline", "better", "worse", "within X pt" of the baseline, "no evidence", or "too few
     #: seeds: K more"; "wait for K seeds" where those queued or running are enough, "K seeds failed"
-    #: where all have failed.
+    #: where all have failed. Within a stratum "", since only what is pooled is judged.
     verdict: str = "baseline"
     #: That K: shared seeds, besides those that are queued or running.
     more_seeds: int | None = None
     #: The number of seeds, from 0 on, that brings them; None where no more are asked for.
     fill_to: int | None = None
+    #: Over how many strata the row is pooled; None where there are none.
+    strata: int | None = None
 
     @property
     def unfinished(self) -> int:
@@ -91,12 +96,34 @@ class ComparisonRow:
 
 
 @dataclass(frozen=True)
+class Stratum:
+    """Configurations that are equal in some fields, each beside the baseline among them.
+
+    Its differences have intervals, and no p and no verdict. Without a baseline, it is not pooled.
+    """
+
+    #: Those fields, with their values.
+    values: Mapping[str, Any]
+    rows: tuple[ComparisonRow, ...]
+
+    @property
+    def has_baseline(self) -> bool:
+        """Whether one of its configurations, the first row, is the baseline."""
+        return self.rows[0].verdict == "baseline"
+
+
+@dataclass(frozen=True)
 class Comparison:
-    """Configurations beside a baseline, which is the first row, and the jobs in no mean."""
+    """Configurations beside a baseline, which is the first row, and the jobs in no mean.
+
+    Of a grid that is read by factor, the rows are pooled over the strata that have the baseline.
+    """
 
     metric: str
     #: "any-time", or "fixed seeds": Student's t test.
     test: str
+    #: How many differences were tested, for which p is corrected.
+    tests: int
     rows: tuple[ComparisonRow, ...]
     #: The spec's fields, seed apart, in which the rows differ.
     varying: tuple[str, ...]
@@ -117,6 +144,14 @@ class Comparison:
     duplicates: tuple[int, ...]
     #: Those repeats whose figure is another; equal specs should give equal figures.
     disagreeing: tuple[int, ...]
+    #: The fields in which the strata differ.
+    by: tuple[str, ...] = ()
+    strata: tuple[Stratum, ...] = ()
+
+    @property
+    def not_shown(self) -> int:
+        """How many of the rows that were judged have been left out."""
+        return self.tests + 1 - len(self.rows)
 
     @property
     def baseline(self) -> ComparisonRow:
@@ -144,6 +179,8 @@ def compare(
     metric: str = "valid_accuracy",
     baseline: str | None = None,
     *,
+    baseline_jobs: Collection[int] | None = None,
+    by: Sequence[str] = (),
     mix: bool = False,
     fixed_seeds: bool = False,
     smallest: float | None = None,
@@ -155,15 +192,20 @@ def compare(
     by the any-time test, or with `fixed_seeds` by Student's. Where `smallest` is given, a
     difference that is known to be smaller is "within" it.
 
+    Fields in `by` make strata, whose configurations are equal in them. A row is then what is the
+    same in several strata: for each seed that all of these have, it has the mean over strata, and
+    so has the baseline beside it. These rows alone are tested.
+
     A spread is never taken as smaller than half an image of the evaluation set (for losses and
     seconds, than half the resolution of a float32): accuracies move in steps of one image, so two
     equal differences do not prove that there is no spread, and half a step is the most that a
     figure can spread over two neighbouring values. Identical results thus give p = 1.
 
-    `baseline` is a configuration's id, the beginning of one, or its label. Left out, it is the
-    first configuration without dropout, or the first submitted. Raises UsageError for an unknown
-    metric or baseline, no jobs, without `mix` jobs of several data sets, evaluation sets or trainer
-    versions, and with `fixed_seeds` seeds that were added after the first job had ended.
+    `baseline` is a configuration's id, the beginning of one, its label or its rate; or a condition,
+    which `baseline_jobs` meet. Left out, it is the first configuration without dropout, or the
+    first submitted. Raises UsageError for an unknown metric or baseline, no jobs, fields that make
+    no strata, without `mix` jobs of several data sets, evaluation sets or trainer versions, and
+    with `fixed_seeds` seeds that were added after the first job had ended.
     """
     ordered = sorted({job.job_id: job for job in jobs}.values(), key=lambda job: job.job_id)
     uncancelled = [job for job in ordered if job.state is not JobState.CANCELLED]
@@ -173,23 +215,34 @@ def compare(
     if fixed_seeds:
         refuse_added_seeds(uncancelled)
     samples = collect_samples(uncancelled, metric)
-    varying = _find_varying(samples)
-    samples = _put_baseline_first(samples, varying, baseline)
+    design = make_design(samples, by)
+    chosen = find_baseline(design, baseline, _list_configurations(uncancelled, baseline_jobs))
+    matches = design.match(chosen)
     test = FIXED_SEEDS if fixed_seeds else ANY_TIME
-    family = Family(test, len(samples) - 1, _find_step(samples, metric), smallest)
-    first = samples[0].spec
+    family = Family(test, len(matches) - 1, _find_step(samples, metric), smallest)
+    base = matches[chosen].sample
     versions = (job.trainer_version for job in uncancelled if is_measured(job, metric))
     return Comparison(
         metric=metric,
         test=test.name,
-        rows=_make_rows(samples, varying, metric, family),
-        varying=varying,
-        common={name: value for name, value in first if name not in {*varying, "seed"}},
+        tests=family.size,
+        rows=_make_rows(design, matches, metric, family),
+        varying=design.factors,
+        common={name: value for name, value in base.spec if name not in {*design.varying, "seed"}},
         trainer_version=next(versions, None),
-        images=count_images(first, metric),
-        sampling_noise=_estimate_sampling_noise(samples[0], metric),
+        images=count_images(base.spec, metric),
+        sampling_noise=_estimate_sampling_noise(base, metric),
         **list_left_out(ordered, metric),
+        by=design.by,
+        strata=tuple(_list_strata(design, chosen, family)) if by else (),
     )
+
+
+def _list_configurations(
+    jobs: Iterable[ComparedJob], ids: Collection[int] | None
+) -> set[str] | None:
+    """Return the configurations that any of these jobs are of."""
+    return None if ids is None else {job.spec.configuration for job in jobs if job.job_id in ids}
 
 
 def count_images(spec: ExperimentSpec, metric: str) -> int | None:
@@ -204,41 +257,67 @@ def count_images(spec: ExperimentSpec, metric: str) -> int | None:
 def describe_common(comparison: Comparison, without: Collection[str] = ()) -> str:
     """Describe what all rows have in common."""
     labelling = {*comparison.varying} or {"keep"}
-    spec = comparison.baseline.spec
-    names = [name for name in spec.described_fields if name not in {*labelling, *without, "seed"}]
-    return describe_fields(spec, names)
-
-
-def label(spec: ExperimentSpec, varying: Collection[str], separator: str = " ") -> str:
-    """Describe what sets a configuration apart: "keep 0.5 lr 0.1"."""
-    names = [name for name in varying if name in spec.described_fields] or ["keep"]
-    return describe_fields(spec, names, separator)
+    spec, hidden = comparison.baseline.spec, {*labelling, *comparison.by, *without, "seed"}
+    return describe_fields(spec, [name for name in spec.described_fields if name not in hidden])
 
 
 def _make_rows(
-    samples: Sequence[Sample], varying: tuple[str, ...], metric: str, family: Family
+    design: Design, matches: Mapping[Treatment, Match], metric: str, family: Family
 ) -> tuple[ComparisonRow, ...]:
-    """Make the rows, each but the first with its difference from the first."""
-    first, *others = (_summarize(sample, varying, family) for sample in samples)
-    base = samples[0]
-    tests = assess_differences(base.values, [each.values for each in samples[1:]], family)
+    """Make the rows, each but the first with its difference from the baseline."""
+    first, *others = (
+        _describe(design, treatment, matches[treatment], family) for treatment in matches
+    )
+    pairs = [*matches.values()][1:]
+    tests = assess_differences([(each.sample.values, each.base.values) for each in pairs], family)
     return (
         first,
         *(
-            _judge(row, _Contest(sample, base, test, metric, family))
-            for row, sample, test in zip(others, samples[1:], tests, strict=True)
+            _judge(row, _Contest(match.sample, match.base, test, metric, family))
+            for row, match, test in zip(others, pairs, tests, strict=True)
         ),
     )
 
 
-def _summarize(sample: Sample, varying: tuple[str, ...], family: Family) -> ComparisonRow:
+def _describe(design: Design, treatment: Treatment, match: Match, family: Family) -> ComparisonRow:
+    """Make a row of a treatment's own figures."""
+    row = _summarize(match.sample, design.label(treatment), family)
+    if not design.by:
+        return row
+    return replace(row, spec=design.merge(treatment), strata=match.strata)
+
+
+def _list_strata(design: Design, baseline: Treatment, family: Family) -> Iterable[Stratum]:
+    for samples in design.strata:
+        spec = next(iter(samples.values())).spec
+        values = {name: getattr(spec, name) for name in design.by}
+        yield Stratum(values, tuple(_list_rows(design, samples, baseline, family)))
+
+
+def _list_rows(
+    design: Design, stratum: Mapping[Treatment, Sample], baseline: Treatment, family: Family
+) -> Iterable[ComparisonRow]:
+    """List a stratum's rows, the baseline first if it has one; nothing is judged."""
+    base = stratum.get(baseline)
+    for treatment in sorted(stratum, key=lambda each: each != baseline):
+        row = _summarize(stratum[treatment], design.label(treatment), family)
+        if treatment == baseline:
+            yield row
+        elif base is None:
+            yield replace(row, shared=0, verdict="")
+        else:
+            (test,) = assess_differences([(stratum[treatment].values, base.values)], family)
+            yield replace(_add_difference(row, test), verdict="")
+
+
+def _summarize(sample: Sample, label: str, family: Family) -> ComparisonRow:
     """Make a row of a sample's own figures."""
     values = sample.values.values()
     low, high = estimate_interval(values, family.step, family.test) or (None, None)
     return ComparisonRow(
         spec=sample.spec,
         configuration=sample.spec.configuration,
-        label=label(sample.spec, varying),
+        label=label,
         first_job=sample.first_job,
         jobs=sample.jobs,
         values=sample.values,
@@ -298,19 +377,21 @@ class _Contest:
 def _judge(row: ComparisonRow, contest: _Contest) -> ComparisonRow:
     """Add a row's difference from the baseline, and its verdict."""
     test = contest.test
+    row = replace(_add_difference(row, test), p=test.p, p_holm=test.p_holm)
+    if verdict := contest.decide() or contest.find_failure():
+        return replace(row, verdict=verdict)
+    return _leave_undecided(row, contest)
+
+
+def _add_difference(row: ComparisonRow, test: DifferenceTest) -> ComparisonRow:
     low, high = test.interval or (None, None)
-    row = replace(
+    return replace(
         row,
         shared=test.n,
         difference=test.difference,
         difference_low=low,
         difference_high=high,
-        p=test.p,
-        p_holm=test.p_holm,
     )
-    if verdict := contest.decide() or contest.find_failure():
-        return replace(row, verdict=verdict)
-    return _leave_undecided(row, contest)
 
 
 def _leave_undecided(row: ComparisonRow, contest: _Contest) -> ComparisonRow:
@@ -348,36 +429,6 @@ def _estimate_sampling_noise(base: Sample, metric: str) -> float | None:
         return None
     accuracy = statistics.fmean(base.values.values())
     return math.sqrt(max(0.0, accuracy * (1 - accuracy)) / images)
-
-
-def _find_varying(samples: Sequence[Sample]) -> tuple[str, ...]:
-    return tuple(name for name in find_varying([s.spec for s in samples]) if name != "seed")
-
-
-def _put_baseline_first(
-    samples: Sequence[Sample], varying: tuple[str, ...], wanted: str | None
-) -> list[Sample]:
-    base = _find_baseline(samples, varying, wanted)
-    return [base, *(sample for sample in samples if sample is not base)]
-
-
-def _find_baseline(
-    samples: Sequence[Sample], varying: tuple[str, ...], wanted: str | None
-) -> Sample:
-    if wanted is None:
-        return next((sample for sample in samples if not sample.spec.has_dropout), samples[0])
-    labels = [label(sample.spec, varying) for sample in samples]
-    ids = [sample.spec.configuration for sample in samples]
-    found = [
-        sample
-        for sample, id, text in zip(samples, ids, labels, strict=True)
-        if text == wanted or (wanted and id.startswith(wanted))
-    ]
-    if len(found) == 1:
-        return found[0]
-    choices = "; ".join(f"{id[:8]} ({text})" for id, text in zip(ids, labels, strict=True))
-    trouble = "matches several configurations" if found else "matches none of the configurations"
-    raise UsageError(f"The baseline {wanted!r} {trouble}: give one of {choices}")
 
 
 def _refuse_unknown(metric: str, jobs: Sequence[ComparedJob]) -> None:

@@ -25,6 +25,16 @@ class Sample:
     missing: Mapping[JobState, frozenset[int]]
 
     @property
+    def jobs_by_seed(self) -> Mapping[int, int]:
+        """The job behind each value."""
+        return dict(zip(self.values, self.jobs, strict=True))
+
+    @property
+    def seeds(self) -> frozenset[int]:
+        """All seeds, with a value or without."""
+        return frozenset(self.values).union(*self.missing.values())
+
+    @property
     def expected(self) -> frozenset[int]:
         """The seeds that have a value, or are to get one from a queued or running job."""
         coming = self.missing[JobState.QUEUED] | self.missing[JobState.RUNNING]

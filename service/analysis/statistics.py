@@ -76,29 +76,29 @@ class DifferenceTest:
 
 
 def assess_differences(
-    baseline: Values, others: Sequence[Values], family: Family
+    pairs: Sequence[tuple[Values, Values]], family: Family
 ) -> list[DifferenceTest]:
-    """Test each mean against the baseline's over the seeds that both have.
+    """Test each mean against its baseline's, the second of a pair, over the seeds that both have.
 
-    All judgement of differences is here. p is corrected by Holm (1979) for all `others`, those
+    All judgement of differences is here. p is corrected by Holm (1979) for all pairs, those
     without a p included, since their seeds may still come.
     """
-    estimates = [_estimate_difference(baseline, other, family.step) for other in others]
+    estimates = [_estimate_difference(base, other, family.step) for other, base in pairs]
     ps = [each.find_p(family.test) if each else None for each in estimates]
     corrected = correct_by_holm([1.0 if p is None else p for p in ps])
-    shared = [find_shared_seeds(baseline, other) for other in others]
+    shared = [find_shared_seeds(base, other) for other, base in pairs]
     return [
         DifferenceTest(
             n=len(seeds),
-            difference=statistics.fmean(other[s] - baseline[s] for s in seeds) if seeds else None,
+            difference=statistics.fmean(other[s] - base[s] for s in seeds) if seeds else None,
             interval=estimate.find_interval(family.test) if estimate else None,
             p=p,
             p_holm=None if p is None else p_holm,
             is_small=bool(estimate and estimate.is_within(family)),
             more_seeds=_count_more_seeds(len(seeds), estimate.t if estimate else 0.0, family),
         )
-        for other, seeds, estimate, p, p_holm in zip(
-            others, shared, estimates, ps, corrected, strict=True
+        for (other, base), seeds, estimate, p, p_holm in zip(
+            pairs, shared, estimates, ps, corrected, strict=True
         )
     ]
 

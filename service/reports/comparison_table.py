@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from models.spec import ExperimentSpec
-from service.analysis.comparison import Comparison, ComparisonRow, describe_common, label
+from service.analysis.comparison import Comparison, ComparisonRow, describe_common
 from service.analysis.statistics import ALPHA, ANY_TIME, FIXED_SEEDS
 from service.formatting import (
     describe_difference,
@@ -16,6 +16,7 @@ from service.formatting import (
     format_jobs,
     format_metric,
     format_p,
+    label,
     plural,
     title_metric,
     unit_of,

@@ -435,27 +435,6 @@ def test_without_one_free_of_dropout_the_first_submitted_is_the_baseline(lab):
     assert compare(runs).baseline.configuration == NOTEBOOK.configuration
 
 
-@pytest.mark.parametrize(
-    "baseline",
-    [NOTEBOOK.configuration, NOTEBOOK.configuration[:6], "keep 0.9,0.8,0.8"],
-)
-def test_the_baseline_can_be_chosen(lab, baseline):
-    runs = lab.runs(NONE, BASE_FIGURES) + lab.runs(NOTEBOOK, OTHER_FIGURES)
-
-    comparison = compare(runs, baseline=baseline)
-
-    assert comparison.baseline.spec.keep == (0.9, 0.8, 0.8)
-    assert comparison.rows[1].verdict == "better"
-
-
-@pytest.mark.parametrize("baseline", ["", "nonsense"])
-def test_an_unknown_baseline_is_refused_with_the_choices(lab, baseline):
-    runs = lab.runs(NONE, BASE_FIGURES) + lab.runs(NOTEBOOK, OTHER_FIGURES)
-
-    with pytest.raises(UsageError, match=r"\(no dropout\).*\(keep 0.9,0.8,0.8\)"):
-        compare(runs, baseline=baseline)
-
-
 def test_an_unknown_metric_is_refused_with_the_choices(lab):
     with pytest.raises(UsageError, match="'speed': use one of valid_accuracy"):
         compare(lab.runs(NONE, BASE_FIGURES), "speed")
