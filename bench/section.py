@@ -33,10 +33,13 @@ class Section:
         return Path(__file__).with_name(f"RESULTS{self.gpu and '-'}{self.gpu.replace(' ', '-')}.md")
 
     def __str__(self) -> str:
-        table = [self.columns, ["---"] * len(self.columns), *self.rows]
-        lines = [f"| {' | '.join(row)} |" for row in table]
-        parts = [f"## {self.title}", self.about, "\n".join(lines), *self.notes]
-        return "\n\n".join(parts) + "\n"
+        table = format_table(self.columns, self.rows)
+        return "\n\n".join([f"## {self.title}", self.about, table, *self.notes]) + "\n"
+
+
+def format_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a table in Markdown."""
+    return "\n".join(f"| {' | '.join(row)} |" for row in [columns, ["---"] * len(columns), *rows])
 
 
 def judge(is_met: bool | None, by: str = "") -> str:

@@ -1,252 +1,198 @@
-"""Compares simulated runs of known truth: how often a verdict or an interval is wrong."""
+"""Judges simulated tables of known truth: how often a verdict is wrong, how soon it is right."""
 
-import math
-import os
-import random
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 
-from bench.section import Section, judge
-from models.spec import TRAINER_VERSION, ExperimentSpec
-from models.state import JobState
-from service.analysis.comparison import Comparison, ComparisonRow, compare, count_images
-from service.queries.rows import ComparedJob
+import numpy as np
+from numpy.random import Generator
+from scipy import special
 
-#: How many seeds a configuration has.
-SEEDS = (2, 3, 5, 7, 10)
-#: The most comparisons, in percent, that may call better what is not.
-MOST_FALSE = 5.0
-#: What the intervals promise, and by how much they may miss it, in percent.
-PROMISED, MARGIN = 95.0, 1.5
-_METRIC = "valid_accuracy"
-_ACCURACY = 0.95
-#: One task's share of a truth's comparisons.
+from bench.section import Section, format_table, judge
+from bench.simulation import (
+    ACCURACY,
+    COMMON,
+    IMAGES,
+    Estimates,
+    Figures,
+    Flags,
+    Floats,
+    agrees_with_compare,
+    draw_means,
+    draw_outliers,
+    draw_skewed,
+    draw_tables,
+    estimate,
+    estimate_differences,
+    find_decided,
+)
+from service.analysis.statistics import ALPHA, ANY_TIME, FIXED_SEEDS, TTest
+from service.formatting import join_words
+
+#: How many configurations a table has, the baseline included.
+CONFIGURATIONS = (2, 3, 5, 10)
+#: The most seeds of a configuration; of one that is run until it is decided.
+SEEDS, LIMIT = 100, 20
+#: True differences, in standard deviations of the paired differences.
+DIFFERENCES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
+#: The seeds after which a group-sequential plan looks.
+PLANNED = (4, 6, 8, 12, 16, 20)
+#: How many tables are in memory at a time.
 _CHUNK = 500
 
-
-@dataclass(frozen=True)
-class Truth:
-    """How accuracies come about: a normal spread over seeds, rounded to whole images."""
-
-    what: str
-    #: By how many images each configuration but the baseline is better.
-    shift: float = 0.0
-    #: The standard deviation over seeds, in images.
-    spread: float = 20.0
-    #: The part of the variance that a seed brings to all configurations alike.
-    common: float = 0.3
-    configurations: int = 2
-    shares_seeds: bool = True
-    is_skewed: bool = False
-    dataset: str = "mnist"
-
-
-TRUTHS = (
-    Truth("no difference"),
-    Truth("no difference, other seeds (Welch)", shares_seeds=False),
-    Truth("no difference among 10 configurations", configurations=10),
-    Truth("better by 1 spread", shift=20),
-    Truth("better by 3 spreads, other seeds (Welch)", shift=60, shares_seeds=False),
-    Truth("worse by 1 spread", shift=-20),
-    Truth("no difference, 300 images, a spread of 2", spread=2, dataset="digits"),
-    Truth("better by 4 of 300 images, a spread of 2", shift=4, spread=2, dataset="digits"),
-    Truth("no difference, a spread of 1 image", spread=1),
-    Truth("no difference, a spread of half an image", spread=0.5),
+NORMAL = Figures("normal")
+FIGURES = (
+    NORMAL,
+    Figures("skewed (exponential)", draw=draw_skewed),
+    Figures("one run in ten fails", failing=0.1),
+    Figures("one run in ten is 10 points worse", draw=draw_outliers),
+    *(Figures(f"a spread of {spread:g} images", spread) for spread in (2, 0.5, 0.3)),
 )
 _WHY = (
-    "Where a target is missed, the intervals are too wide and never too narrow, for two reasons. "
-    "Welch's t with 2 seeds a side has at most 2, often near 1 degrees of freedom, and covers more "
-    "than it says. And no spread is taken as smaller than half an image, the most that a figure "
-    "can spread over two neighbouring values: with two or three seeds and a spread of few images, "
-    "equal figures are common and would else prove a difference."
+    "Without a target: means of lopsided figures, since few seeds seldom show the long tail, so "
+    "that mean and spread are both wrong (a difference of two such figures is symmetrical); and "
+    "Student's t with a look after each seed, the fault that the any-time test mends. With 2 or 3 "
+    "seeds and a spread of few images, intervals cover more than they promise: no spread is taken "
+    "as smaller than half an image, since equal figures would else prove a difference."
 )
-_WHY_SKEWED = (
-    "The skewed rows have no target: accuracies there are an exponential distribution's, turned "
-    "round, and few seeds seldom show its long tail, so that their mean is too high and their "
-    "spread too small at the same time. No interval by Student's t can cover a mean then as it "
-    "promises; more seeds mend it slowly. A difference is that of two figures skewed alike, which "
-    "is symmetrical: it is covered, and verdicts are as good as elsewhere."
+_ABOUT_PLANS = (
+    "How often two configurations are decided upon, and after how many seeds on the average, by "
+    "their true difference in standard deviations of the paired differences, with at most "
+    f"{LIMIT} seeds. The any-time test looks after each seed, and could go on. Group-sequential "
+    f"plans look after {join_words([str(seeds) for seeds in PLANNED], 'and')} seeds "
+    "only, by Student's t at the same level each time (Pocock) or at levels that grow as O'Brien "
+    "and Fleming's do; the levels are simulated, such that 5 % of equal pairs are decided upon. "
+    "Student's test looks once."
 )
-#: Beyond what Student's t promises anything for: shown, without a target.
-LIMITS = (Truth("no difference, skewed: some seeds train badly", is_skewed=True),)
 
 
 @dataclass(frozen=True)
-class Task:
-    """Some comparisons of one truth; `number` makes their random numbers their own."""
+class Case:
+    """Figures of equal configurations, and the test and the numbers of seeds that judge them."""
 
-    truth: Truth
-    seeds: int
-    number: int
-    comparisons: int
+    figures: Figures
+    test: TTest
+    looks: Sequence[int]
 
+    @property
+    def has_target(self) -> bool:
+        """Whether the test promises anything for these looks."""
+        return self.test.may_grow or len(self.looks) == 1
 
-def measure(comparisons: int) -> Section:
-    """Simulate comparisons for each truth and number of seeds."""
-    cells = list(product((*TRUTHS, *LIMITS), SEEDS))
-    found = [count for _, count in zip(cells, _simulate(cells, comparisons), strict=True)]
-    about = (
-        f"{comparisons:,} comparisons a row by `service.analysis.comparison.compare`, with "
-        f"an accuracy of {_ACCURACY}; a false verdict is one in any row of a comparison. Targets: "
-        f"false better at most {MOST_FALSE:g} %; the 95 % intervals of a mean and of a difference "
-        f"cover the truth in {PROMISED:g} % +- {MARGIN}. Misses are in points beyond a target."
-    )
-    columns = ["truth", "seeds", "false better", "false worse", "right verdicts"]
-    columns += ["mean covered", "difference covered", ""]
-    rows = [_row(*cell, count) for cell, count in zip(cells, found, strict=True)]
-    return Section("Verdicts", about, columns, rows, _explain(zip(cells, found, strict=True)))
-
-
-def _simulate(cells: Iterable[tuple[Truth, int]], comparisons: int) -> Iterator[Counter[str]]:
-    """Yield the counts of each cell, in order."""
-    chunks = range(0, comparisons, _CHUNK)
-    with ProcessPoolExecutor(os.cpu_count()) as processes:
-        for truth, seeds in cells:
-            tasks = [
-                Task(truth, seeds, number, min(_CHUNK, comparisons - number)) for number in chunks
-            ]
-            yield sum(processes.map(run, tasks), Counter())
-
-
-def run(task: Task) -> Counter[str]:
-    """Simulate a task's comparisons and count what they say."""
-    truth = task.truth
-    # A text seeds the same numbers in every process, which a hash would not.
-    draws = random.Random(f"{truth.what} {task.seeds} {task.number}")
-    specs = make_specs(truth, task.seeds)
-    counts: Counter[str] = Counter()
-    for _ in range(task.comparisons):
-        centre = _ACCURACY * _images(specs[0][0]) + draws.random()
-        runs = draw_runs(truth, specs, centre, draws)
-        counts.update(_count(compare(runs, _METRIC), truth, centre))
-    return counts
-
-
-def make_specs(truth: Truth, seeds: int) -> list[list[ExperimentSpec]]:
-    """Return the specs of each configuration; the first, the baseline, has no dropout."""
-    rates = [1 - 0.05 * index for index in range(truth.configurations)]
-    step = 0 if truth.shares_seeds else seeds
-    return [
-        [
-            ExperimentSpec(dataset=truth.dataset, hidden=(64,), keep=(keep,), batch_size=50, seed=s)
-            for s in range(index * step, index * step + seeds)
+    def simulate(self, tables: int, draws: Generator) -> dict[str, float]:
+        """Return by name how often, in percent, something is wrong at any of the looks."""
+        chunks = [
+            self._find_faults(min(_CHUNK, tables - start), draws)
+            for start in range(0, tables, _CHUNK)
         ]
-        for index, keep in enumerate(rates)
+        return {name: 100 * np.concatenate([c[name] for c in chunks]).mean() for name in chunks[0]}
+
+    def _find_faults(self, tables: int, draws: Generator) -> dict[str, Flags]:
+        """Say which tables have a false verdict, and which intervals miss the truth."""
+        means = draw_means(tables, CONFIGURATIONS[-1], draws)
+        drawn = draw_tables(self.figures, means, self.looks[-1], draws)
+        by_size = {n: estimate_differences(drawn[:, :n]) for n in CONFIGURATIONS}
+        faults = {f"false of {n}": find_decided(by_size[n], self.test) for n in CONFIGURATIONS}
+        faults["difference"] = by_size[CONFIGURATIONS[-1]].exclude(0.0, self.test)
+        faults["mean"] = estimate(drawn - means / IMAGES).exclude(0.0, self.test)
+        looks = np.array(self.looks) - 1
+        return {name: flags[..., looks].any(-1) for name, flags in faults.items()}
+
+    def check(self, tables: int, draws: Generator) -> Iterator[bool]:
+        """Say of tables with and without differences whether `compare` judges them alike."""
+        for _ in range(tables):
+            difference = draws.choice([0, 1, 3]) * self.figures.spread_of_differences
+            means = draw_means(1, draws.choice(CONFIGURATIONS), draws, difference)
+            seeds = int(draws.integers(2, self.looks[-1] + 1))
+            yield agrees_with_compare(draw_tables(self.figures, means, seeds, draws)[0], self.test)
+
+
+def list_cases() -> list[Case]:
+    """List the cases of the any-time test, then those of Student's."""
+    return [
+        *(Case(figures, ANY_TIME, range(2, SEEDS + 1)) for figures in FIGURES),
+        *(Case(figures, FIXED_SEEDS, [seeds]) for figures in FIGURES for seeds in (2, 3, 5, 10)),
+        Case(NORMAL, FIXED_SEEDS, range(3, LIMIT + 1)),
     ]
 
 
-def draw_runs(
-    truth: Truth, specs: Sequence[Sequence[ExperimentSpec]], centre: float, draws: random.Random
-) -> list[ComparedJob]:
-    """Draw an accuracy for each spec; `centre` is the baseline's mean, in images."""
-    commons: dict[int, float] = {}
-    runs: list[ComparedJob] = []
-    for index, configuration in enumerate(specs):
-        mean = centre + (truth.shift if index else 0)
-        for spec in configuration:
-            common = commons.setdefault(spec.seed, _draw(truth, draws))
-            part = truth.common**0.5 * common + (1 - truth.common) ** 0.5 * _draw(truth, draws)
-            accuracy = round(mean + truth.spread * part) / _images(spec)
-            runs.append(_run(len(runs) + 1, spec, accuracy))
-    return runs
-
-
-def _draw(truth: Truth, draws: random.Random) -> float:
-    """Draw a number of mean 0 and standard deviation 1."""
-    return 1 - draws.expovariate(1) if truth.is_skewed else draws.gauss()
-
-
-def _run(job_id: int, spec: ExperimentSpec, accuracy: float) -> ComparedJob:
-    return ComparedJob(job_id, JobState.SUCCEEDED, spec, TRAINER_VERSION, {_METRIC: accuracy})
-
-
-def _images(spec: ExperimentSpec) -> int:
-    return count_images(spec, _METRIC) or 0
-
-
-def _count(comparison: Comparison, truth: Truth, centre: float) -> Counter[str]:
-    """Count the wrong and right verdicts, and the intervals that hold the truth."""
-    base, *others = comparison.rows
-    verdicts = {row.verdict for row in others}
-    images = comparison.images or 0
-    shift = truth.shift / images
-    counts = Counter(comparisons=1, rows=len(others), means=1 + len(others))
-    counts["false better"] = "better" in verdicts and shift <= 0
-    counts["false worse"] = "worse" in verdicts and shift >= 0
-    counts["right"] = sum(_is_right(row, shift) for row in others)
-    counts["mean"] = _covers(base.low, base.high, centre / images) + sum(
-        _covers(row.low, row.high, centre / images + shift) for row in others
+def measure(tables: int) -> Section:
+    """Simulate tables of equal configurations, then of true differences."""
+    draws = np.random.default_rng(2026)
+    cases = list_cases()
+    about = (
+        f"{tables:,} tables a row: an accuracy of {ACCURACY} on {IMAGES:,} images, a spread of "
+        f"{NORMAL.spread:g} images unless said; seeds bring {COMMON:.0%} of the variance to all "
+        "configurations alike. False: some row of a table of equal configurations is better or "
+        "worse at any of the looks. Covered: the 95 % interval of a difference, or a mean, holds "
+        f"the truth at all of the looks. Targets: at most 5 % and at least 95 %, give or take two "
+        f"standard errors of the simulation, {_find_allowance(tables):.1f} points."
     )
-    counts["difference"] = sum(
-        _covers(row.difference_low, row.difference_high, shift) for row in others
+    columns = ["test", "figures", "seeds", *(f"false of {n}" for n in CONFIGURATIONS)]
+    columns += ["difference covered", "mean covered", ""]
+    rows = [_row(case, case.simulate(tables, draws), _find_allowance(tables)) for case in cases]
+    checks = [is_alike for case in cases for is_alike in case.check(20, draws)]
+    agreement = (
+        "The tests are vectorised here, with dq's own critical values. "
+        "`service.analysis.comparison.compare` gave the same intervals and verdicts for "
+        f"{sum(checks):,} of {len(checks):,} tables, some of every row's figures with differences "
+        f"of 0, 1 and 3 spreads: {judge(all(checks), f'{checks.count(False)} tables')}."
     )
-    return counts
-
-
-def _is_right(row: ComparisonRow, shift: float) -> bool:
-    if shift == 0:
-        return row.verdict not in {"better", "worse"}
-    return row.verdict == ("better" if shift > 0 else "worse")
-
-
-def _covers(low: float | None, high: float | None, value: float) -> bool:
-    return low is not None and high is not None and low <= value <= high
-
-
-@dataclass(frozen=True)
-class Shares:
-    """The counts as percentages."""
-
-    better: float
-    worse: float
-    right: float
-    mean: float
-    difference: float
-
-
-def share(counts: Counter[str]) -> Shares:
-    """Divide the counts by what they are of."""
-
-    def of(what: str, whole: str) -> float:
-        return 100 * counts[what] / counts[whole]
-
-    return Shares(
-        better=of("false better", "comparisons"),
-        worse=of("false worse", "comparisons"),
-        right=of("right", "rows"),
-        mean=of("mean", "means"),
-        difference=of("difference", "rows"),
+    return Section(
+        "Verdicts", about, columns, rows, [agreement, _WHY, *_compare_plans(tables, draws)]
     )
 
 
-def _row(truth: Truth, seeds: int, counts: Counter[str]) -> list[str]:
-    shares = share(counts)
-    shown = (shares.better, shares.worse, shares.right, shares.mean, shares.difference)
-    misses = _list_misses(shares)
-    verdict = judge(None if truth in LIMITS else not misses, ", ".join(misses))
-    return [truth.what, str(seeds), *(f"{percent:.1f} %" for percent in shown), verdict]
+def _find_allowance(tables: int) -> float:
+    """Return two standard errors, in points, of a share of 5 %."""
+    return float(200 * np.sqrt(ALPHA * (1 - ALPHA) / tables))
 
 
-def _list_misses(shares: Shares) -> list[str]:
-    """Say by how many points each target is missed, above or below."""
-    misses = [f"{shares.better - MOST_FALSE:+.1f}"] if shares.better > MOST_FALSE else []
-    for what, percent in (("mean", shares.mean), ("difference", shares.difference)):
-        if abs(percent - PROMISED) > MARGIN:
-            edge = PROMISED + math.copysign(MARGIN, percent - PROMISED)
-            misses.append(f"{percent - edge:+.1f} ({what})")
-    return misses
+def _row(case: Case, faults: Mapping[str, float], allowance: float) -> list[str]:
+    first, last = case.looks[0], case.looks[-1]
+    shares = [f"{faults[f'false of {n}']:.1f} %" for n in CONFIGURATIONS]
+    shares += [f"{100 - faults[name]:.1f} %" for name in ("difference", "mean")]
+    promised = faults if case.figures.is_symmetrical else {**faults, "mean": 0.0}
+    excess = max(promised.values()) - 100 * ALPHA
+    verdict = judge(excess <= allowance if case.has_target else None, f"{excess:.1f} points")
+    seeds = str(first) if first == last else f"each of {first}..{last}"
+    return [case.test.name, case.figures.what, seeds, *shares, verdict]
 
 
-def _explain(found: Iterable[tuple[tuple[Truth, int], Counter[str]]]) -> list[str]:
-    """Say how far from the targets the worst rows are, to either side."""
-    judged = [share(counts) for (truth, _), counts in found if truth not in LIMITS]
-    covered = [percent for shares in judged for percent in (shares.mean, shares.difference)]
-    extremes = (
-        f"Of the rows with a target: false better at most {max(s.better for s in judged):.1f} %; "
-        f"the intervals cover {min(covered):.1f} % to {max(covered):.1f} %."
-    )
-    are_too_wide = min(covered) >= PROMISED - MARGIN and max(covered) > PROMISED + MARGIN
-    return [extremes, *([_WHY] if are_too_wide else []), _WHY_SKEWED]
+def _compare_plans(tables: int, draws: Generator) -> list[str]:
+    """Say how many seeds each plan needs, and how often it then decides."""
+    null = _draw_differences(0.0, tables, draws)
+    limits = {weight: np.quantile(_score(null, weight).max(-1), 1 - ALPHA) for weight in (0.0, 0.5)}
+    rows = []
+    for difference in DIFFERENCES:
+        found = _draw_differences(difference, tables, draws)
+        any_time = _describe(found.exclude(0.0, ANY_TIME), range(1, LIMIT + 1))
+        plans = [_describe(_score(found, each) > limits[each], PLANNED) for each in limits]
+        fixed = found.exclude(0.0, FIXED_SEEDS)
+        once = [f"{100 * fixed[:, seeds - 1].mean():.1f} %" for seeds in (5, 10)]
+        rows.append([f"{difference:g}", any_time, *plans, *once])
+    columns = ["true difference", "any-time, each seed", "Pocock-like", "O'Brien-Fleming-like"]
+    columns += ["Student's, 5 seeds", "Student's, 10 seeds"]
+    return [_ABOUT_PLANS, format_table(columns, rows)]
+
+
+def _draw_differences(difference: float, tables: int, draws: Generator) -> Estimates:
+    """Draw differences of two configurations, by table and look; the truth is in spreads."""
+    means = draw_means(tables, 2, draws, difference * NORMAL.spread_of_differences)
+    found = estimate_differences(draw_tables(NORMAL, means, LIMIT, draws))
+    return Estimates(found.mean[:, 0], found.error[:, 0], found.n[:, 0])
+
+
+def _score(differences: Estimates, weight: float) -> Floats:
+    """Return by table and planned look Student's t as a normal score, weighted by the seeds."""
+    looks = np.array(PLANNED) - 1
+    t = np.abs(differences.mean / differences.error)[:, looks]
+    n = differences.n[:, looks]
+    scores: Floats = -special.ndtri(special.stdtr(n - 1, -t)) * (n / LIMIT) ** weight
+    return scores
+
+
+def _describe(is_decided: Flags, looks: Sequence[int]) -> str:
+    """Say how many tables are decided at any of the looks, and after how many seeds."""
+    found = is_decided.any(-1)
+    seeds = np.where(found, np.array(looks)[is_decided.argmax(-1)], LIMIT)
+    return f"{100 * found.mean():.1f} %, {seeds.mean():.1f} seeds"
