@@ -15,6 +15,7 @@ from bench import (
     submits,
     sweeps,
     training,
+    tuning,
     verdicts,
     web,
 )
@@ -43,6 +44,7 @@ def _list_benchmarks(ray_python: str | None = None) -> Mapping[str, _Benchmark]:
         "growth": _Benchmark(growth.measure, 10_000, "jobs at most"),
         "accuracy": _Benchmark(training.compare_accuracy, 6, "seeds"),
         "web": _Benchmark(web.measure, 100_000, "jobs"),
+        "tuning": _Benchmark(tuning.measure, 10_000, "tunings a row"),
         "verdicts": _Benchmark(verdicts.measure, 10_000, "comparisons a row"),
     }
 

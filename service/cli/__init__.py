@@ -24,6 +24,7 @@ COMMANDS = {
     "wait": "Wait until jobs have ended.",
     "watch": "Show the progress of jobs, live.",
     "results": "List results, or compare configurations.",
+    "tune": "Find the best rate, and confirm it on new seeds.",
     "reproduce": "Run what is missing for a published table, and compare with it.",
     "export": "Export results to files, TensorBoard or MLflow.",
     "show": "Show a job: spec, curve, attempts, provenance.",

@@ -33,3 +33,11 @@ def open_context() -> Context:
     """Read the settings, and open the database that they name."""
     settings = Settings.load()
     return Context(settings, open_database(settings))
+
+
+def find_database() -> Database | None:
+    """Return the database, unless it is dq's own and there is none yet."""
+    settings = Settings.load()
+    if settings.is_database_embedded and not (settings.home / "dq.sqlite").exists():
+        return None
+    return open_context().database

@@ -11,7 +11,7 @@ from models.datasets import DATASETS
 from models.errors import UsageError
 from models.settings import PACK
 from service.queries.selectors import GRAMMAR
-from service.specs.parsing import parse_duration, parse_seed_range
+from service.specs.parsing import parse_duration, parse_range, parse_seed_range
 
 _WHICH_JOBS = f"Which jobs: {GRAMMAR}; or several with commas."
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -71,6 +71,8 @@ DATASET = click.Choice(tuple(DATASETS))
 #: In seconds: 90, 90s, 30m, 2h, 1d.
 DURATION = Parsed("duration", parse_duration)
 GPUS = Parsed("gpus", read_gpus)
+#: A range of numbers, 0.4..1, or a single one.
+RANGE = Parsed("from..to", parse_range)
 #: A number of seeds, 5 (which is 0..4), or a range of them, 10..19.
 SEEDS = Parsed("seeds", parse_seed_range)
 

@@ -1,13 +1,13 @@
 """The options that describe a spec: repeated ones make a grid."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
 from service.cli.parameters import DATASET, SEEDS, whole_number
 
-_OPTIONS = (
+_RATES = (
     click.option(
         "--dropout",
         multiple=True,
@@ -22,13 +22,19 @@ _OPTIONS = (
         help="The same, as the probability that it is DROPPED.",
     ),
     click.option(
+        "--input-keep", multiple=True, type=float, help="Keep probability of pixels.  [default: 1]"
+    ),
+    click.option(
+        "--lr", multiple=True, type=float, metavar="RATE", help="Learning rate.  [default: 0.1]"
+    ),
+)
+#: What a tuning takes one value of.
+_OTHERS = (
+    click.option(
         "--hidden",
         multiple=True,
         metavar="WIDTH,...",
         help="Widths of the hidden layers: 512,512,512 or 512x3.  [default: 8192x3]",
-    ),
-    click.option(
-        "--lr", multiple=True, type=float, metavar="RATE", help="Learning rate.  [default: 0.1]"
     ),
     click.option(
         "--batch-size", multiple=True, type=int, help="Images per batch.  [default: 1000]"
@@ -38,9 +44,6 @@ _OPTIONS = (
     ),
     click.option("--dataset", multiple=True, type=DATASET, help="Data set.  [default: mnist]"),
     click.option("--train-size", multiple=True, type=int, help="Train on the first N images only."),
-    click.option(
-        "--input-keep", multiple=True, type=float, help="Keep probability of pixels.  [default: 1]"
-    ),
     click.option(
         "--mask",
         multiple=True,
@@ -61,16 +64,18 @@ _OPTIONS = (
         help="Factor of the learning rate after each epoch.  [default: 1]",
     ),
     click.option(
-        "--evaluation",
-        multiple=True,
-        type=click.Choice(["valid", "test"]),
-        help="Images on which metrics are taken.  [default: valid]",
-    ),
-    click.option(
         "--precision",
         multiple=True,
         type=click.Choice(["fp32", "tf32", "bf16"]),
         help="Of matrix products; tf32 needs a GPU.  [default: fp32]",
+    ),
+)
+_RUNS = (
+    click.option(
+        "--evaluation",
+        multiple=True,
+        type=click.Choice(["valid", "test"]),
+        help="Images on which metrics are taken.  [default: valid]",
     ),
     click.option(
         "--seed", multiple=True, type=whole_number(0, 2**63 - 1), help="One seed.  [default: 0]"
@@ -81,6 +86,15 @@ _OPTIONS = (
 
 def spec_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options to a command, as keyword arguments for `service.specs.options.parse_grid`."""
-    for option in reversed(_OPTIONS):
+    return _add((*_RATES, *_OTHERS, *_RUNS), command)
+
+
+def base_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that a tuning takes one value of, for `service.specs.options.parse_base`."""
+    return _add(_OTHERS, command)
+
+
+def _add(options: Sequence[Callable[..., Any]], command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(options):
         command = option(command)
     return command

@@ -11,10 +11,9 @@ import click
 from models.database import Database
 from models.errors import DatabaseUnreachable, SchemaOutdated, UsageError
 from models.message import Priority
-from models.settings import Settings
 from models.spec import ExperimentSpec
 from service.cli.bulk import MANY, BulkProgress, confirm, is_interactive
-from service.cli.context import open_context
+from service.cli.context import find_database, open_context
 from service.cli.output import format_option, print_message, print_table
 from service.cli.parameters import COUNT, DURATION
 from service.cli.spec_options import spec_options
@@ -156,20 +155,12 @@ def _read_file(file: TextIO) -> list[ExperimentSpec]:
 def _preview(grid: Grid, force: bool, format: Format) -> None:
     """Print the jobs, what is known of them, and how long they will take."""
     try:
-        found = preview(_find_database(), grid.specs, is_forced=force)
+        found = preview(find_database(), grid.specs, is_forced=force)
     except (DatabaseUnreachable, SchemaOutdated) as error:
         found = Preview(sentences=[f"What is known already cannot be told: {error}"])
     print_table(spec_table(grid.specs, found.known), format)
     for sentence in found.sentences:
         print_message(sentence)
-
-
-def _find_database() -> Database | None:
-    """Return the database, unless it is dq's own and there is none yet."""
-    settings = Settings.load()
-    if settings.is_database_embedded and not (settings.home / "dq.sqlite").exists():
-        return None
-    return open_context().database
 
 
 def _submit(

@@ -37,6 +37,16 @@ def parse_grid(
     )
 
 
+def parse_base(**options: Any) -> ExperimentSpec:
+    """Return the spec that options of one value each give; raise UsageError for a second value."""
+    for name, values in options.items():
+        if len(values) > 1:
+            raise UsageError(
+                f"{option_name(name)} is given {len(values)} times: here it takes one value"
+            )
+    return parse_grid(dropout=(), drop=(), seed=(), seeds=None, **options).specs[0]
+
+
 def choose_seeds(
     seed: Sequence[int], seeds: tuple[int, ...] | None, base: ExperimentSpec | None = None
 ) -> tuple[int, ...]:

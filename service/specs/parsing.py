@@ -1,5 +1,6 @@
 """Parses the values of a spec as people write them, in options and in files."""
 
+import math
 import re
 import reprlib
 from collections.abc import Callable, Mapping
@@ -29,6 +30,22 @@ class FieldValue:
     value: Any
     #: Where it was given, and as what, for an error: "--lr 0.1", "specs.csv row 2: lr 0.1".
     origin: str
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers from low to high; a single one where these are equal."""
+
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.low:g}" if self.is_single else f"{self.low:g}..{self.high:g}"
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it is one number."""
+        return self.low == self.high
 
 
 def option_name(field: str) -> str:
@@ -89,6 +106,20 @@ def parse_seed_range(text: str) -> tuple[int, ...]:
         why = "holds no seed" if high <= low else f"holds more than {_MOST_SEEDS:,} seeds"
         raise UsageError(f"{text!r} {why}: write how many (5), or from..to (0..9)")
     return tuple(range(low, high))
+
+
+def parse_range(text: str) -> Range:
+    """Parse a range of numbers, "0.4..1", or a single one, "0.8"."""
+    low, dots, high = text.partition("..")
+    try:
+        ends = float(low), float(high if dots else low)
+    except ValueError:
+        ends = math.nan, math.nan
+    if not all(map(math.isfinite, ends)):
+        raise UsageError(f"{text[:100]!r}: write a number (0.8), or from..to (0.4..1)")
+    if ends[0] > ends[1]:
+        raise UsageError(f"{text!r} counts down: write {high}..{low}")
+    return Range(*ends)
 
 
 def parse_duration(text: str) -> float:

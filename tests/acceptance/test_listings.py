@@ -37,6 +37,7 @@ LISTINGS = [
     "submit --dry-run --fill s1 --seeds 7",
     "submit --dry-run --like 13 --lr 0.1 --lr 0.2",
     "submit --like 13",
+    "tune --dry-run",
     "reproduce",
     "reproduce table.yaml",
     "doctor",

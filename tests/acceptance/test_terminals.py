@@ -19,6 +19,8 @@ BAR = r"[1-9]\d*/1000000"
 SMALL = [word for pair in DIGITS.items() for word in pair]
 #: It ends by itself after a test that failed to cancel it.
 ENDLESS = [*SMALL[:-2], "--epochs", "1000000", "--lr", "0.07", "--timeout", "90s"]
+#: With the same job among its candidates.
+ENDLESS_TUNING = " ".join(["tune --budget 6", *ENDLESS[:-2]])
 SPEC = {"dataset": "digits", "hidden": "16x2", "batch_size": 100}
 FIGURES = {"reported": {"valid_accuracy": [0.5]}, "tolerance": {"valid_accuracy": 0.5}}
 
@@ -56,6 +58,9 @@ USES = [
     Use("wait s1", "succeeded", kind=COLOURLESS),
     Use("watch s1", "4 succeeded", kind=ASCII),
     Use("reproduce table.yaml --seeds 3", "met", kind=ASCII),
+    Use(" ".join(["tune --budget 6 --confirm 3", *SMALL]), "contender", kind=ASCII),
+    Use(" ".join(["tune --budget 6 --confirm 3", *SMALL]), "done before"),
+    Use(" ".join(["tune --budget 6 --dry-run", *SMALL]), "rung 1", kind=COLOURLESS),
     Use("export s1 --to csv", "digits", kind=ASCII),
     Use("show 5", "größe", kind=COLOURLESS),
     Use("diff 1 2", "keep"),
@@ -87,6 +92,7 @@ ENDLESS_USES = [
     Use(
         "reproduce endless.yaml --seeds 1", "Type: dq reproduce endless.yaml --seeds 1", stop_at=BAR
     ),
+    Use(ENDLESS_TUNING, f"Type: dq {ENDLESS_TUNING}", stop_at=BAR),
 ]
 
 
@@ -143,6 +149,7 @@ def test_ctrl_c_ends_what_follows_a_job_and_it_says_what_goes_on_and_what_to_typ
         cursor = [screen.written.rfind(code) for code in (b"\x1b[?25l", b"\x1b[?25h")]
         assert cursor == sorted(cursor), "it is shown again"
     assert used.data("cancel", str(job_id)) == [{"job_id": job_id, "change": "cancelled"}]
+    assert used.dq("cancel", "tag:tune").returncode == 0
 
 
 @pytest.mark.parametrize("use", USES, ids=lambda use: use.words)

@@ -81,6 +81,13 @@ class Stage(Stack):
             check=check,
         )
 
+    def start_dq(self, *words: str) -> "subprocess.Popen[bytes]":
+        """Start a command that says nothing."""
+        nowhere = subprocess.DEVNULL
+        return subprocess.Popen(
+            [DQ, *words], env=self._environment(), stdout=nowhere, stderr=nowhere
+        )
+
     def submit(self, *specs: ExperimentSpec, **order: Any) -> list[int]:
         return list(self.submit_as(uuid.uuid4().hex, *specs, **order).job_ids)
 

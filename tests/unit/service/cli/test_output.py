@@ -23,6 +23,7 @@ WORDS = {
     "results": "",
     "show": "1",
     "diff": "1 1",
+    "tune": "--dry-run",
     "reproduce": "",
     "logs": "1",
     "cancel": "1",
