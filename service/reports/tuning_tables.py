@@ -6,12 +6,12 @@ from functools import partial
 from typing import Any
 
 from models.spec import ExperimentSpec
-from service.analysis.comparison import label
 from service.analysis.halving import rank
 from service.formatting import (
     describe_fields,
     format_field,
     format_metric,
+    label,
     plural,
     title_metric,
 )
