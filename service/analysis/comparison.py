@@ -94,6 +94,11 @@ class ComparisonRow:
         """How many seeds are queued or running."""
         return self.queued + self.running
 
+    @property
+    def is_open(self) -> bool:
+        """Whether more seeds could still decide it."""
+        return self.verdict.startswith(("no evidence", "too few seeds", "wait for"))
+
 
 @dataclass(frozen=True)
 class Stratum:

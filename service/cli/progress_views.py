@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -26,7 +26,7 @@ from service.reports.progress_tables import (
     watch_document,
     watch_table,
 )
-from service.reports.table import render, to_json_line
+from service.reports.table import Table, render, to_json_line
 
 _LINE_SECONDS = 10.0
 _MOST_BARS = 16
@@ -84,6 +84,17 @@ def open_bars() -> Iterator[Callable[[Progress], None]]:
 
 
 @contextmanager
+def open_verdicts() -> Iterator[Callable[[Snapshot, Table], None]]:
+    """Give a view on standard error: a live table that goes at the end, else a line at times."""
+    if not can_draw(sys.stderr):
+        lines = _Lines(print_message)
+        yield lambda snapshot, _: lines(snapshot.progress, _write_line(snapshot))
+    else:
+        with _open_live(sys.stderr, is_transient=True) as live:
+            yield lambda _, table: _draw(live, table, sys.stderr)
+
+
+@contextmanager
 def open_table(*, as_json: bool) -> Iterator[Callable[[Snapshot], None]]:
     """Give a view on standard output: a live table on a terminal, else lines or JSON lines."""
     if as_json:
@@ -92,8 +103,8 @@ def open_table(*, as_json: bool) -> Iterator[Callable[[Snapshot], None]]:
         lines = _Lines(print_text)
         yield lambda snapshot: lines(snapshot.progress, _write_line(snapshot))
     else:
-        with _open_live() as live:
-            yield lambda snapshot: _draw_table(live, snapshot)
+        with _open_live(sys.stdout) as live:
+            yield lambda snapshot: _draw(live, _watch(snapshot), sys.stdout)
 
 
 def _draw_bars(bars: Bars, progress: Progress) -> None:
@@ -118,10 +129,11 @@ def _describe_figures(job: JobRow) -> str:
 
 
 @contextmanager
-def _open_live() -> Iterator[Live]:
+def _open_live(stream: TextIO, *, is_transient: bool = False) -> Iterator[Live]:
     # A redirected standard output would no longer say which characters it takes.
     live = Live(
-        console=Console(highlight=False),
+        console=Console(highlight=False, file=stream),
+        transient=is_transient,
         auto_refresh=False,
         redirect_stdout=False,
         redirect_stderr=False,
@@ -135,12 +147,17 @@ def _open_live() -> Iterator[Live]:
             live.stop()
 
 
-def _draw_table(live: Live, snapshot: Snapshot) -> None:
-    """Draw the table in place of the last one, as wide and high as the terminal is now."""
-    columns, lines = shutil.get_terminal_size()
-    ascii, color = is_ascii_only(sys.stdout), can_color(sys.stdout)
-    table = watch_table(snapshot, max(1, lines - _OTHER_LINES), ascii=ascii)
-    drawn = render(table, "table", width=columns, color=color, ascii=ascii)
+def _watch(snapshot: Snapshot) -> Table:
+    """Make the table of `dq watch`, as high as the terminal is now."""
+    lines = shutil.get_terminal_size().lines
+    return watch_table(snapshot, max(1, lines - _OTHER_LINES), ascii=is_ascii_only(sys.stdout))
+
+
+def _draw(live: Live, table: Table, stream: TextIO) -> None:
+    """Draw the table in place of the last one, as wide as the terminal is now."""
+    width = shutil.get_terminal_size().columns
+    ascii, color = is_ascii_only(stream), can_color(stream)
+    drawn = render(table, "table", width=width, color=color, ascii=ascii)
     live.update(Text.from_ansi(drawn, no_wrap=True), refresh=True)
 
 

@@ -17,9 +17,11 @@ from service.cli.context import find_database, open_context
 from service.cli.output import format_option, print_message, print_table
 from service.cli.parameters import COUNT, DURATION
 from service.cli.spec_options import spec_options
+from service.cli.submit_messages import print_known
+from service.cli.until import run_until_decided
 from service.cli.wait import print_ended
 from service.cli.wait import wait as wait_for_jobs
-from service.formatting import format_ids, plural
+from service.formatting import plural
 from service.jobs import SubmitOptions, Submitted, submit
 from service.jobs.preview import Preview, preview
 from service.jobs.submission import SubmitProgress
@@ -29,6 +31,7 @@ from service.queries.selectors import ids_condition, in_sweep
 from service.queries.workers import list_workers
 from service.reports.job_tables import spec_table, submitted_table
 from service.reports.table import Format
+from service.search.until import SeedPlan, make_plan
 from service.specs.files import parse_rows
 from service.specs.grid import Grid, build_spec, deduplicate, repeat, sample
 from service.specs.options import choose_seeds, parse_grid, warn_about_low_keep
@@ -63,6 +66,17 @@ from service.specs.options import choose_seeds, parse_grid, warn_about_low_keep
 )
 @click.option("--keep-checkpoint", is_flag=True, help="Keep the trained weights.")
 @click.option("--wait", is_flag=True, help="Wait for the end, and print the results.")
+@click.option(
+    "--until",
+    type=click.Choice(["decided"]),
+    help="Run more seeds of what is undecided, from 4 to 20 or as --seeds 4..20 says.",
+)
+@click.option(
+    "--smallest",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="POINTS",
+    help="With --until: smaller differences of the accuracy do not matter.",
+)
 @click.option("--yes", is_flag=True, help=f"Do not ask before more than {MANY:,} new jobs.")
 @click.option("--dry-run", is_flag=True, help="Print the jobs, and queue nothing.")
 @format_option
@@ -81,6 +95,8 @@ def command(
     max_crashes: int | None,
     keep_checkpoint: bool,
     wait: bool,
+    until: str | None,
+    smallest: float | None,
     yes: bool,
     dry_run: bool,
     format: Format,
@@ -91,16 +107,19 @@ def command(
     \b
     dq submit --dropout 0.9,0.8,0.8 --dropout none --hidden 512x3 --seeds 5
     dq submit --fill s7 --seeds 10
+    dq submit --dropout 0.8 --dropout none --seeds 4..20 --until decided
 
     What is finished already, or queued, is not run again unless you say --force.
     """
-    grid = _read_specs(like, fill, file, fields)
+    _check_until(until, smallest, fields)
+    grid = _read_specs(like, fill, file, fields | {"seeds": (0,)} if until else fields)
     grid = sample(grid, size) if size else grid
-    print_message(str(grid))
+    plan = make_plan(grid.specs, fields["seeds"], smallest) if until else None
+    print_message(str(plan or grid))
     if warning := warn_about_low_keep(fields["dropout"]):
         print_message(warning)
     if dry_run:
-        _preview(grid, force, format)
+        _preview(plan.list_first() if plan else grid.specs, force, format)
         return
     options = SubmitOptions(
         name=name,
@@ -112,7 +131,20 @@ def command(
         keep_checkpoint=keep_checkpoint or None,
         reuse=not force,
     )
-    _submit(grid.specs, options, format, wait=wait, yes=yes)
+    if plan:
+        _run_until_decided(plan, options, format, yes=yes)
+    else:
+        _submit(grid.specs, options, format, wait=wait, yes=yes)
+
+
+def _check_until(until: str | None, smallest: float | None, fields: dict[str, Any]) -> None:
+    if smallest and not until:
+        raise UsageError("--smallest goes with --until decided")
+    if until and fields["seed"]:
+        raise UsageError(
+            "--seed does not go with --until decided, which runs seeds 0, 1, 2, ...: "
+            "say how many with --seeds 4..20"
+        )
 
 
 def _read_specs(
@@ -152,15 +184,23 @@ def _read_file(file: TextIO) -> list[ExperimentSpec]:
     return [build_spec(values) for values in parse_rows(text, name)]
 
 
-def _preview(grid: Grid, force: bool, format: Format) -> None:
+def _preview(specs: Sequence[ExperimentSpec], force: bool, format: Format) -> None:
     """Print the jobs, what is known of them, and how long they will take."""
     try:
-        found = preview(find_database(), grid.specs, is_forced=force)
+        found = preview(find_database(), specs, is_forced=force)
     except (DatabaseUnreachable, SchemaOutdated) as error:
         found = Preview(sentences=[f"What is known already cannot be told: {error}"])
-    print_table(spec_table(grid.specs, found.known), format)
+    print_table(spec_table(specs, found.known), format)
     for sentence in found.sentences:
         print_message(sentence)
+
+
+def _run_until_decided(
+    plan: SeedPlan, options: SubmitOptions, format: Format, *, yes: bool
+) -> None:
+    if plan.most_jobs > MANY and not yes and is_interactive():
+        confirm(f"Up to {plan.most_jobs:,} jobs will be submitted. Go on?")
+    run_until_decided(plan, options, format)
 
 
 def _submit(
@@ -179,7 +219,7 @@ def _submit(
         submitted = submit(
             database, context.broker, specs, options, uuid.uuid4().hex, on_progress=show
         )
-    _print_shared(submitted)
+    print_known(submitted)
     sweep = f"s{submitted.sweep_id}"
     if submitted.created or submitted.open_before:
         print_message(str(estimate_remaining(database, in_sweep(submitted.sweep_id))))
@@ -234,21 +274,6 @@ def _describe_left(progress: SubmitProgress) -> str:
         return f"All {jobs} of {sweep} are saved, {sent}. {undo}"
     saved = f"{progress.saved:,} of {jobs} of {sweep} are saved, {sent}."
     return f"{saved} For the rest type the same again. {undo}"
-
-
-def _print_shared(submitted: Submitted) -> None:
-    """Say which jobs were there before, and whether messages were not sent."""
-    if submitted.finished_before:
-        jobs = f"{plural(len(submitted.finished_before), 'job')} finished before"
-        print_message(f"{jobs}: {format_ids(submitted.finished_before)} (--force runs them again).")
-    if submitted.open_before:
-        jobs = f"{plural(len(submitted.open_before), 'job')} queued before"
-        print_message(f"{jobs}: {format_ids(submitted.open_before)}.")
-    for note in submitted.notes:
-        print_message(note)
-    if submitted.publish_error:
-        why = submitted.publish_error.rstrip(".")
-        print_message(f"Saved but not queued: {why}. Sent as soon as Redis answers.")
 
 
 def _print_next(database: Database, submitted: Submitted) -> None:

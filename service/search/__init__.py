@@ -1,1 +1,1 @@
-"""Searches that submit jobs as they learn from the last ones: which rate is best."""
+"""Chooses what to run next by the results so far."""

@@ -370,3 +370,37 @@ def test_a_published_table_that_one_seed_cannot_judge_ends_with_5(manned, grid):
     assert done.returncode == 5
     assert "More seeds may help: add --seeds" in done.stderr
     assert "not enough evidence" in done.stdout
+
+
+UNTIL = [*SMALL, "--lr", "0.3", "--dropout", "none", "--dropout", "0.3", "--until", "decided"]
+
+
+def test_until_decided_runs_more_seeds_of_one_sweep_until_all_is_decided(manned):
+    done = manned.dq("submit", *UNTIL, "--json")
+
+    report = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert "2 configurations x 4 to 20 seeds = 8 to 40 jobs" in done.stderr
+    assert "1 of 1 decided" in done.stderr
+    assert [row["verdict"] for row in report["rows"]] == ["baseline", "worse"]
+    seeds = [cost["seeds"] for cost in report["costs"]]
+    assert seeds[0] == seeds[1] < 20
+    compared = json.loads(manned.dq("results", "--compare", "@last", "--json").stdout)
+    assert compared["rows"] == report["rows"], "it is one sweep"
+
+
+def test_until_decided_goes_on_where_it_was_killed(manned):
+    words = [*UNTIL]
+    calm = json.loads(manned.dq("submit", *words, "--json").stdout)
+    words[words.index("0.3")] = "0.300001"  # other jobs of nearly the same figures
+    killed = manned.start("killed.log", "submit", *words)
+    wait_until(lambda: "4 seeds" in manned.read("killed.log"), "the first round has ended")
+    killed.kill()
+    killed.wait()
+
+    again = manned.dq("submit", *words, "--json")
+
+    assert again.returncode == 0, again.stderr
+    assert "8 jobs finished before" in again.stderr
+    report = json.loads(again.stdout)
+    assert [row["verdict"] for row in report["rows"]] == [row["verdict"] for row in calm["rows"]]

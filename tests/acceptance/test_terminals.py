@@ -51,6 +51,8 @@ USES = [
     Use("submit --dataset digits --hidden 16x2 --epochs 9 --lr 0.2 --wait", "succeeded"),
     Use("submit --wait --like 1 --epochs 5", "succeeded", kind=DUMB),
     Use("submit --wait --like 1 --epochs 6", "succeeded", kind=COLOURLESS),
+    Use("submit --fill s1 --seeds 4..6 --until decided", "what it cost"),
+    Use("submit --fill s1 --until decided --seeds 5 --smallest 9", "5 seeds: ", kind=DUMB),
     Use("results --compare s1", "baseline", kind=WIDE),
     Use("results 5 --cols name,note", "größe"),
     Use("results 5 --cols name,note", r"gr\\xf6\\xdfe", kind=ASCII),
@@ -150,6 +152,16 @@ def test_ctrl_c_ends_what_follows_a_job_and_it_says_what_goes_on_and_what_to_typ
         assert cursor == sorted(cursor), "it is shown again"
     assert used.data("cancel", str(job_id)) == [{"job_id": job_id, "change": "cancelled"}]
     assert used.dq("cancel", "tag:tune").returncode == 0
+
+
+def test_ctrl_c_ends_a_submit_until_decided_and_it_says_how_to_go_on(used):
+    rates = ["--dropout", "0.9", "--dropout", "none"]
+    words = ["submit", *ENDLESS, *rates, "--until", "decided"]
+    typed = re.escape(" ".join(words))
+
+    run(used, Use(" ".join(words), rf"with the rest, type: dq {typed}", 130, stop_at="running"))
+
+    assert len(used.data("cancel", "@last")) == 8
 
 
 @pytest.mark.parametrize("use", USES, ids=lambda use: use.words)
