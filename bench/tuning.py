@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 
 from bench.section import Section, judge, show
+from bench.simulation import ACCURACY, COMMON, IMAGES
 from models.spec import TRAINER_VERSION, ExperimentSpec
 from models.state import JobState
 from service.analysis.comparison import compare
@@ -25,9 +27,8 @@ MOST_RUNS = (CANDIDATES + 1) * GRID_SEEDS // 3
 NEAR = 0.5
 LEAST_NEAR = 95.0
 PROMISED, MARGIN = 95.0, 1.5
-#: One standard deviation of a seed is so many of the images; a seed brings a part of the variance
-#: to all configurations alike.
-_SPREAD, _IMAGES, _CENTRE, _COMMON = 20, 10_000, 9500, 0.3
+#: One standard deviation of a seed, in images, and the mean without dropout.
+_SPREAD, _CENTRE = 20, ACCURACY * IMAGES
 _NONE = CANDIDATES
 _METRIC = "valid_accuracy"
 _CHUNK = 250
@@ -92,7 +93,7 @@ class Runs:
         """Return the figure of a configuration with a seed, the same each time."""
         if (number, seed) not in self._figures:
             common = self._common.setdefault(seed, self._draws.gauss())
-            part = _COMMON**0.5 * common + (1 - _COMMON) ** 0.5 * self._draws.gauss()
+            part = COMMON**0.5 * common + (1 - COMMON) ** 0.5 * self._draws.gauss()
             value = _CENTRE + _SPREAD * (self._means[number] + part)
             self._figures[number, seed] = round(value)
         return self._figures[number, seed]
@@ -114,7 +115,7 @@ def measure(tunings: int) -> Section:
         "configurations with dropout and one without; the best of both are then compared on "
         f"{CONFIRMED} new seeds by `service.analysis.comparison.compare`: {runs} runs, a third of "
         f"those of the whole grid with {GRID_SEEDS} seeds. The sd is that of a seed, "
-        f"{_SPREAD} images of {_IMAGES:,}; a seed brings {_COMMON:.0%} of the variance to all "
+        f"{_SPREAD} images of {IMAGES:,}; a seed brings {COMMON:.0%} of the variance to all "
         "configurations alike, and accuracies are whole images. Targets: the chosen one is less "
         f"than {NEAR} sd below the best in at least {LEAST_NEAR:g} %, and the confirmed 95 % "
         f"interval of its difference from no dropout covers it in {PROMISED:g} % +- {MARGIN}."
@@ -122,15 +123,7 @@ def measure(tunings: int) -> Section:
     columns = ["truth", "near the best", "by the whole grid", "by one seed each"]
     columns += ["its mean is too good by", "of one seed each", "confirmed covers", ""]
     with ProcessPoolExecutor(os.cpu_count()) as processes:
-        sizes = [min(_CHUNK, tunings - start) for start in range(0, tunings, _CHUNK)]
-        rows = show(
-            _row(truth, [
-                outcome
-                for chunk in processes.map(partial(simulate, truth), range(len(sizes)), sizes)
-                for outcome in chunk
-            ])
-            for truth in TRUTHS
-        )  # fmt: skip
+        rows = show(_row(truth, _simulate(processes, truth, tunings)) for truth in TRUTHS)
     return Section("Tuning", about, columns, rows, [_WHY])
 
 
@@ -138,6 +131,11 @@ _WHY = (
     "A mean that was chosen for being the best is too good: it is not what `dq tune` "
     "reports. The one that is chosen need not be the best: among near-ties nothing finds that."
 )
+
+
+def _simulate(processes: ProcessPoolExecutor, truth: Truth, tunings: int) -> list[Outcome]:
+    sizes = [min(_CHUNK, tunings - start) for start in range(0, tunings, _CHUNK)]
+    return [*chain(*processes.map(partial(simulate, truth), range(len(sizes)), sizes))]
 
 
 def simulate(truth: Truth, number: int, tunings: int) -> list[Outcome]:
@@ -178,14 +176,14 @@ def _is_covered(runs: Runs, chosen: int, means: Sequence[float]) -> bool:
         for seed in range(1000, 1000 + CONFIRMED)
     ]
     row = compare(jobs, _METRIC, fixed_seeds=True).rows[1]
-    truth = (means[chosen] - means[_NONE]) * _SPREAD / _IMAGES
+    truth = (means[chosen] - means[_NONE]) * _SPREAD / IMAGES
     return (row.difference_low or 0) <= truth <= (row.difference_high or 0)
 
 
 def _job(runs: Runs, number: int, seed: int) -> ComparedJob:
     keep = 1.0 if number == _NONE else 0.5
     spec = ExperimentSpec(hidden=(64,), keep=(keep,), seed=seed)
-    accuracy = runs.find(number, seed) / _IMAGES
+    accuracy = runs.find(number, seed) / IMAGES
     return ComparedJob(
         2 * seed + (number == _NONE), JobState.SUCCEEDED, spec, TRAINER_VERSION, {_METRIC: accuracy}
     )
