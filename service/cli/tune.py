@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import click
@@ -28,7 +29,7 @@ from service.jobs.preview import preview
 from service.queries.estimate import estimate_remaining
 from service.queries.jobs import list_compared_jobs
 from service.queries.rows import ComparedJob
-from service.queries.selectors import ids_condition
+from service.queries.selectors import in_sweep
 from service.reports.comparison_table import comparison_table
 from service.reports.table import Format
 from service.reports.tuning_tables import describe_rung, plan_table, tuning_table
@@ -106,12 +107,10 @@ def command(
         _preview(plan, format)
         return
     context = open_context()
-
-    def run(title: str, specs: Sequence[ExperimentSpec]) -> Sequence[ComparedJob]:
-        return _run(context, title, specs)
-
     with on_ctrl_c(f"The jobs go on. Type: {command_line()}"):
-        tuning = tune(plan, run, lambda rung: print_message(describe_rung(plan, rung)))
+        tuning = tune(
+            plan, partial(_run, context), lambda rung: print_message(describe_rung(plan, rung))
+        )
     print_table(tuning_table(tuning), format)
     if format in ("table", "md"):
         print_text("")
@@ -138,7 +137,7 @@ def _run(context: Context, title: str, specs: Sequence[ExperimentSpec]) -> Seque
     if submitted.publish_error:
         why = submitted.publish_error.rstrip(".")
         print_message(f"Saved but not queued: {why}. Sent as soon as Redis answers.")
-    which = ids_condition(submitted.job_ids)
+    which = in_sweep(submitted.sweep_id)
     if missing := len(submitted.created) + len(submitted.open_before):
         rest = replace(estimate_remaining(context.database, which), advice="")
         print_message(f"{title}: {plural(missing, 'job')} to run. {rest}")
