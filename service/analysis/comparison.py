@@ -86,8 +86,8 @@ class ComparisonRow:
     more_seeds: int | None = None
     #: The number of seeds, from 0 on, that brings them; None where no more are asked for.
     fill_to: int | None = None
-    #: Over how many strata the row is pooled; None where there are none.
-    strata: int | None = None
+    #: Over how many strata the row is pooled.
+    strata: int = 1
 
     @property
     def unfinished(self) -> int:

@@ -17,7 +17,13 @@ from service.cli.output import print_message, print_table, print_text
 from service.cli.parameters import is_given, selector_argument
 from service.formatting import join_words, plural
 from service.queries.epoch_choice import expand_metric_name
-from service.queries.jobs import list_compared_jobs, list_curves, list_jobs, show_job
+from service.queries.jobs import (
+    list_baseline_jobs,
+    list_compared_jobs,
+    list_curves,
+    list_jobs,
+    show_job,
+)
 from service.reports.comparison_table import comparison_table
 from service.reports.export import files
 from service.reports.export.mlflow import Experiment
@@ -88,7 +94,13 @@ def command(
         _export_to_tensorboard(database, which, Path(out))
     elif kind == "latex":
         jobs = list_compared_jobs(database, which)
-        compared = compare(jobs, expand_metric_name(metric), baseline, fixed_seeds=fixed_seeds)
+        compared = compare(
+            jobs,
+            expand_metric_name(metric),
+            baseline,
+            baseline_jobs=list_baseline_jobs(database, which, baseline),
+            fixed_seeds=fixed_seeds,
+        )
         _write(comparison_table(compared), kind, path)
     else:
         _write(_list(database, which, epochs=epochs), kind, path)

@@ -9,13 +9,20 @@ from sqlalchemy import ColumnElement
 from models.database import Database
 from models.errors import UsageError
 from service.analysis.comparison import compare as compare_jobs
+from service.analysis.factors import parse_by
+from service.analysis.row_order import arrange
 from service.cli.context import open_context
 from service.cli.output import format_option, print_message, print_table
 from service.cli.parameters import COUNT, is_given, selector_argument
 from service.cli.streams import is_ascii_only
 from service.formatting import join_words
 from service.queries.epoch_choice import expand_metric_name, parse_epoch_choice
-from service.queries.jobs import check_epoch_choice, list_compared_jobs, list_curves
+from service.queries.jobs import (
+    check_epoch_choice,
+    list_baseline_jobs,
+    list_compared_jobs,
+    list_curves,
+)
 from service.queries.pages import PageRequest, parse_sort, read_page
 from service.reports.comparison_table import comparison_table
 from service.reports.curve_table import curve_table
@@ -33,7 +40,9 @@ _TAKEN_BY = {
     "mix": ("--compare",),
     "fixed_seeds": ("--compare",),
     "at": ("--compare", ""),
-    **dict.fromkeys(("sort", "top", "cols", "only_changed", "limit", "after"), ("",)),
+    "by": ("--compare",),
+    **dict.fromkeys(("sort", "top"), ("--compare", "")),
+    **dict.fromkeys(("cols", "only_changed", "limit", "after"), ("",)),
 }
 
 
@@ -47,7 +56,13 @@ _TAKEN_BY = {
     help="What to compare, draw or rank by.",
     show_default=True,
 )
-@click.option("--baseline", help="The configuration to compare with.  [default: no dropout]")
+@click.option(
+    "--baseline",
+    help="Compare with this id, label, rate (0.5,0.5) or condition.  [default: no dropout]",
+)
+@click.option(
+    "--by", metavar="FIELD,...", help="Compare rates within each lr,hidden and pooled over these."
+)
 @click.option("--mix", is_flag=True, help="Compare across data sets and trainer versions.")
 @click.option("--fixed-seeds", is_flag=True, help="Student's t test, for seeds fixed beforehand.")
 @click.option(
@@ -60,7 +75,9 @@ _TAKEN_BY = {
 @click.option(
     "--sort", help="By id, lr, a metric, ...; add :asc or :desc.  [default: newest first]"
 )
-@click.option("--top", type=COUNT, help="Only the best N by --metric.")
+@click.option(
+    "--top", type=COUNT, help="Only the best N by --metric; with --compare, beside the baseline."
+)
 @click.option("--cols", help="Only these columns: job_id,keep,lr,valid_accuracy.")
 @click.option("--only-changed", is_flag=True, help="Only those fields of the spec that differ.")
 @click.option(
@@ -75,6 +92,7 @@ def command(
     compare: bool,
     metric: str,
     baseline: str | None,
+    by: str | None,
     mix: bool,
     fixed_seeds: bool,
     at: str,
@@ -92,6 +110,7 @@ def command(
 
     \b
     dq results --compare s7
+    dq results --compare s7 --by lr,hidden
     dq results --where 'keep[0] == 0.9 and valid_acc > 0.98' --sort valid_acc
     """
     _refuse_stray_options(top, compare=compare, curves=curves, plot=plot is not None)
@@ -107,10 +126,18 @@ def command(
         table = curve_table(drawn, metric, ascii=is_ascii_only(sys.stdout))
         print_table(table, format)
     elif compare:
-        jobs = list_compared_jobs(database, which, epoch_choice)
-        compared = compare_jobs(jobs, metric, baseline, mix=mix, fixed_seeds=fixed_seeds)
+        compared = compare_jobs(
+            list_compared_jobs(database, which, epoch_choice),
+            metric,
+            baseline,
+            baseline_jobs=list_baseline_jobs(database, which, baseline),
+            by=parse_by(by or ""),
+            mix=mix,
+            fixed_seeds=fixed_seeds,
+        )
+        arranged = arrange(compared, sort, top)
         selector = selectors[0] if len(selectors) == 1 and not where else None
-        print_table(comparison_table(compared, str(epoch_choice), selector), format)
+        print_table(comparison_table(arranged, str(epoch_choice), selector), format)
     elif not plot:
         order = parse_sort(sort or (metric if top else "id"))
         request = PageRequest(order, top or limit or _limit_by_output(), epoch_choice, after)

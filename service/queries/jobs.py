@@ -15,6 +15,7 @@ from service.queries import spec_columns
 from service.queries.epoch_choice import FINAL, EpochChoice
 from service.queries.job_rows import count_states_in, fetch_job_rows, select_jobs
 from service.queries.rows import AttemptRow, ComparedJob, Curve, JobDetail, JobRow, LogRow
+from service.queries.selectors import parse_selectors
 
 
 def count_states(database: Database) -> Mapping[JobState, int]:
@@ -55,6 +56,19 @@ def list_ids(database: Database, which: ColumnElement[bool]) -> list[int]:
     """Return the ids of the selected jobs."""
     with database.reading() as session:
         return list(session.scalars(select(Job.id).where(which).order_by(Job.id)))
+
+
+def list_baseline_jobs(
+    database: Database, which: ColumnElement[bool], baseline: str | None
+) -> list[int] | None:
+    """Return the ids of the selected jobs that meet a baseline, if that is a condition."""
+    if not set(baseline or "") & set("=<>("):
+        return None
+    try:
+        condition = parse_selectors((), baseline)
+    except UsageError as error:
+        raise UsageError(str(error).replace("--where", "--baseline", 1)) from None
+    return list_ids(database, which & condition)
 
 
 def list_compared_jobs(

@@ -1,6 +1,7 @@
 """Shows a comparison as a table: what differs, each figure's uncertainty, and a conclusion."""
 
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -10,12 +11,14 @@ from service.analysis.comparison import Comparison, ComparisonRow, describe_comm
 from service.analysis.statistics import ALPHA, ANY_TIME, FIXED_SEEDS
 from service.formatting import (
     describe_difference,
+    describe_field,
     format_difference,
     format_field,
     format_interval,
     format_jobs,
     format_metric,
     format_p,
+    join_words,
     label,
     plural,
     title_metric,
@@ -31,6 +34,7 @@ _VALIDITY = {
     FIXED_SEEDS.name: "Intervals and p are for seeds fixed beforehand (Student's t test)",
 }
 _SPEC_FIELDS = tuple(name for name in ExperimentSpec.model_fields if name != "seed")
+_NAMES = ("configuration", "label")
 _FIGURES = (
     *("n", "running", "queued", "failed", "mean", "low", "high", "std", "minimum", "maximum"),
     *("difference", "difference_low", "difference_high", "shared", "p", "p_holm"),
@@ -48,14 +52,38 @@ def comparison_table(
     Its JSON is one object: the comparison's fields, `rows` and `conclusion`. Its CSV has every
     field of the spec, and the two ends of an interval in two fields.
     """
-    rows = [_flatten(row) for row in comparison.rows]
+    rows = [_flatten_pooled(row, comparison.by) for row in comparison.rows]
     return Table(
-        columns=(*_spec_columns(comparison), *_figure_columns(comparison)),
+        columns=(*_spec_columns(comparison), *_columns(comparison)),
         rows=rows,
         title=_title(comparison, epoch_choice),
         footnotes=tuple(_footnotes(comparison, selector)),
-        fields=("configuration", *_SPEC_FIELDS, *_FIGURES),
+        fields=("configuration", *_SPEC_FIELDS, *_FIGURES, *(["strata"] if comparison.by else [])),
         json_value=_document(comparison, rows),
+        below=_strata_table(comparison) if comparison.by else None,
+    )
+
+
+def _strata_table(comparison: Comparison) -> Table:
+    """Make the table of all strata, in which nothing is judged."""
+    rows = [row for stratum in comparison.strata for row in stratum.rows]
+    columns = (
+        *_spec_columns(comparison, comparison.by),
+        *_mean_columns(comparison.metric, rows),
+        *_difference_columns(comparison.metric),
+    )
+    condition = " and ".join(
+        f"{name} == {'none' if value is None else format_field(name, value)}"
+        for name, value in comparison.strata[0].values.items()
+    )
+    return Table(
+        columns=columns,
+        rows=[_flatten(row) for row in rows],
+        title=("Within each stratum",),
+        footnotes=(
+            "Nothing is judged here, and each interval is on its own. "
+            f"For a verdict in one stratum: --where '{condition}'",
+        ),
     )
 
 
@@ -69,13 +97,14 @@ def conclude(comparison: Comparison) -> str:
         return " ".join([*sentences, *([f"See the verdicts for {left} more."] if left else [])])
     if len(comparison.rows) == 1:
         return "There is only one configuration, and nothing to compare it with."
+    shown = " shown" if comparison.not_shown else ""
     if any(row.more_seeds for row in comparison.rows):
-        return f"Too few seeds to call any configuration better or worse than {baseline}."
+        return f"Too few seeds to call any configuration{shown} better or worse than {baseline}."
     if any(row.verdict.startswith("wait") for row in comparison.rows):
         jobs = plural(len(comparison.unfinished), "job")
         are = "is" if len(comparison.unfinished) == 1 else "are"
         return f"{jobs} {are} queued or running: wait for the results before you submit more."
-    return f"No configuration can be called better or worse than {baseline}."
+    return f"No configuration{shown} can be called better or worse than {baseline}."
 
 
 def _conclude_row(comparison: Comparison, row: ComparisonRow) -> str:
@@ -87,7 +116,14 @@ def _conclude_row(comparison: Comparison, row: ComparisonRow) -> str:
     margin = describe_difference(comparison.metric, row.difference or 0.0)
     p = format_p(row.p_holm or 0.0)
     equation = f"p {p[0]} {p[1:]}" if p.startswith("<") else f"p = {p}"
-    return f"{name[0].upper()}{name[1:]} is {row.verdict} than {other} by {margin} ({equation})."
+    where = f" on average over {_describe_strata(comparison, row)}" if comparison.by else ""
+    finding = f"{row.verdict} than {other} by {margin}{where} ({equation})"
+    return f"{name[0].upper()}{name[1:]} is {finding}."
+
+
+def _describe_strata(comparison: Comparison, row: ComparisonRow) -> str:
+    all = comparison.baseline.strata
+    return f"{_format_strata(all, row.strata)} {'stratum' if all == 1 else 'strata'}"
 
 
 def _name(comparison: Comparison, row: ComparisonRow) -> str:
@@ -95,11 +131,16 @@ def _name(comparison: Comparison, row: ComparisonRow) -> str:
     return label(row.spec, comparison.varying, separator=", ")
 
 
+def _flatten_pooled(row: ComparisonRow, by: Iterable[str]) -> Mapping[str, Any]:
+    """Leave out what a row that is pooled over strata does not have: one value of their fields."""
+    return {**_flatten(row), **(dict.fromkeys(["configuration", *by]) if by else {})}
+
+
 def _flatten(row: ComparisonRow) -> Mapping[str, Any]:
     """Put a row's spec beside its figures, and each interval's two ends together as well."""
     return {
         **{name: getattr(row.spec, name) for name in _SPEC_FIELDS},
-        **{name: getattr(row, name) for name in ("configuration", "label", "jobs", *_FIGURES)},
+        **{name: getattr(row, name) for name in (*_NAMES, *_FIGURES, "strata", "jobs")},
         "interval": _pair(row.low, row.high),
         "others": describe_others(row) or None,
         "range": _pair(row.minimum, row.maximum),
@@ -117,35 +158,46 @@ def _pair(low: float | None, high: float | None) -> tuple[float, float] | None:
     return None if low is None or high is None else (low, high)
 
 
-def _spec_columns(comparison: Comparison) -> Iterable[Column]:
+def _spec_columns(comparison: Comparison, by: Iterable[str] = ()) -> Iterable[Column]:
     titles = {"batch_size": "batch", "train_size": "images"}
-    for name in comparison.varying or ("keep",):
+    for name in (*by, *(comparison.varying or ("keep",))):
         is_text = name in {"dataset", "hidden", "keep"}
         align: Any = "left" if is_text else "right"
         yield Column(name, titles.get(name, name), partial(format_field, name), align)
 
 
-def _figure_columns(comparison: Comparison) -> Iterable[Column]:
+def _columns(comparison: Comparison) -> Iterable[Column]:
     """List the columns of figures; where the width is short, what is concluded stays longest."""
-    value = partial(format_metric, comparison.metric)
+    if comparison.by:
+        count = partial(_format_strata, comparison.baseline.strata)
+        yield Column("strata", "strata", count, "right", 95, factors_out=True)
+    yield from _mean_columns(comparison.metric, comparison.rows)
+    if len(comparison.rows) > 1:
+        yield from _difference_columns(comparison.metric)
+        yield Column("p_holm", "p", format_p, "right", 80)
+    yield Column("verdict", "verdict", fold=14, style=lambda verdict: _STYLES.get(verdict, ""))
+
+
+def _format_strata(all: int, strata: int) -> str:
+    return str(all) if strata == all else f"{strata} of {all}"
+
+
+def _mean_columns(metric: str, rows: Collection[ComparisonRow]) -> Iterable[Column]:
+    value = partial(format_metric, metric)
     yield Column("n", "n", align="right", priority=70, factors_out=True)
-    if any(map(describe_others, comparison.rows)):
+    if any(map(describe_others, rows)):
         yield Column("others", "not in n", priority=45)
     yield Column("mean", "mean", value, "right", 60)
     yield Column("interval", "95 % interval", partial(format_interval, value), "right", 55)
     yield Column("std", "sd", value, "right", 40)
     yield Column("range", "min..max", partial(format_interval, value), "right", 20)
-    if len(comparison.rows) > 1:
-        yield from _difference_columns(comparison)
-    yield Column("verdict", "verdict", fold=14, style=lambda verdict: _STYLES.get(verdict, ""))
 
 
-def _difference_columns(comparison: Comparison) -> Iterable[Column]:
-    value = partial(format_difference, comparison.metric)
+def _difference_columns(metric: str) -> Iterable[Column]:
+    value = partial(format_difference, metric)
     interval = partial(format_interval, value)
     yield Column("difference", "diff", value, "right", 90)
     yield Column("difference_interval", "diff 95 % interval", interval, "right", 85)
-    yield Column("p_holm", "p", format_p, "right", 80)
 
 
 def _title(comparison: Comparison, epoch_choice: str) -> tuple[str, ...]:
@@ -155,7 +207,11 @@ def _title(comparison: Comparison, epoch_choice: str) -> tuple[str, ...]:
     images = f" on {comparison.images:,} images" if comparison.images else ""
     direction = "higher" if comparison.higher_is_better else "lower"
     at = "" if epoch_choice == "final" else f" at {epoch_choice}"
-    return f"{title}{images}{at}, {direction} is better", describe_common(comparison)
+    lines = f"{title}{images}{at}, {direction} is better", describe_common(comparison)
+    if not comparison.by:
+        return lines
+    strata = _describe_strata(comparison, comparison.baseline)
+    return *lines, f"Means over {strata}, by {join_words(comparison.by, 'and')}"
 
 
 def _footnotes(comparison: Comparison, selector: str | None) -> Iterable[str]:
@@ -163,6 +219,8 @@ def _footnotes(comparison: Comparison, selector: str | None) -> Iterable[str]:
     yield conclude(comparison)
     yield from _note_missing_seeds(comparison, selector)
     yield from _note_test(comparison)
+    yield from _note_strata(comparison)
+    yield from _note_not_shown(comparison)
     yield from _note_noise(comparison)
     yield from _note_left_out(comparison)
     yield from _note_repeats(comparison)
@@ -173,22 +231,52 @@ def _note_missing_seeds(comparison: Comparison, selector: str | None) -> Iterabl
     if not comparison.undecided:
         return
     jobs = selector
-    if comparison.decided or not jobs:
-        rows = (comparison.baseline, *comparison.undecided)
-        jobs = ",".join(str(row.first_job) for row in rows)
+    if comparison.decided or comparison.not_shown or not jobs:
+        jobs = ",".join(map(str, _list_first_jobs(comparison)))
     seeds = max(row.fill_to or 0 for row in comparison.undecided)
     yield f"For more seeds: dq submit --fill {jobs} --seeds {seeds}"
+
+
+def _list_first_jobs(comparison: Comparison) -> list[int]:
+    """List a job of each configuration, in all strata, that needs more seeds; and of the baseline.
+
+    Strata without the baseline need none.
+    """
+    labels = {row.label for row in (comparison.baseline, *comparison.undecided)}
+    strata = [stratum.rows for stratum in comparison.strata if stratum.has_baseline]
+    rows = itertools.chain(*strata) if comparison.by else comparison.rows
+    return [row.first_job for row in rows if row.label in labels]
 
 
 def _note_test(comparison: Comparison) -> Iterable[str]:
     if all(row.p is None for row in comparison.rows):
         return
-    tests = len(comparison.rows) - 1
-    corrected = f", corrected for {tests} tests (Holm)" if tests > 1 else ""
+    corrected = f", corrected for {comparison.tests} tests (Holm)" if comparison.tests > 1 else ""
+    where = (
+        "within each stratum, over seeds that all have" if comparison.by else "over shared seeds"
+    )
     yield (
-        f"Differences are from {_name(comparison, comparison.baseline)}, over shared seeds. "
+        f"Differences are from {_name(comparison, comparison.baseline)}, {where}. "
         f"{_VALIDITY[comparison.test]}{corrected}; better or worse where p < {ALPHA}."
     )
+
+
+def _note_strata(comparison: Comparison) -> Iterable[str]:
+    if any(row.strata < comparison.baseline.strata for row in comparison.rows):
+        yield "Over fewer strata, compare the difference and not the mean."
+    alone = [each for each in comparison.strata if not each.has_baseline]
+    if alone:
+        names = "; ".join(
+            ", ".join(describe_field(name, value) for name, value in each.values.items())
+            for each in alone
+        )
+        yield f"Not pooled, for want of {_name(comparison, comparison.baseline)}: {names}."
+
+
+def _note_not_shown(comparison: Comparison) -> Iterable[str]:
+    if comparison.not_shown:
+        more = plural(comparison.not_shown, "more row")
+        yield f"There are {more}, not shown: p is corrected for these, too."
 
 
 def _note_noise(comparison: Comparison) -> Iterable[str]:
@@ -225,7 +313,6 @@ def _note_repeats(comparison: Comparison) -> Iterable[str]:
 
 def _document(comparison: Comparison, rows: list[Mapping[str, Any]]) -> Mapping[str, Any]:
     """Make the JSON object: the comparison's own fields, with rows of raw figures."""
-    keys = ("configuration", "label", *_SPEC_FIELDS, *_FIGURES, "jobs")
     facts = asdict(comparison)
     return {
         "metric": facts.pop("metric"),
@@ -233,6 +320,15 @@ def _document(comparison: Comparison, rows: list[Mapping[str, Any]]) -> Mapping[
         "baseline": comparison.baseline.configuration,
         "alpha": ALPHA,
         **facts,
-        "rows": [{key: row[key] for key in keys} for row in rows],
+        "rows": _select_figures(rows),
+        "strata": [
+            {"values": stratum.values, "rows": _select_figures(map(_flatten, stratum.rows))}
+            for stratum in comparison.strata
+        ],
         "conclusion": conclude(comparison),
     }
+
+
+def _select_figures(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    keys = (*_NAMES, *_SPEC_FIELDS, *_FIGURES, "strata", "jobs")
+    return [{key: row[key] for key in keys} for row in rows]

@@ -62,6 +62,8 @@ class Table:
     json_value: Any = None
     #: How to see the columns that a narrow table leaves out.
     remedy: str = "use --format csv or a wider terminal"
+    #: A table that people read below this one; in CSV its rows follow.
+    below: "Table | None" = None
 
     @property
     def raw_fields(self) -> tuple[str, ...]:
@@ -81,11 +83,12 @@ def render(table: Table, format: Format, *, width: int | None, color: bool, asci
         return _render_json(table)
     if format == "csv":
         return _render_csv(table)
+    tables = (table, table.below) if table.below else (table,)
     if format == "md":
-        return _render_markdown(table, ascii)
+        return "\n\n".join(_render_markdown(each, ascii) for each in tables)
     if width is None:
-        return _render_whole(table, ascii)
-    return _render_table(table, width, color, ascii)
+        return "\n\n".join(_render_whole(each, ascii) for each in tables)
+    return "\n\n".join(_render_table(each, width, color, ascii) for each in tables)
 
 
 def get_value(row: Any, name: str) -> Any:
@@ -129,7 +132,8 @@ def jsonable(value: Any) -> Any:
 
 
 def _render_csv(table: Table) -> str:
-    rows = [[_csv_cell(get_value(row, name)) for name in table.raw_fields] for row in table.rows]
+    records = (*table.rows, *(table.below.rows if table.below else ()))
+    rows = [[_csv_cell(get_value(row, name)) for name in table.raw_fields] for row in records]
     return "\n".join(_csv_line(cells) for cells in (table.raw_fields, *rows))
 
 

@@ -11,8 +11,9 @@ from models.database import Database
 from models.errors import UsageError
 from service.analysis.comparison import Comparison, compare
 from service.analysis.curves import CurveSet, average
+from service.analysis.factors import parse_by
 from service.queries.epoch_choice import EpochChoice, parse_epoch_choice
-from service.queries.jobs import count_jobs, list_compared_jobs, list_curves
+from service.queries.jobs import count_jobs, list_baseline_jobs, list_compared_jobs, list_curves
 from service.queries.pages import Page, PageRequest, parse_sort, read_page
 from service.queries.selectors import GRAMMAR, parse_selectors
 from service.reports.comparison_table import comparison_table
@@ -112,7 +113,15 @@ class ComparisonParams(SelectionParams):
     metric: Metric = "valid_accuracy"
     baseline: Annotated[
         str,
-        Query(max_length=200, description="A configuration's id or label; no dropout if empty"),
+        Query(
+            max_length=200,
+            pattern=_NO_NUL,
+            description="A configuration's id, label, rate or condition; no dropout if empty",
+        ),
+    ] = ""
+    by: Annotated[
+        str,
+        Query(max_length=200, description="Fields that make strata, to pool over: lr,hidden"),
     ] = ""
     at: At = "final"
     mix: Annotated[bool, Query(description="Compare across data sets and trainer versions")] = False
@@ -129,6 +138,8 @@ class ComparisonParams(SelectionParams):
             runs,
             self.metric,
             self.baseline or None,
+            baseline_jobs=list_baseline_jobs(database, condition, self.baseline),
+            by=parse_by(self.by),
             mix=self.mix,
             fixed_seeds=self.fixed_seeds,
         )

@@ -96,6 +96,27 @@ def test_the_comparison_has_the_rows_of_the_command_line(client, database, finis
     assert list(csv.DictReader(io.StringIO(client.get("/compare.csv?jobs=s1").text)))
 
 
+def test_a_comparison_by_a_field_has_the_pooled_rows_and_the_strata(client, database, recorder):
+    specs = [spec(seed=0, keep=(keep,), lr=lr) for lr in (0.1, 0.2) for keep in (1, 0.5)]
+    for job_id in submit(database, *specs):
+        run(recorder, job_id)
+    address = "?jobs=s1&by=lr&baseline=keep[0]==0.5"
+
+    page = client.get(f"/compare{address}").text
+    answer = client.get(f"/api/v1/comparison{address}").json()["comparison"]
+
+    assert "<h2>Within each stratum</h2>" in page
+    assert 'name="by" value="lr"' in page
+    assert "/compare.csv?jobs=s1&amp;baseline=keep%5B0%5D%3D%3D0.5&amp;by=lr" in page
+    assert [(row["label"], row["strata"]) for row in answer["rows"]] == [
+        ("keep 0.5", 2),
+        ("no dropout", 2),
+    ]
+    assert [stratum["values"] for stratum in answer["strata"]] == [{"lr": 0.1}, {"lr": 0.2}]
+    assert len(client.get(f"/compare.csv{address}").text.splitlines()) == 1 + 2 + 4
+    assert client.get("/compare?jobs=s1&by=epochs").status_code == 400
+
+
 def write(table, kind) -> str:
     return render(table, kind, width=0, color=False, ascii=False)
 
