@@ -252,11 +252,10 @@ def _note_test(comparison: Comparison) -> Iterable[str]:
     if all(row.p is None for row in comparison.rows):
         return
     corrected = f", corrected for {comparison.tests} tests (Holm)" if comparison.tests > 1 else ""
-    where = (
-        "within each stratum, over seeds that all have" if comparison.by else "over shared seeds"
-    )
+    within = " within each stratum, over seeds that all strata have"
+    where = within if comparison.by else ", over shared seeds"
     yield (
-        f"Differences are from {_name(comparison, comparison.baseline)}, {where}. "
+        f"Differences are from {_name(comparison, comparison.baseline)}{where}. "
         f"{_VALIDITY[comparison.test]}{corrected}; better or worse where p < {ALPHA}."
     )
 

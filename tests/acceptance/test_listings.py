@@ -22,6 +22,7 @@ LISTINGS = [
     "results --top 3",
     "results --cols job_id,name,note,keep,lr,reason,finished_at",
     "results --compare s1",
+    "results --compare s1 --by lr --sort p --top 1",
     "results --compare s2",
     "results --curves s1",
     "results --curves s2",
@@ -119,6 +120,37 @@ def test_nothing_is_lost_in_a_pipe_nor_where_it_takes_ascii_alone(used, listing)
     assert len(plain.stdout.splitlines()) == len(full.stdout.splitlines())
     assert plain.returncode == full.returncode
     assert "Traceback" not in full.stderr + plain.stderr
+
+
+def test_a_comparison_by_a_field_has_lines_over_strata_and_the_strata(used):
+    words = ["--by", "lr", "--baseline", "lr == 0.5 and keep[0] == 0.8"]
+
+    page = used.dq("results", "--compare", "s1", *words).stdout
+    document = used.data("results", "--compare", "s1", *words)
+    csv = used.dq("results", "--compare", "s1", *words, "--format", "csv").stdout
+
+    assert "Means over 2 strata, by lr\n" in page
+    assert "\nWithin each stratum\n" in page
+    assert [row["label"] for row in document["rows"]] == ["keep 0.8,0.8", "no dropout"]
+    assert [len(stratum["rows"]) for stratum in document["strata"]] == [2, 2]
+    assert len(csv.splitlines()) == 1 + 2 + 4
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--by epochs", "--by: epochs does not vary"),
+        ("--by lr --sort age", "--sort age: with --compare, give one of mean, diff, p, n"),
+        ("--baseline 0.8", "The baseline '0.8' matches several configurations"),
+        ("--baseline lr>0", "The baseline 'lr>0' matches several configurations"),
+        ("--baseline lr=0.5", "--baseline 'lr=': = is not known: write =="),
+    ],
+)
+def test_a_wrong_way_to_compare_is_refused_with_what_to_give(used, words, message):
+    done = used.dq("results", "--compare", "s1", *words.split())
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
 
 
 def test_a_pipe_has_each_value_in_full(used):

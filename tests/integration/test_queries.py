@@ -17,6 +17,7 @@ from service.queries.explanations import explain_wait
 from service.queries.jobs import (
     count_jobs,
     count_states,
+    list_baseline_jobs,
     list_compared_jobs,
     list_curves,
     list_ids,
@@ -159,6 +160,19 @@ def test_the_best_epoch_is_that_of_the_lowest_loss_or_the_highest_accuracy(
 
     assert by_loss.metrics["valid_loss"] == 0.5
     assert by_accuracy.metrics["valid_loss"] == 1
+
+
+def test_a_baseline_that_is_a_condition_is_that_of_the_jobs_that_meet_it(database: Database):
+    slow = SPEC.model_copy(update={"lr": 0.01})
+    first, second, other = rows.submit(database, slow, slow, SPEC)
+    here = ids_condition([second, other])
+
+    assert list_baseline_jobs(database, ALL, "lr < 0.05") == [first, second]
+    assert list_baseline_jobs(database, here, "lr in (0.01, 5)") == [second]
+    assert list_baseline_jobs(database, ALL, "keep 0.5,0.5") is None
+    assert list_baseline_jobs(database, ALL, None) is None
+    with pytest.raises(UsageError, match=r"^--baseline 'lr <': a value is missing"):
+        list_baseline_jobs(database, ALL, "lr <")
 
 
 def test_curves_hold_all_epochs_of_the_selected_jobs(database: Database, recorder: Recorder):

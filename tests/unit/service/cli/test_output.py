@@ -154,7 +154,9 @@ def test_a_wait_for_jobs_that_have_ended_does_not_ask_for_a_worker(queued):
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        (["--compare", "--top", "3"], "--top does not go with --compare"),
+        (["--compare", "--limit", "3"], "--limit does not go with --compare"),
+        (["--curves", "--top", "3"], "--top does not go with --curves"),
+        (["--by", "lr"], "--by needs --compare"),
         (["--curves", "--at", "epoch:3"], "--at does not go with --curves"),
         (["--compare", "--curves"], "--compare and --curves exclude each other"),
         (["--baseline", "none"], "--baseline needs --compare"),

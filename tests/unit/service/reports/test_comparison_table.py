@@ -7,6 +7,7 @@ import pytest
 
 from models.state import JobState
 from service.analysis.comparison import compare
+from service.analysis.row_order import arrange
 from service.queries.rows import ComparedJob
 from service.reports.comparison_table import comparison_table, conclude
 from service.reports.table import render
@@ -179,3 +180,97 @@ def test_a_wide_comparison_shows_every_column(example):
     assert header.split("  ")[0] == "keep"
     assert all(column.title in header for column in example.columns)
     assert "Not shown" not in text
+
+
+GAIN = (0.0110, 0.0095, 0.0104, 0.0099, 0.0107)
+
+
+def make_grid():
+    """Make jobs at three learning rates: 0.5 is missing at the second, no dropout at the third."""
+    kept = [a + b for a, b in zip(BASE_FIGURES, GAIN, strict=True)]
+    figures = {(1.0,) * 3: BASE_FIGURES, (0.8,) * 3: kept, (0.5,) * 3: BASE_FIGURES[::-1]}
+    jobs = [
+        replace(
+            job, job_id=100 * lr + job.job_id, spec=job.spec.model_copy(update={"lr": float(lr)})
+        )
+        for job in make_jobs(figures)
+        for lr in (1, 2, 3)
+    ]
+    return [job for job in jobs if (job.spec.lr, job.spec.keep[0]) not in {(2, 0.5), (3, 1.0)}]
+
+
+@pytest.fixture
+def by_factor():
+    return comparison_table(compare(make_grid(), by=["lr"]), selector="s7")
+
+
+def test_a_grid_is_read_by_factor_in_two_tables(by_factor):
+    page = show(by_factor)
+
+    assert page.splitlines()[2:7] == [
+        "Means over 2 strata, by lr",
+        "In all rows: n 5",
+        "keep         strata    mean      diff  diff 95 % interval      p  verdict",
+        "─" * 77,
+        "none              2  0.9471         —                   —      —  baseline",
+    ]
+    assert "0.8,0.8,0.8       2  0.9574  +1.03 pt     +0.87..+1.19 pt  0.018  better" in page
+    assert "0.5,0.5,0.5  1 of 2" in page
+    assert "\n\nWithin each stratum\nIn all rows: n 5\nlr  keep " in page
+    assert (
+        "\n 3  0.8,0.8,0.8  0.9574  0.9547..0.9602  0.0011         —                   —\n" in page
+    )
+
+
+def test_notes_say_what_lines_over_strata_are(by_factor):
+    notes = by_factor.footnotes
+
+    assert notes[0] == (
+        "Keep 0.8,0.8,0.8 is better than no dropout by 1.03 points on average over 2 strata "
+        "(p = 0.018)."
+    )
+    text = " ".join(notes)
+    assert "from no dropout within each stratum, over seeds that all strata have. " in text
+    assert "corrected for 2 tests (Holm)" in text
+    assert "Over fewer strata, compare the difference and not the mean." in notes
+    assert "Not pooled, for want of no dropout: lr 3." in notes
+    assert by_factor.below.footnotes[0].endswith("For a verdict in one stratum: --where 'lr == 1'")
+
+
+def test_seeds_that_are_missing_are_run_in_all_strata_that_are_pooled():
+    jobs = [job for job in make_grid() if job.spec.seed < 2]
+
+    notes = comparison_table(arrange(compare(jobs, by=["lr"]), "diff", 1)).footnotes
+
+    assert "For more seeds: dq submit --fill 101,106,201,206 --seeds 5" in notes
+
+
+def test_csv_and_json_have_the_lines_and_the_strata(by_factor):
+    records = list(csv.DictReader(io.StringIO(show(by_factor, "csv"))))
+    document = json.loads(show(by_factor, "json"))
+
+    assert [(row["lr"], row["strata"], row["verdict"]) for row in records[:3]] == [
+        ("", "2", "baseline"),
+        ("", "2", "better"),
+        ("", "1", "no evidence"),
+    ]
+    assert [row["lr"] for row in records[3:]] == ["1.0"] * 3 + ["2.0"] * 2 + ["3.0"] * 2
+    assert [row["verdict"] for row in records[3:]] == ["baseline", "", "", "baseline", "", "", ""]
+    assert (document["by"], document["rows"][1]["lr"], document["tests"]) == (["lr"], None, 2)
+    assert [stratum["values"] for stratum in document["strata"]] == [{"lr": lr} for lr in (1, 2, 3)]
+    assert document["strata"][0]["rows"][1]["label"] == "keep 0.8,0.8,0.8"
+
+
+def test_markdown_has_both_tables(by_factor):
+    assert show(by_factor, "md").count(" diff 95 % interval |") == 2
+
+
+def test_rows_that_are_not_shown_are_counted_and_p_stays():
+    whole, best = (arrange(compare(make_example_jobs()), top=top) for top in (None, 1))
+
+    table = comparison_table(best)
+
+    assert "There are 2 more rows, not shown: p is corrected for these, too." in table.footnotes
+    assert "corrected for 3 tests (Holm)" in " ".join(table.footnotes)
+    assert {row.p_holm for row in best.rows} <= {row.p_holm for row in whole.rows}
+    assert table.footnotes[0].startswith("No configuration shown can be called")
