@@ -1,9 +1,11 @@
 """Reads a grid by factor: strata, the treatments within them, and samples pooled over strata."""
 
+import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from models.errors import UsageError
 from models.spec import ExperimentSpec
@@ -90,8 +92,14 @@ def make_design(samples: Sequence[Sample], by: Sequence[str]) -> Design:
         _refuse_field(name, varying)
     factors = tuple(name for name in varying if name not in by)
     groups = group_by_stratum(samples, factors)
+    groups.sort(key=lambda group: [_order(getattr(group[0].spec, name)) for name in by])
     strata = [{_name_treatment(each.spec, factors): each for each in group} for group in groups]
     return Design(tuple(by), factors, tuple(strata))
+
+
+def _order(value: Any) -> Any:
+    """Return what sorts a field's value; none is all images, or no limit."""
+    return math.inf if value is None else value
 
 
 def parse_by(text: str) -> tuple[str, ...]:

@@ -275,7 +275,7 @@ def _note_strata(comparison: Comparison) -> Iterable[str]:
 def _note_not_shown(comparison: Comparison) -> Iterable[str]:
     if comparison.not_shown:
         more = plural(comparison.not_shown, "more row")
-        yield f"There are {more}, not shown: p is corrected for these, too."
+        yield f"Not shown: {more}, for which p is corrected, too."
 
 
 def _note_noise(comparison: Comparison) -> Iterable[str]:

@@ -143,6 +143,20 @@ def test_a_line_is_not_judged_where_all_seeds_of_a_stratum_failed():
     assert compare(jobs, by=["lr"]).rows[1].verdict == "5 seeds failed"
 
 
+def test_strata_are_in_the_order_of_their_fields():
+    fields = ({"lr": lr, "train_size": size} for lr in (1, 0.5) for size in (None, 2000))
+    jobs = make_jobs(*(each for spec in fields for each in ((spec, NONE), half(HALF, **spec))))
+
+    strata = compare(jobs, by=["lr", "train_size"]).strata
+
+    assert [(*stratum.values.values(),) for stratum in strata] == [
+        (0.5, 2000),
+        (0.5, None),
+        (1, 2000),
+        (1, None),
+    ]
+
+
 def test_one_rate_in_all_layers_is_the_same_on_however_many_of_them():
     deep = {"hidden": (16, 16, 16)}
     jobs = make_jobs(({}, NONE), half(HALF), (deep, WIDE_NONE), half(WIDE_HALF, **deep))

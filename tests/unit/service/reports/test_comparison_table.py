@@ -270,7 +270,7 @@ def test_rows_that_are_not_shown_are_counted_and_p_stays():
 
     table = comparison_table(best)
 
-    assert "There are 2 more rows, not shown: p is corrected for these, too." in table.footnotes
+    assert "Not shown: 2 more rows, for which p is corrected, too." in table.footnotes
     assert "corrected for 3 tests (Holm)" in " ".join(table.footnotes)
     assert {row.p_holm for row in best.rows} <= {row.p_holm for row in whole.rows}
     assert table.footnotes[0].startswith("No configuration shown can be called")
