@@ -105,7 +105,7 @@ def test_a_comparison_by_a_field_has_the_pooled_rows_and_the_strata(client, data
     page = client.get(f"/compare{address}").text
     answer = client.get(f"/api/v1/comparison{address}").json()["comparison"]
 
-    assert "<h2>Within each stratum</h2>" in page
+    assert ">Within each stratum</h2>" in page
     assert 'name="by" value="lr"' in page
     assert "/compare.csv?jobs=s1&amp;baseline=keep%5B0%5D%3D%3D0.5&amp;by=lr" in page
     assert [(row["label"], row["strata"]) for row in answer["rows"]] == [
