@@ -1,14 +1,12 @@
 """How a worker ends: told to stop, told to stop at once, drained, or losing its Celery process."""
 
-import time
-
 import pytest
 from stage import ENDLESS, LONG, ONE_EPOCH, PATIENCE, SHORT, is_alive, open_stage, processes
 
 from integration import rows
 
-#: What a worker is given to give its jobs back.
-STOP_SECONDS = 10
+#: What a worker logs that waited in vain for one of its processes to stop.
+IN_VAIN = " did not stop in time: killed"
 
 
 @pytest.fixture(scope="module")
@@ -24,21 +22,18 @@ def worker(stage):
     return stage.worker
 
 
-def terminate(worker) -> float:
-    """Send SIGTERM; return the seconds until the worker has ended."""
-    terminated_at = time.monotonic()
+def terminate(worker) -> None:
+    """Send SIGTERM, and wait until the worker has ended."""
     worker.process.terminate()
     worker.process.wait(PATIENCE)
-    return time.monotonic() - terminated_at
 
 
 def test_a_worker_that_is_told_to_stop_while_it_starts_kills_no_process_of_its_own(stage, worker):
     stage.wait_until(worker.child, "it has a child, which has torch to import")
     killed = stage.logs().count(" died: ")
 
-    seconds = terminate(worker)
+    terminate(worker)
 
-    assert seconds < STOP_SECONDS
     assert worker.process.returncode == 0
     assert stage.logs().count(" died: ") == killed
 
@@ -49,13 +44,12 @@ def test_a_worker_that_is_told_to_stop_gives_its_job_back_and_the_next_goes_on_i
     job_id = stage.submit_one(ONE_EPOCH)
     stage.wait_for_batches(job_id)
 
-    seconds = terminate(worker)
+    terminate(worker)
     given_back, (released,) = stage.job(job_id), stage.attempts(job_id)
     was_saved = (stage.settings.checkpoints / f"{given_back.checkpoint}").is_file()
     worker.restart_if_dead()
     stage.wait_for_end(job_id)
 
-    assert seconds < STOP_SECONDS
     assert (given_back.state, given_back.crashes) == ("queued", 0)
     assert (released.outcome, released.detail) == ("released", "the worker was told to stop")
     assert was_saved
@@ -68,13 +62,14 @@ def test_a_second_sigterm_ends_a_worker_at_once_whatever_its_process_does(stage,
     job_id = stage.submit_one(ENDLESS)
     stage.wait_for_start(job_id)
     _, celery, child = processes(worker)
+    waits = stage.logs().count(IN_VAIN)
 
     child.suspend()
     with stage.awaiting_log("stopping: running jobs are given back"):
         worker.process.terminate()
-    seconds = terminate(worker)
+    terminate(worker)
 
-    assert seconds < STOP_SECONDS / 2
+    assert stage.logs().count(IN_VAIN) == waits
     stage.wait_until(lambda: not is_alive(celery) and not is_alive(child), "its processes ended")
     assert stage.job(job_id).state == "queued"
     assert stage.outcomes(job_id) == ["released"]
@@ -87,9 +82,9 @@ def test_a_job_whose_process_hangs_when_its_worker_is_told_to_stop_is_given_back
     _, celery, child = processes(worker)
 
     child.suspend()
-    seconds = terminate(worker)
+    with stage.awaiting_log(IN_VAIN):
+        terminate(worker)
 
-    assert seconds < STOP_SECONDS
     stage.wait_until(lambda: not is_alive(celery) and not is_alive(child), "its processes ended")
     assert stage.job(job_id).state == "queued"
     assert stage.outcomes(job_id) == ["released"]
