@@ -143,7 +143,7 @@ def test_a_comparison_by_a_field_has_lines_over_strata_and_the_strata(used):
         ("--by lr --sort age", "--sort age: with --compare, give one of mean, diff, p, n"),
         ("--baseline 0.8", "The baseline '0.8' matches several configurations"),
         ("--baseline lr>0", "The baseline 'lr>0' matches several configurations"),
-        ("--baseline lr=0.5", "--baseline 'lr=': = is not known: write =="),
+        ("--baseline lr=0.5", "--baseline 'lr= ...': = is not known: write =="),
     ],
 )
 def test_a_wrong_way_to_compare_is_refused_with_what_to_give(used, words, message):
