@@ -97,7 +97,7 @@ def test_within_a_stratum_differences_have_intervals_and_no_verdict(grid):
 def test_a_seed_counts_that_all_strata_have():
     jobs = make_jobs(
         (SLOW, NONE),
-        half({**HALF, 5: JobState.QUEUED, 6: JobState.QUEUED}, **SLOW),
+        half({**HALF, **dict.fromkeys([2, 5, 6], JobState.QUEUED)}, **SLOW),
         (FAST, WIDE_NONE),
         half({0: 0.972, 1: 0.975, 2: JobState.FAILED, 3: JobState.RUNNING, 5: 0.98}, **FAST),
     )
