@@ -95,6 +95,11 @@ class ComparisonRow:
         return self.queued + self.running
 
     @property
+    def missing(self) -> int:
+        """How many seeds have no figure: queued, running or failed."""
+        return self.unfinished + self.failed
+
+    @property
     def is_open(self) -> bool:
         """Whether more seeds could still decide it."""
         return self.verdict.startswith(("no evidence", "too few seeds", "wait for"))
@@ -259,6 +264,13 @@ def count_images(spec: ExperimentSpec, metric: str) -> int | None:
     return spec.images - (spec.batches - 1) * spec.batch_size
 
 
+def find_step(specs: Iterable[ExperimentSpec], values: Iterable[float], metric: str) -> float:
+    """Return the smallest step that a metric of these specs can make."""
+    if metric.endswith("accuracy"):
+        return 1 / min(count_images(spec, metric) or 1 for spec in specs)
+    return FLOAT32_RESOLUTION * max(map(abs, values), default=0.0)
+
+
 def describe_common(comparison: Comparison, without: Collection[str] = ()) -> str:
     """Describe what all rows have in common."""
     labelling = {*comparison.varying} or {"keep"}
@@ -421,11 +433,8 @@ def _find_fill(seeds: Collection[int], more: int) -> int:
 
 
 def _find_step(samples: Sequence[Sample], metric: str) -> float:
-    """Return the smallest step the values can make."""
-    if metric.endswith("accuracy"):
-        return 1 / min(count_images(sample.spec, metric) or 1 for sample in samples)
-    values = (abs(value) for sample in samples for value in sample.values.values())
-    return FLOAT32_RESOLUTION * max(values, default=0.0)
+    values = (value for sample in samples for value in sample.values.values())
+    return find_step([sample.spec for sample in samples], values, metric)
 
 
 def _estimate_sampling_noise(base: Sample, metric: str) -> float | None:

@@ -3,21 +3,20 @@
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from models.datasets import DATASETS
 from models.errors import DqError
 from models.metrics import HIGHER_IS_BETTER
 from models.spec import ExperimentSpec
 from models.state import JobState
-from service.analysis.comparison import Comparison, compare, describe_common
-from service.analysis.statistics import estimate_interval
+from service.analysis.comparison import Comparison, compare, describe_common, find_step
+from service.analysis.prominence import choose_prominent
+from service.analysis.statistics import ANY_TIME, FIXED_SEEDS, estimate_interval
 from service.formatting import format_jobs, title_metric, unit_of
 from service.queries.rows import ComparedJob, Curve
-
-#: Seeds for an interval; of fewer, the band is from the least to the greatest.
-LEAST_SEEDS = 4
 
 
 class NoEpochs(DqError):
@@ -28,14 +27,14 @@ class NoEpochs(DqError):
 class Point:
     """One epoch of a configuration, over the `n` seeds that have it.
 
-    `low` to `high` is the mean's 95 % interval, or with fewer than LEAST_SEEDS all the figures.
+    `low` to `high` is the mean's 95 % interval, as in a comparison; None with too few seeds.
     """
 
     epoch: int
     n: int
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,11 @@ class MeanCurve:
         return ", ".join([str(self.n), *(f"{states[state]} {state}" for state in others)])
 
     @property
+    def has_interval(self) -> bool:
+        """Whether any epoch has enough seeds for an interval."""
+        return any(point.low is not None for point in self.points)
+
+    @property
     def last(self) -> Point:
         """The last epoch that any seed has."""
         return self.points[-1]
@@ -77,6 +81,8 @@ class CurveSet:
     """The curves of some configurations, the baseline's first, and notes on them."""
 
     metric: str
+    #: The baseline's configuration.
+    baseline: str
     #: The metric and what it is measured on; what the configurations have in common.
     title: tuple[str, str]
     #: The metric's name with its unit, for an axis.
@@ -90,6 +96,16 @@ class CurveSet:
     def epochs(self) -> int:
         """The number of the last epoch of any curve."""
         return max(curve.last.epoch for curve in self.curves)
+
+    @property
+    def prominent(self) -> list[MeanCurve]:
+        """The curves that stand out: all, or of many the baseline's and those that end best."""
+        sign = 1 if HIGHER_IS_BETTER[self.metric] else -1
+        return choose_prominent(
+            self.curves,
+            lambda curve: sign * curve.last.mean,
+            lambda curve: curve.configuration == self.baseline,
+        )
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -110,27 +126,44 @@ class CurveSet:
         return any(point.mean > top for curve in self.curves for point in curve.points)
 
 
-def average(curves: Sequence[Curve], metric: str) -> CurveSet:
+def average(
+    curves: Sequence[Curve],
+    metric: str,
+    baseline: str | None = None,
+    *,
+    mix: bool = False,
+    fixed_seeds: bool = False,
+) -> CurveSet:
     """Average the curves of each configuration over its seeds, epoch by epoch.
 
     A seed counts once: its succeeded run, or else the one that got furthest. A run that has not
-    all epochs is in the means as far as it got. Raises UsageError as `compare` does, and NoEpochs
-    if there is no epoch at all.
+    all epochs is in the means as far as it got. The intervals are those of a comparison with these
+    arguments. Raises UsageError as `compare` does, and NoEpochs if there is no epoch at all.
     """
     considered = [each for each in curves if each.epochs or each.state is not JobState.CANCELLED]
     # All as if they ran: the comparison only names the configurations, and must leave none out.
-    comparison = compare([_as_running(curve) for curve in considered], metric)
+    running = [_as_running(curve) for curve in considered]
+    comparison = compare(running, metric, baseline, mix=mix)
     chosen = _choose(considered)
     if not chosen:
         raise NoEpochs("None of these jobs has an epoch yet. Type: dq status")
+    step = find_step([row.spec for row in comparison.rows], _list_finals(chosen, metric), metric)
+    test = FIXED_SEEDS if fixed_seeds else ANY_TIME
+    find_interval = partial(estimate_interval, step=step, test=test)
     spec = comparison.baseline.spec
     name = "Time per epoch" if metric == "seconds" else title_metric(metric, spec.evaluation)
     return CurveSet(
         metric=metric,
+        baseline=comparison.baseline.configuration,
         title=(_title(name, comparison), describe_common(comparison, {"dataset", "evaluation"})),
         axis=f"{name} ({unit_of(metric)})",
         curves=tuple(
-            _average(row.configuration, row.label, chosen[row.configuration], metric)
+            MeanCurve(
+                row.configuration,
+                row.label,
+                _average(chosen[row.configuration], metric, find_interval),
+                tuple(chosen[row.configuration]),
+            )
             for row in comparison.rows
             if row.configuration in chosen
         ),
@@ -156,22 +189,29 @@ def _rank(curve: Curve) -> tuple[bool, int, int]:
     return curve.state is not JobState.SUCCEEDED, -len(curve.epochs), curve.job_id
 
 
-def _average(configuration: str, label: str, curves: Sequence[Curve], metric: str) -> MeanCurve:
+def _list_finals(chosen: Mapping[str, Sequence[Curve]], metric: str) -> list[float]:
+    """List the figures that a comparison of these jobs has."""
+    runs = [run for each in chosen.values() for run in each if run.state is JobState.SUCCEEDED]
+    return [float(getattr(run.epochs[-1], metric)) for run in runs]
+
+
+def _average(
+    curves: Sequence[Curve],
+    metric: str,
+    find_interval: Callable[[list[float]], tuple[float, float] | None],
+) -> tuple[Point, ...]:
     values: dict[int, list[float]] = {}
     for epoch in (epoch for curve in curves for epoch in curve.epochs):
         values.setdefault(epoch.epoch, []).append(float(getattr(epoch, metric)))
-    points = tuple(_point(epoch, values[epoch], metric) for epoch in sorted(values))
-    return MeanCurve(configuration, label, points, tuple(curves))
-
-
-def _point(epoch: int, values: Sequence[float], metric: str) -> Point:
-    n, mean = len(values), statistics.fmean(values)
-    if n < LEAST_SEEDS:
-        return Point(epoch, n, mean, min(values), max(values))
-    low, high = estimate_interval(values) or (min(values), max(values))
-    # No value is below 0, and no accuracy above 1; nor then is a mean.
-    limit = 1.0 if metric.endswith("accuracy") else math.inf
-    return Point(epoch, n, mean, max(0.0, low), min(limit, high))
+    return tuple(
+        Point(
+            epoch,
+            len(values[epoch]),
+            statistics.fmean(values[epoch]),
+            *(find_interval(values[epoch]) or (None, None)),
+        )
+        for epoch in sorted(values)
+    )
 
 
 def _guessing_loss(spec: ExperimentSpec) -> float:

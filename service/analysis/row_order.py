@@ -10,8 +10,20 @@ from models.metrics import HIGHER_IS_BETTER
 from models.spec import ExperimentSpec
 from service.analysis.comparison import Comparison, ComparisonRow
 
-#: The figures by which rows can be sorted: what headings call them, and the row's field.
-_FIGURES = {"mean": "mean", "diff": "difference", "p": "p_holm", "n": "n"}
+#: The figures by which rows can be sorted, each with the row's field; intervals by their low end.
+_FIGURES = {
+    "mean": "mean",
+    "diff": "difference",
+    "p": "p_holm",
+    "n": "n",
+    "verdict": "verdict",
+    "interval": "low",
+    "diff_interval": "difference_low",
+    "sd": "std",
+    "range": "minimum",
+    "missing": "missing",
+    "strata": "strata",
+}
 _SPEC_FIELDS = tuple(name for name in ExperimentSpec.model_fields if name != "seed")
 
 

@@ -1,6 +1,7 @@
 """`dq results`: list results, or compare configurations."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -24,10 +25,11 @@ from service.queries.jobs import (
     list_curves,
 )
 from service.queries.pages import PageRequest, parse_sort, read_page
+from service.queries.rows import Curve
 from service.reports.comparison_table import comparison_table
 from service.reports.curve_table import curve_table
 from service.reports.job_tables import ColumnChoice, job_table
-from service.reports.plot import save_plot
+from service.reports.plots.files import save_comparison, save_curves
 from service.reports.table import Format
 
 _SCREENFUL = 50
@@ -70,7 +72,9 @@ _TAKEN_BY = {
 )
 @click.option("--curves", is_flag=True, help="Draw the learning curve of each configuration.")
 @click.option(
-    "--plot", type=click.Path(path_type=Path), help="Save the curves as .png, .svg or .html."
+    "--plot",
+    type=click.Path(path_type=Path),
+    help="Save the curves, or with --compare the comparison, as .png, .svg or .html.",
 )
 @click.option(
     "--sort", help="By id, lr, a metric, ...; add :asc or :desc.  [default: newest first]"
@@ -118,14 +122,7 @@ def command(
     context = open_context()
     database, which = context.database, context.find_jobs(selectors, where)
     check_epoch_choice(database, which, epoch_choice)
-    drawn = list_curves(database, which) if plot or curves else []
-    if plot:
-        save_plot(drawn, metric, plot)
-        print_message(f"Saved {plot}.")
-    if curves:
-        table = curve_table(drawn, metric, ascii=is_ascii_only(sys.stdout))
-        print_table(table, format)
-    elif compare:
+    if compare:
         compared = compare_jobs(
             list_compared_jobs(database, which, epoch_choice),
             metric,
@@ -138,11 +135,27 @@ def command(
         arranged = arrange(compared, sort, top)
         selector = selectors[0] if len(selectors) == 1 and not where else None
         print_table(comparison_table(arranged, str(epoch_choice), selector), format)
-    elif not plot:
+        if plot:
+            save_comparison(arranged, str(epoch_choice), plot)
+    elif curves or plot:
+        _show_curves(list_curves(database, which), metric, plot, format if curves else None)
+    else:
         order = parse_sort(sort or (metric if top else "id"))
         request = PageRequest(order, top or limit or _limit_by_output(), epoch_choice, after)
         names = tuple(map(str.strip, cols.split(","))) if cols else None
         _list(database, which, request, ColumnChoice(names, only_changed), format)
+    if plot:
+        print_message(f"Saved {plot}.")
+
+
+def _show_curves(
+    curves: Sequence[Curve], metric: str, plot: Path | None, format: Format | None
+) -> None:
+    """Save curves as a plot, print them in a format, or both."""
+    if plot:
+        save_curves(curves, metric, plot)
+    if format:
+        print_table(curve_table(curves, metric, ascii=is_ascii_only(sys.stdout)), format)
 
 
 def _refuse_stray_options(top: int | None, **chosen: bool) -> None:

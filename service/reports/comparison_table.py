@@ -56,7 +56,7 @@ def comparison_table(
     return Table(
         columns=(*_spec_columns(comparison), *_columns(comparison)),
         rows=rows,
-        title=_title(comparison, epoch_choice),
+        title=title_comparison(comparison, epoch_choice),
         footnotes=tuple(_footnotes(comparison, selector)),
         fields=("configuration", *_SPEC_FIELDS, *_FIGURES, *(["strata"] if comparison.by else [])),
         json_value=_document(comparison, rows),
@@ -200,7 +200,8 @@ def _difference_columns(metric: str) -> Iterable[Column]:
     yield Column("difference_interval", "diff 95 % interval", interval, "right", 85)
 
 
-def _title(comparison: Comparison, epoch_choice: str) -> tuple[str, ...]:
+def title_comparison(comparison: Comparison, epoch_choice: str) -> tuple[str, ...]:
+    """Say what is compared and which way is better, then what all rows have in common."""
     title = title_metric(comparison.metric, comparison.common.get("evaluation", "valid"))
     if not comparison.metric.endswith("accuracy"):
         title += f" ({unit_of(comparison.metric)})"

@@ -16,6 +16,7 @@ from models.tables import Job
 from service import jobs
 from service.analysis.comparison import Comparison
 from service.analysis.curves import NoEpochs
+from service.analysis.row_order import RowOrder, parse_row_order
 from service.formatting import find_varying, plural
 from service.jobs.preview import preview
 from service.queries.estimate import estimate_remaining
@@ -28,7 +29,10 @@ from service.queries.selectors import in_sweep
 from service.queries.sweeps import SweepRequest, read_sweeps
 from service.reports.detail_tables import attempt_table, epoch_table, log_table
 from service.reports.job_tables import job_table, spec_table
-from service.reports.plot import draw_figure, draw_run
+from service.reports.plots.chart import Chart
+from service.reports.plots.curves import chart_curves, chart_run
+from service.reports.plots.differences import chart_differences
+from service.reports.plots.rates import chart_rates
 from service.reports.progress_tables import worker_table
 from service.reports.table import Table, render
 from service.specs.options import warn_about_low_keep
@@ -53,6 +57,15 @@ _LOG_LINES = 100
 _PREVIEW_ROWS = 50
 #: A phone hides the columns of at most this priority.
 _HIDDEN_PRIORITY = 60
+
+#: What columns of a comparison are called in an order.
+_ORDERS = {
+    "others": "missing",
+    "std": "sd",
+    "difference": "diff",
+    "difference_interval": "diff_interval",
+    "p_holm": "p",
+}
 
 ComparisonParam = Annotated[ComparisonPageParams, Depends()]
 
@@ -147,7 +160,7 @@ def show_job(request: Request, context: ContextParam, job_id: JobId) -> HTMLResp
         job=row,
         advice=advise(job_id, row.reason or "", row.spec) if has_failed else None,
         waits=explain_wait(context.database, job_id),
-        figures={kind: draw_run(detail.epochs, kind) for kind in ("accuracy", "loss")},
+        charts={kind: chart_run(detail.epochs, kind) for kind in ("accuracy", "loss")},
         epochs=epoch_table(detail),
         attempts=attempt_table(detail),
         log=log_table(list_log(context.database, Job.id == job_id)[-_LOG_LINES:]),
@@ -165,25 +178,47 @@ def show_comparison(
         recent = read_sweeps(context.database, None, SweepRequest(limit=10))
         return context.render(request, "compare.html", recent=recent.rows, **values)
     values["comparison"] = comparison = params.read(context.database)
+    table = params.make_table(comparison)
     return context.render(
         request,
         "compare.html",
         **values,
-        table=params.make_table(comparison),
-        figure=_draw(context, params),
+        table=table,
+        sorts=_list_row_orders(table, params),
+        rates=chart_rates(comparison, table.title),
+        differences=chart_differences(comparison, table.title),
+        curves=_chart_curves(context, params, comparison),
         failures=list_failures(context.database, params.condition),
         is_live=bool(comparison.unfinished),
         baselines=_list_baselines(comparison),
     )
 
 
-def _draw(context: Context, params: ComparisonPageParams) -> Mapping[str, Any] | None:
-    """Draw the curves, if any epoch is finished."""
+def _chart_curves(
+    context: Context, params: ComparisonPageParams, comparison: Comparison
+) -> Chart | None:
+    """Chart the curves, if any epoch is finished."""
     try:
-        curves = params.read_curves(context.database)
+        curves = params.read_curves(context.database, comparison.baseline.configuration)
     except NoEpochs:
         return None
-    return draw_figure(curves, with_runs=params.runs, is_log=params.log)
+    return chart_curves(curves, with_runs=params.runs, is_log=params.log)
+
+
+def _list_row_orders(table: Table, params: ComparisonPageParams) -> Mapping[str, tuple[str, str]]:
+    """Return by column the order of its heading, and the direction if it sorts the rows."""
+    order = parse_row_order(params.sort, params.metric) if params.sort else None
+    names = {column.name: _ORDERS.get(column.name, column.name) for column in table.columns}
+    return {
+        column: _describe_order(name, order if order and order.field == name else None)
+        for column, name in names.items()
+    }
+
+
+def _describe_order(name: str, order: RowOrder | None) -> tuple[str, str]:
+    if order is None:
+        return f"{name}:asc", ""
+    return (f"{name}:asc", "descending") if order.is_descending else (f"{name}:desc", "ascending")
 
 
 def _list_baselines(comparison: Comparison) -> list[tuple[str, str]]:

@@ -1,8 +1,8 @@
 """The query parameters of REST and the pages, in the grammars of the command line."""
 
 import re
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal
 
 from fastapi import Query
 from sqlalchemy import ColumnElement
@@ -12,6 +12,7 @@ from models.errors import UsageError
 from service.analysis.comparison import Comparison, compare
 from service.analysis.curves import CurveSet, average
 from service.analysis.factors import parse_by
+from service.analysis.row_order import arrange
 from service.queries.epoch_choice import EpochChoice, parse_epoch_choice
 from service.queries.jobs import count_jobs, list_baseline_jobs, list_compared_jobs, list_curves
 from service.queries.pages import Page, PageRequest, parse_sort, read_page
@@ -78,6 +79,13 @@ class SelectionParams:
         return parse_selectors(
             split_selectors(self.jobs), self.where if self.where.strip() else None
         )
+
+    @property
+    def query(self) -> dict[str, Any]:
+        """The parameters that are not at their default, for an address."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        defaults = {field.name: field.default for field in fields(self)}
+        return {name: value for name, value in given.items() if value != defaults[name]}
 
 
 @dataclass(frozen=True)
@@ -149,9 +157,15 @@ class ComparisonParams(SelectionParams):
         selector = None if self.where else ",".join(self.jobs.split())
         return comparison_table(comparison, str(parse_epoch_choice(self.at)), selector)
 
-    def read_curves(self, database: Database) -> CurveSet:
-        """Return the curves of the same jobs."""
-        return average(list_curves(database, self._check_size(database)), self.metric)
+    def read_curves(self, database: Database, baseline: str | None = None) -> CurveSet:
+        """Return the curves of the same jobs; `baseline` is a configuration's id."""
+        return average(
+            list_curves(database, self._check_size(database)),
+            self.metric,
+            baseline,
+            mix=self.mix,
+            fixed_seeds=self.fixed_seeds,
+        )
 
     def _check_size(self, database: Database) -> ColumnElement[bool]:
         """Return the condition; raise UsageError if too many jobs meet it."""
@@ -167,7 +181,17 @@ class ComparisonParams(SelectionParams):
 
 @dataclass(frozen=True)
 class ComparisonPageParams(ComparisonParams):
-    """A comparison, and how its page draws the curves."""
+    """A comparison, and how its page shows it."""
 
+    sort: Annotated[
+        str,
+        Query(
+            max_length=50, pattern=_NO_NUL, description="mean, diff, p, lr, ...; add :asc or :desc"
+        ),
+    ] = ""
     runs: Annotated[bool, Query(description="Draw single runs")] = False
     log: Annotated[bool, Query(description="A logarithmic axis")] = False
+
+    def read(self, database: Database) -> Comparison:
+        """Return the comparison with its rows in order."""
+        return arrange(super().read(database), self.sort or None)

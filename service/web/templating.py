@@ -19,6 +19,7 @@ from service.formatting import (
     printable,
 )
 from service.reports.detail_tables import repeat_command
+from service.reports.plots.plotly_figure import draw_figure
 from service.reports.table import format_cell, jsonable
 from service.web.static_files import PLOTLY_PATH, fingerprint
 
@@ -44,6 +45,7 @@ def open_templates() -> Environment:
         "as_json": as_json,
         "css_class": lambda style: _CSS_CLASSES.get(style, ""),
         "duration": format_duration,
+        "figure": lambda chart: draw_figure(chart) if chart else None,
         "metric": lambda value: "—" if value is None else f"{value:.4f}",
         "thousands": lambda number: f"{number:,}",
         "utc": lambda time: f"{time:%Y-%m-%d %H:%M:%S} UTC",

@@ -225,6 +225,17 @@ def test_curves_are_drawn_and_saved_as_a_picture(manned, grid):
     assert "<svg" in (manned.folder / "out.svg").read_text()
 
 
+def test_a_comparison_is_printed_and_saved_as_a_picture(manned, grid):
+    done = manned.dq("results", "tag:grid", "--compare", "--plot", "both.html")
+
+    assert done.returncode == 0, done.stderr
+    assert "no dropout" in done.stdout
+    assert done.stderr == "Saved both.html.\n"
+    page = (manned.folder / "both.html").read_text()
+    assert "Difference from no dropout" in page
+    assert "Keep rate" in page
+
+
 def test_jobs_are_found_by_a_tag_and_shown_with_their_note(manned, grid):
     tagged = manned.dq("tag", f"{grid[0]},{grid[2]}", "paper", "good")
     noted = manned.dq("note", "tag:paper", "the fan was broken")

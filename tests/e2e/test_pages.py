@@ -19,11 +19,11 @@ IMPACTS = {"serious", "critical"}
 
 @pytest.fixture(scope="module")
 def finished(served: tuple[Terminal, str]) -> str:
-    """The selector of a finished sweep: two configurations with three seeds each."""
+    """The selector of a finished sweep: two configurations with four seeds each."""
     terminal, _ = served
     sweep = terminal.data(
         "submit", "--dataset", "digits", "--hidden", "32x2", "--batch-size", "50", "--epochs", "8",
-        "--dropout", "none", "--dropout", "0.8,0.8", "--seeds", "3", "--name", "<b>first</b>",
+        "--dropout", "none", "--dropout", "0.8,0.8", "--seeds", "4", "--name", "<b>first</b>",
         "--tag", "paper", "--force",
     )  # fmt: skip
     assert terminal.dq("wait", f"s{sweep['sweep']}").returncode == 0
@@ -126,7 +126,7 @@ def test_a_user_compares_a_sweep_and_downloads_the_comparison(page, finished, se
     page.reload()
     wait_until(lambda: read_figure(page) == chosen, "the choice is in the address")
 
-    png = download(page, "PNG", "button")
+    png = download(page, "Learning curves as PNG", "button")
     assert png.startswith(b"\x89PNG")
     assert len(png) > 10_000
     rows = list(csv.DictReader(io.StringIO(download(page, "CSV").decode())))

@@ -5,10 +5,17 @@ const POLL_MS = 5000;
 const MIN_REFRESH_MS = 1000;
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const narrow = matchMedia("(max-width: 640px)");
+const touch = matchMedia("(pointer: coarse)");
+/** A chart of less than this width has a long legend below, not beside. */
+const SLIM = 700;
 
-// ---- Figures: the server makes them (service/reports/plot.py), and the page styles them. ----
+// ---- Figures: the server makes them (service/reports/plots/), and the page styles them. ----
 
 const drawn = new Map();
+/** By chart, how often its zoom was reset, which makes plotly forget it. */
+const resets = new Map();
+/** By chart, the line and the point that the arrow keys are at. */
+const steps = new Map();
 
 function drawFigures({ force = false } = {}) {
   for (const chart of document.querySelectorAll("[data-figure]")) draw(chart, force);
@@ -18,23 +25,29 @@ function draw(chart, force) {
   const text = document.getElementById(chart.dataset.figure)?.textContent ?? "";
   chart.hidden = !text || text === "null";
   if (!window.Plotly || chart.hidden || (!force && drawn.get(chart.id) === text)) return;
+  const isNew = !drawn.has(chart.id);
   drawn.set(chart.id, text);
-  const { data, layout } = JSON.parse(text);
+  const { data, layout } = JSON.parse(dark.matches ? lighten(text) : text);
   chart.querySelector(".loading")?.remove();
-  const config = { displaylogo: false, responsive: true, showSendToCloud: false, displayModeBar: false };
-  Plotly.react(chart, data.map(styleTrace), styleLayout(layout, data), config);
+  const styled = styleLayout(layout, data, chart);
+  chart.style.height = styled.height ? `${styled.height}px` : "";
+  const config = { displaylogo: false, responsive: true, showSendToCloud: false, displayModeBar: false, doubleClick: false };
+  Plotly.react(chart, data.map(styleTrace), styled, config);
+  if (isNew) listenToChart(chart);
 }
 
-/** Break the long name of a trace on a narrow page, and lighten its dark colours on a dark one. */
+/** Lighten the dark colours of a figure. */
+function lighten(text) {
+  return text.replace(/#000000/g, "#e6e9ee").replace(/rgba\(0,0,0,/g, "rgba(230,233,238,").replace(/#0072B2/g, "#3ea6e8").replace(/rgba\(0,114,178,/g, "rgba(62,166,232,");
+}
+
+/** Break the long name of a trace on a narrow page. */
 function styleTrace(trace) {
-  if (narrow.matches && trace.name) trace = { ...trace, name: trace.name.replace(/(.{28,34}) /g, "$1<br>") };
-  if (!dark.matches) return trace;
-  const lighten = (color) => color?.replace(/#000000/g, "#e6e9ee").replace(/rgba\(0,0,0,/g, "rgba(230,233,238,").replace(/#0072B2/g, "#3ea6e8");
-  return { ...trace, fillcolor: lighten(trace.fillcolor), line: { ...trace.line, color: lighten(trace.line?.color) } };
+  return narrow.matches && trace.name ? { ...trace, name: trace.name.replace(/(.{28,34}) /g, "$1<br>") } : trace;
 }
 
 /** Adapt a layout to the colours and the width of the page, which has the title above the figure. */
-function styleLayout(layout, data) {
+function styleLayout(layout, data, chart) {
   const style = getComputedStyle(document.documentElement);
   const color = (name) => style.getPropertyValue(name).trim();
   const styleAxis = (axis) => ({
@@ -42,24 +55,30 @@ function styleLayout(layout, data) {
     title: { ...axis.title, font: { size: 13, color: color("--muted") }, standoff: 10 },
     gridcolor: color("--border"),
     linecolor: color("--border-strong"),
+    zerolinecolor: color("--border-strong"),
     automargin: true,
   });
-  const isShort = data.filter((trace) => trace.showlegend !== false).length <= 4;
-  const beside = { x: 1.02, y: 1, font: { size: 12 } };
+  const names = data.filter((trace) => trace.showlegend).length;
+  const isShort = names <= 4;
+  const isSlim = chart.clientWidth < SLIM;
   const above = { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { size: 12 } };
+  const beside = { x: 1.02, y: 1, font: { size: 12 } };
+  const below = { x: 0, y: -0.2, yanchor: "top", font: { size: 12 } };
   return {
     ...layout,
     title: undefined,
-    uirevision: layout.yaxis.type ?? "linear",
+    uirevision: `${layout.yaxis.type ?? "linear"} ${resets.get(chart.id) ?? 0}`,
+    dragmode: findDragMode(chart),
     margin: { t: 20, r: 20, b: 50, l: 60 },
     font: { color: color("--text"), family: getComputedStyle(document.body).fontFamily, size: 13 },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
-    hoverlabel: { bgcolor: color("--surface"), bordercolor: color("--border"), font: { color: color("--text") } },
-    xaxis: { ...styleAxis(layout.xaxis), tickformat: "d", rangemode: "normal" },
+    hoverlabel: { ...layout.hoverlabel, bgcolor: color("--surface"), bordercolor: color("--border-strong"), font: { color: color("--text"), size: 13 } },
+    xaxis: styleAxis(layout.xaxis),
     yaxis: styleAxis(layout.yaxis),
-    legend: narrow.matches || isShort ? above : beside,
-    showlegend: !narrow.matches || isShort,
+    height: layout.height ?? (isSlim && !isShort ? 330 + 20 * names : undefined),
+    legend: isShort ? above : isSlim ? below : beside,
+    showlegend: names > 0,
   };
 }
 
@@ -67,9 +86,60 @@ function styleLayout(layout, data) {
 async function savePng(name) {
   const { data, layout } = JSON.parse(document.getElementById(`${name}-figure`).textContent);
   const hidden = document.createElement("div");
-  await Plotly.newPlot(hidden, data, { ...layout, width: 1100, height: 650, paper_bgcolor: "white" });
-  await Plotly.downloadImage(hidden, { format: "png", scale: 2, width: 1100, height: 650, filename: "comparison" });
+  const size = { width: 1100, height: layout.height ?? 650 };
+  await Plotly.newPlot(hidden, data, { ...layout, ...size, paper_bgcolor: "white" });
+  await Plotly.downloadImage(hidden, { format: "png", scale: 2, ...size, filename: name });
   Plotly.purge(hidden);
+}
+
+// ---- Zoom: dragging zooms; fingers scroll the page, until a button lets them zoom once. ----
+
+function listenToChart(chart) {
+  chart.on("plotly_relayout", (changes) => {
+    if (Object.keys(changes).some((name) => /^[xy]axis\.range/.test(name))) setZoom(chart, "zoomed");
+  });
+  chart.on("plotly_doubleclick", () => resetZoom(chart));
+  chart.addEventListener("keydown", (event) => stepThrough(chart, event));
+  chart.addEventListener("blur", () => Plotly.Fx.unhover(chart));
+  setZoom(chart, "");
+}
+
+/** Note whether a chart is zoomed, or about to be, and say what its button does next. */
+function setZoom(chart, state) {
+  chart.dataset.zoom = state;
+  const button = document.querySelector(`[data-zooms="${chart.id}"]`);
+  button.hidden = !touch.matches && !state;
+  button.textContent = { "": "Zoom", armed: "Drag over the chart", zoomed: "Reset zoom" }[state];
+  const mode = findDragMode(chart);
+  if (chart.layout.dragmode !== mode) Plotly.relayout(chart, { dragmode: mode });
+}
+
+const findDragMode = (chart) => (touch.matches && chart.dataset.zoom !== "armed" ? false : "zoom");
+
+function resetZoom(chart) {
+  resets.set(chart.id, (resets.get(chart.id) ?? 0) + 1);
+  setZoom(chart, "");
+  draw(chart, true);
+}
+
+function pressZoom(chart) {
+  if (chart.dataset.zoom === "zoomed") resetZoom(chart);
+  else setZoom(chart, chart.dataset.zoom ? "" : "armed");
+}
+
+/** Move the tooltip by the arrow keys: to the next point, or up and down to another line. */
+function stepThrough(chart, event) {
+  const move = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
+  if (event.key === "Escape") Plotly.Fx.unhover(chart);
+  if (!move) return;
+  event.preventDefault();
+  const lines = chart.data.map((trace, number) => ({ trace, number })).filter(({ trace }) => trace.hoverinfo !== "skip");
+  const [line, point] = steps.get(chart.id) ?? [0, -1];
+  const nextLine = (line + move[0] + lines.length) % lines.length;
+  const { trace, number } = lines[nextLine];
+  const nextPoint = Math.max(0, Math.min(point + move[1], trace.x.length - 1));
+  steps.set(chart.id, [nextLine, nextPoint]);
+  Plotly.Fx.hover(chart, [{ curveNumber: number, pointNumber: nextPoint }]);
 }
 
 // ---- Refresh: the page fetches itself again, and replaces the regions that changed. ----
@@ -173,6 +243,10 @@ function listen() {
     if (copyButton) copy(copyButton);
     const pngButton = event.target.closest("[data-png]");
     if (pngButton) savePng(pngButton.dataset.png);
+    const zoomButton = event.target.closest("[data-zooms]");
+    if (zoomButton) pressZoom(document.getElementById(zoomButton.dataset.zooms));
+    const heading = event.target.closest(".comparison th a");
+    if (heading && !event.ctrlKey && !event.metaKey && !event.shiftKey) { event.preventDefault(); sortBy(heading.href); }
   });
   for (const form of document.querySelectorAll("form[data-auto]")) {
     form.addEventListener("change", (event) => {
@@ -183,10 +257,20 @@ function listen() {
   narrow.addEventListener("change", () => drawFigures({ force: true }));
 }
 
+/** Sort the table where it stands; the address holds the order, and the form, whose other choices keep it. */
+async function sortBy(address) {
+  document.querySelector("form [name=sort]").value = new URL(address).searchParams.get("sort");
+  await show(address);
+}
+
 /** Show what a form asks for, and put it into the address, which people share. */
 async function applyForm(form) {
   const query = [...new FormData(form)].filter(([, value]) => value !== "");
   const address = `${form.getAttribute("action")}?${new URLSearchParams(query)}`;
+  await show(address);
+}
+
+async function show(address) {
   history.replaceState(null, "", address);
   await refresh(address).catch(() => location.assign(address));
 }

@@ -1,8 +1,7 @@
 import csv
 import io
 import json
-import math
-import statistics
+from dataclasses import asdict
 
 import pytest
 
@@ -10,9 +9,9 @@ from models.errors import DqError, UsageError
 from models.metrics import EpochMetrics
 from models.spec import ExperimentSpec
 from models.state import JobState
-from service.analysis.anytime import find_critical_t
+from service.analysis.comparison import compare
 from service.analysis.curves import average
-from service.queries.rows import Curve
+from service.queries.rows import ComparedJob, Curve
 from service.reports.curve_table import curve_table, draw_sparkline
 from service.reports.table import render
 
@@ -212,24 +211,72 @@ def test_losses_that_are_all_worse_than_guessing_still_differ():
     assert rows([bad], "valid_loss")[0]["curve"] == "▁█"
 
 
-def test_the_band_is_the_any_time_interval_from_four_seeds_on_and_the_range_below():
-    figures = [0.90, 0.92, 0.97, 0.91]
-    four = [curve(seed, [figure], seed=seed) for seed, figure in enumerate(figures)]
-
-    (point,) = average(four, "valid_accuracy").curves[0].points
-    (of_three,) = average(four[:3], "valid_accuracy").curves[0].points
-
-    half = find_critical_t(4, 0.05) * statistics.stdev(figures) / math.sqrt(4)
-    assert (point.low, point.high) == pytest.approx((0.925 - half, 1.0))
-    assert (of_three.low, of_three.high) == (0.90, 0.97)
+def compared(curves):
+    """Return the jobs of these curves as a comparison reads them."""
+    return [
+        ComparedJob(each.job_id, each.state, each.spec, 1, asdict(each.epochs[-1]))
+        for each in curves
+    ]
 
 
-def test_no_band_leaves_the_values_that_a_mean_can_have():
-    wild = [curve(seed, [figure], seed=seed) for seed, figure in enumerate([0.0, 0.5, 1.0])]
+@pytest.mark.parametrize("fixed_seeds", [False, True])
+@pytest.mark.parametrize(
+    ("metric", "figures"),
+    [
+        ("valid_accuracy", [0.90, 0.92, 0.97, 0.91]),
+        ("valid_accuracy", [0.9, 0.9, 0.9, 0.9]),
+        ("valid_loss", [0.3, 0.3, 0.3, 0.3, 0.3]),
+        ("train_loss", [0.30, 0.31, 0.29, 0.30, 0.28]),
+    ],
+)
+def test_the_band_ends_at_the_interval_of_the_table(metric, figures, fixed_seeds):
+    curves = [
+        curve(
+            10 * number + seed, [0.5, 0.6, figure - number / 10], metric=metric, seed=seed, **spec
+        )
+        for number, spec in enumerate(({}, {"keep": DROPOUT}, {"batch_size": 700}))
+        for seed, figure in enumerate(figures)
+    ]
 
-    (point,) = average(wild, "valid_accuracy").curves[0].points
+    rows = compare(compared(curves), metric, fixed_seeds=fixed_seeds).rows
+    averaged = average(curves, metric, fixed_seeds=fixed_seeds).curves
 
-    assert (point.low, point.high) == (0.0, 1.0)
+    bands = [(each.last.mean, each.last.low, each.last.high) for each in averaged]
+    assert bands == [(row.mean, row.low, row.high) for row in rows]
+    assert all(low < high for _, low, high in bands), "half an image, if nothing else"
+
+
+def test_three_seeds_are_too_few_for_a_band():
+    four = [curve(seed, [0.5, 0.6][: 2 - seed // 3], seed=seed) for seed in range(4)]
+
+    (averaged,) = average(four, "valid_accuracy").curves
+
+    assert [(point.n, point.low is None) for point in averaged.points] == [(4, False), (3, True)]
+    assert averaged.has_interval
+    assert not average(four[:3], "valid_accuracy").curves[0].has_interval
+
+
+def test_the_baseline_is_the_one_asked_for():
+    curves = [curve(1, [0.5]), curve(2, [0.5], keep=DROPOUT)]
+
+    averaged = average(curves, "valid_accuracy", "keep 0.9,0.8,0.8")
+
+    assert averaged.baseline == averaged.curves[0].configuration == curves[1].spec.configuration
+
+
+@pytest.mark.parametrize(
+    ("metric", "best"), [("valid_accuracy", range(11, 6, -1)), ("valid_loss", range(1, 6))]
+)
+def test_of_many_curves_the_five_best_and_the_baseline_stand_out(metric, best):
+    many = [curve(99, [0.5], metric=metric, lr=0.5)] + [
+        curve(number, [0.9, number / 20], metric=metric, lr=float(number), keep=DROPOUT)
+        for number in range(1, 12)
+    ]
+
+    drawn = average(many, metric).prominent
+
+    assert [each.runs[0].job_id for each in drawn] == [99, *best]
+    assert len(average(many[:8], metric).prominent) == 8
 
 
 @pytest.mark.parametrize(

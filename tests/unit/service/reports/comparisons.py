@@ -42,3 +42,18 @@ def make_example_jobs():
         ComparedJob(91, JobState.FAILED, spec, None, {}),
         ComparedJob(95, JobState.QUEUED, spec, None, {}),
     ]
+
+
+def make_configurations(changes, metric="valid_accuracy", seeds=5, spread=0.001, step=0.01):
+    """Make jobs of NONE with each of these changes; each configuration's figure is higher."""
+    return [
+        ComparedJob(
+            100 * number + seed,
+            JobState.SUCCEEDED,
+            NONE.model_copy(update={**change, "seed": seed}),
+            1,
+            {metric: 0.5 + step * number + spread * ((seed + number) % 3)},
+        )
+        for number, change in enumerate(changes)
+        for seed in range(seeds)
+    ]

@@ -1,0 +1,1 @@
+"""Charts of comparisons and learning curves, for files and for the page."""
