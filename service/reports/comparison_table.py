@@ -52,7 +52,7 @@ def comparison_table(
     Its JSON is one object: the comparison's fields, `rows` and `conclusion`. Its CSV has every
     field of the spec, and the two ends of an interval in two fields.
     """
-    rows = [_flatten_pooled(row, comparison.by) for row in comparison.rows]
+    rows = [_flatten_pooled(comparison, row) for row in comparison.rows]
     return Table(
         columns=(*_spec_columns(comparison), *_columns(comparison)),
         rows=rows,
@@ -131,9 +131,18 @@ def _name(comparison: Comparison, row: ComparisonRow) -> str:
     return label(row.spec, comparison.varying, separator=", ")
 
 
-def _flatten_pooled(row: ComparisonRow, by: Iterable[str]) -> Mapping[str, Any]:
-    """Leave out what a row that is pooled over strata does not have: one value of their fields."""
-    return {**_flatten(row), **(dict.fromkeys(["configuration", *by]) if by else {})}
+def _flatten_pooled(comparison: Comparison, row: ComparisonRow) -> Mapping[str, Any]:
+    """Leave out the fields that strata differ in; add the range of the strata's differences."""
+    if not comparison.by:
+        return _flatten(row)
+    rows = itertools.chain(*(stratum.rows for stratum in comparison.strata))
+    within = [each.difference for each in rows if each.label == row.label]
+    differences = [difference for difference in within if difference is not None]
+    return {
+        **_flatten(row),
+        **dict.fromkeys(["configuration", *comparison.by]),
+        "strata_range": (min(differences), max(differences)) if differences else None,
+    }
 
 
 def _flatten(row: ComparisonRow) -> Mapping[str, Any]:
@@ -174,6 +183,8 @@ def _columns(comparison: Comparison) -> Iterable[Column]:
     yield from _mean_columns(comparison.metric, comparison.rows)
     if len(comparison.rows) > 1:
         yield from _difference_columns(comparison.metric)
+        if comparison.by:
+            yield _strata_range_column(comparison.metric)
         yield Column("p_holm", "p", format_p, "right", 80)
     yield Column("verdict", "verdict", fold=14, style=lambda verdict: _STYLES.get(verdict, ""))
 
@@ -198,6 +209,11 @@ def _difference_columns(metric: str) -> Iterable[Column]:
     interval = partial(format_interval, value)
     yield Column("difference", "diff", value, "right", 90)
     yield Column("difference_interval", "diff 95 % interval", interval, "right", 85)
+
+
+def _strata_range_column(metric: str) -> Column:
+    interval = partial(format_interval, partial(format_difference, metric))
+    return Column("strata_range", "diff in strata", interval, "right", 75)
 
 
 def title_comparison(comparison: Comparison, epoch_choice: str) -> tuple[str, ...]:

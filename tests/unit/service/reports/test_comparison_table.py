@@ -205,21 +205,38 @@ def by_factor():
 
 
 def test_a_grid_is_read_by_factor_in_two_tables(by_factor):
-    page = show(by_factor)
+    page = show(by_factor, width=90)
 
     assert page.splitlines()[2:7] == [
         "Means over 2 strata, by lr",
         "In all rows: n 5",
-        "keep         strata    mean      diff  diff 95 % interval      p  verdict",
-        "─" * 77,
-        "none              2  0.9471         —                   —      —  baseline",
+        "keep         strata      diff  diff 95 % interval   diff in strata      p  verdict",
+        "─" * 86,
+        "none              2         —                   —                —      —  baseline",
     ]
-    assert "0.8,0.8,0.8       2  0.9574  +1.03 pt     +0.87..+1.19 pt  0.018  better" in page
+    kept = "+1.03 pt     +0.87..+1.19 pt  +1.03..+1.03 pt  0.018  better"
+    assert f"0.8,0.8,0.8       2  {kept}" in page
     assert "0.5,0.5,0.5  1 of 2" in page
     assert "\n\nWithin each stratum\nIn all rows: n 5\nlr  keep " in page
     assert (
         "\n 3  0.8,0.8,0.8  0.9574  0.9547..0.9602  0.0011         —                   —\n" in page
     )
+
+
+def test_a_line_shows_how_much_its_difference_varies_over_strata():
+    more = {1.0: 0.0, 2.0: 0.02}
+    jobs = [
+        replace(job, metrics={"valid_accuracy": job.metrics["valid_accuracy"] + more[job.spec.lr]})
+        if job.spec.keep[0] == 0.8
+        else job
+        for job in make_grid()
+        if job.spec.lr in more
+    ]
+
+    table = comparison_table(arrange(compare(jobs, by=["lr"]), top=1))
+
+    ranges = [row["strata_range"] for row in table.rows]
+    assert ranges == [None, pytest.approx((0.0103, 0.0303))]
 
 
 def test_notes_say_what_lines_over_strata_are(by_factor):
