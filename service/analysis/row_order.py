@@ -24,7 +24,8 @@ _FIGURES = {
     "missing": "missing",
     "strata": "strata",
 }
-_SPEC_FIELDS = tuple(name for name in ExperimentSpec.model_fields if name != "seed")
+#: What rows can be sorted by.
+ROW_FIELDS = (*_FIGURES, *(name for name in ExperimentSpec.model_fields if name != "seed"))
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,9 @@ def parse_row_order(text: str, metric: str) -> RowOrder:
     else from the highest.
     """
     field, _, direction = text.partition(":")
-    known = [*_FIGURES, *_SPEC_FIELDS]
-    if field not in known or direction not in {"", "asc", "desc"}:
+    if field not in ROW_FIELDS or direction not in {"", "asc", "desc"}:
         raise UsageError(
-            f"--sort {text}: with --compare, give one of {', '.join(known)}, and :asc or :desc"
+            f"--sort {text}: with --compare, give one of {', '.join(ROW_FIELDS)}, and :asc or :desc"
         )
     is_descending = HIGHER_IS_BETTER[metric] if field in {"mean", "diff"} else field != "p"
     return RowOrder(field, direction == "desc" if direction else is_descending)

@@ -16,7 +16,7 @@ from models.tables import Job
 from service import jobs
 from service.analysis.comparison import Comparison
 from service.analysis.curves import NoEpochs
-from service.analysis.row_order import RowOrder, parse_row_order
+from service.analysis.row_order import ROW_FIELDS, RowOrder, parse_row_order
 from service.formatting import find_varying, plural
 from service.jobs.preview import preview
 from service.queries.estimate import estimate_remaining
@@ -212,6 +212,7 @@ def _list_row_orders(table: Table, params: ComparisonPageParams) -> Mapping[str,
     return {
         column: _describe_order(name, order if order and order.field == name else None)
         for column, name in names.items()
+        if name in ROW_FIELDS
     }
 
 

@@ -114,6 +114,8 @@ def test_a_comparison_by_a_field_has_the_pooled_rows_and_the_strata(client, data
     ]
     assert [stratum["values"] for stratum in answer["strata"]] == [{"lr": 0.1}, {"lr": 0.2}]
     assert len(client.get(f"/compare.csv{address}").text.splitlines()) == 1 + 2 + 4
+    for link in re.findall(r'href="([^"]*/compare[^"]*)"', page):
+        assert client.get(link.replace("&amp;", "&")).status_code == 200, link
     assert client.get("/compare?jobs=s1&by=epochs").status_code == 400
 
 
