@@ -6,7 +6,7 @@ from service.jobs import Submitted
 
 
 def print_known(submitted: Submitted) -> None:
-    """Say which jobs were there before, and whether messages were not sent."""
+    """Say which jobs were there before, and why messages were not sent, if so."""
     if submitted.finished_before:
         jobs = f"{plural(len(submitted.finished_before), 'job')} finished before"
         print_message(f"{jobs}: {format_ids(submitted.finished_before)} (--force runs them again).")
@@ -15,6 +15,11 @@ def print_known(submitted: Submitted) -> None:
         print_message(f"{jobs}: {format_ids(submitted.open_before)}.")
     for note in submitted.notes:
         print_message(note)
+    print_unsent(submitted)
+
+
+def print_unsent(submitted: Submitted) -> None:
+    """Say why messages were not sent, if so."""
     if submitted.publish_error:
         why = submitted.publish_error.rstrip(".")
         print_message(f"Saved but not queued: {why}. Sent as soon as Redis answers.")

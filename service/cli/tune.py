@@ -22,6 +22,7 @@ from service.cli.output import (
 )
 from service.cli.parameters import RANGE, whole_number
 from service.cli.spec_options import base_options
+from service.cli.submit_messages import print_unsent
 from service.cli.wait import wait
 from service.formatting import format_ids, plural
 from service.jobs import SubmitOptions, submit
@@ -134,9 +135,7 @@ def _run(context: Context, title: str, specs: Sequence[ExperimentSpec]) -> Seque
     """Submit the specs that have not run yet, wait for them, and return the jobs of all."""
     options = SubmitOptions(name=f"tune: {title}", tags=("tune",), reuse=True)
     submitted = submit(context.database, context.broker, specs, options, uuid.uuid4().hex)
-    if submitted.publish_error:
-        why = submitted.publish_error.rstrip(".")
-        print_message(f"Saved but not queued: {why}. Sent as soon as Redis answers.")
+    print_unsent(submitted)
     which = in_sweep(submitted.sweep_id)
     if missing := len(submitted.created) + len(submitted.open_before):
         rest = replace(estimate_remaining(context.database, which), advice="")
