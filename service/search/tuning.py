@@ -19,7 +19,7 @@ METRIC = "valid_accuracy"
 #: The standing of a configuration that was tried; the seed of its spec means nothing.
 Tried = Standing[ExperimentSpec]
 #: Runs specs, unless they have run, and returns their jobs once all have ended. The title says
-#: what the specs are: "Rung 2 of 4: 15 candidates, seeds 0..3".
+#: what the specs are: "Rung 2 of 4: 15 candidates, seeds 0..4".
 Run = Callable[[str, Sequence[ExperimentSpec]], Sequence[ComparedJob]]
 #: Is told the standings of a rung.
 OnRung = Callable[[Sequence[Tried]], None]
