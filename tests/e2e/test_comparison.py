@@ -241,6 +241,24 @@ def test_a_zoom_of_the_curves_can_be_reset(page, rates):
     expect(button).to_be_visible(visible=is_phone(page))
 
 
+def test_another_metric_or_scale_is_not_zoomed(page, rates):
+    open_comparison(page, rates)
+    chart, button = page.locator("#curves"), page.locator("[data-zooms=curves]")
+    for choose in (
+        lambda: page.get_by_label("Metric").select_option("valid_loss"),
+        lambda: page.get_by_label("Log scale").check(),
+    ):
+        zoom(page, chart, button)
+        expect(button).to_have_text("Reset zoom")
+        zoomed = read_ranges(chart)
+
+        choose()
+
+        expect(button).to_have_text("Zoom")
+        assert read_ranges(chart) != zoomed
+        assert read_ranges(chart)[0] == pytest.approx([1, 6], abs=0.6)
+
+
 def test_a_finger_scrolls_the_page_over_a_chart(browser, served, rates):
     with open_page(browser, served[1], **PHONE) as page:
         open_comparison(page, rates)

@@ -1,5 +1,6 @@
 """Charts as data: what is drawn, by matplotlib or by plotly."""
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -123,6 +124,14 @@ def find_range(values: Sequence[float]) -> tuple[float, float]:
 def title_axis(name: str, metric: str) -> str:
     """Return the title of a metric's axis."""
     return f"{name} ({unit_of(metric)})"
+
+
+def bound_interval(
+    metric: str, low: float | None, high: float | None
+) -> tuple[float | None, float | None]:
+    """Cut an interval to be drawn: no metric, and thus no mean, is below 0, no accuracy above 1."""
+    most = 1.0 if metric.endswith("accuracy") else math.inf
+    return (None if low is None else max(0.0, low)), (None if high is None else min(most, high))
 
 
 def describe_interval(write: Callable[[float], str], low: float | None, high: float | None) -> str:

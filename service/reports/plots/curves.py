@@ -17,6 +17,7 @@ from service.reports.plots.chart import (
     Mark,
     Series,
     Style,
+    bound_interval,
     describe_interval,
     list_styles,
     title_axis,
@@ -132,17 +133,14 @@ def _draw_runs(metric: str, curve: MeanCurve, style: Style) -> Series:
 
 
 def _mark_mean(metric: str, point: Point) -> Mark:
-    """Mark an epoch; neither a metric nor its mean is below 0, and no accuracy above 1."""
     write = partial(format_metric, metric)
-    low, high = point.low, point.high
     return Mark(
         point.epoch,
         point.mean,
-        None if low is None else max(0.0, low),
-        min(high, 1.0) if high is not None and metric.endswith("accuracy") else high,
+        *bound_interval(metric, point.low, point.high),
         text=(
             f"epoch {point.epoch}: {write(point.mean)}",
-            describe_interval(write, low, high),
+            describe_interval(write, point.low, point.high),
             plural(point.n, "seed"),
         ),
     )

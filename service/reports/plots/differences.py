@@ -84,7 +84,7 @@ def _list_ends(metric: str, rows: Sequence[ComparisonRow]) -> Iterator[float]:
 
 def _describe(comparison: Comparison, rows: Sequence[ComparisonRow]) -> str:
     """Say what points, bars and colours are, and which rows are left out."""
-    corrected = f" over {comparison.tests:,} tests" if comparison.tests > 1 else ""
+    corrected = f", corrected for {comparison.tests:,} tests" if comparison.tests > 1 else ""
     left_out = sum(row.difference is not None for row in comparison.rows) - len(rows)
     rest = f"; the {left_out:,} smallest differences are left out" if left_out else ""
     return (

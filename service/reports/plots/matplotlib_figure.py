@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _INK = "#333333"
 _GRID = "#dddddd"
-_BAND_OPACITY = 0.2
+_BAND_OPACITY = 0.15
 _DASHES = {"solid": "-", "dash": "--", "dot": ":"}
 _MARKERS = {
     "circle": "o",

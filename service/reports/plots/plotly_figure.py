@@ -10,7 +10,7 @@ from service.reports.plots.chart import Chart, Mark, Series, Style
 
 _INK = "#333333"
 _GRID = "#dddddd"
-_BAND_OPACITY = 0.2
+_BAND_OPACITY = 0.15
 #: Each epoch has a tick if there are at most this many; plotly would put some between epochs.
 _MAX_TICKS = 10
 #: In pixels: a row, a line of its label, and what is around all rows.
@@ -89,7 +89,8 @@ def _fade(style: Style) -> str:
 
 def _draw_bars(series: Series) -> Mapping[str, Any]:
     """Return the intervals as error bars, whose lengths plotly takes."""
-    if series.intervals not in {"vertical", "horizontal"}:
+    has_any = any(mark.low is not None for mark in series.marks)
+    if series.intervals not in {"vertical", "horizontal"} or not has_any:
         return {}
     is_vertical = series.intervals == "vertical"
     values = [mark.y if is_vertical else mark.x for mark in series.marks]

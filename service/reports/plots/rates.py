@@ -14,6 +14,7 @@ from service.reports.plots.chart import (
     Mark,
     Series,
     Style,
+    bound_interval,
     describe_interval,
     find_range,
     list_styles,
@@ -32,7 +33,7 @@ def chart_rates(comparison: Comparison, title: Sequence[str]) -> Chart | None:
     if not lines:
         return None
     name = title_metric(comparison.metric, comparison.common.get("evaluation", "valid"))
-    span = find_range(list(_list_values(lines)))
+    span = find_range(list(_list_values(comparison.metric, lines)))
     return Chart(
         title=title[0],
         subtitle=title[1],
@@ -56,11 +57,12 @@ def _describe(lines: Sequence[RateLine], span: tuple[float, float]) -> str:
     return f"dot: a seed; line: mean over seeds, with its 95 % interval{mixed}{others}{off}"
 
 
-def _list_values(lines: Sequence[RateLine]) -> Iterator[float]:
+def _list_values(metric: str, lines: Sequence[RateLine]) -> Iterator[float]:
     for line in lines:
         for row in line.rows:
             yield from row.values.values()
-            yield from () if row.low is None or row.high is None else (row.low, row.high)
+            ends = bound_interval(metric, row.low, row.high)
+            yield from (end for end in ends if end is not None)
 
 
 def _list_series(comparison: Comparison, lines: Sequence[RateLine]) -> Iterator[Series]:
@@ -126,8 +128,7 @@ def _mark_mean(comparison: Comparison, row: ComparisonRow, offset: float) -> Mar
     return Mark(
         find_keep_rate(row.spec) + offset,
         mean,
-        row.low,
-        row.high,
+        *bound_interval(comparison.metric, row.low, row.high),
         text=(
             _name(comparison, row),
             f"mean {write(mean)} of {plural(row.n, 'seed')}",

@@ -25,7 +25,7 @@ function draw(chart, force) {
   const text = document.getElementById(chart.dataset.figure)?.textContent ?? "";
   chart.hidden = !text || text === "null";
   if (!window.Plotly || chart.hidden || (!force && drawn.get(chart.id) === text)) return;
-  const isNew = !drawn.has(chart.id);
+  const [isNew, before] = [!drawn.has(chart.id), chart.layout?.uirevision];
   drawn.set(chart.id, text);
   const { data, layout } = JSON.parse(dark.matches ? lighten(text) : text);
   chart.querySelector(".loading")?.remove();
@@ -34,6 +34,7 @@ function draw(chart, force) {
   const config = { displaylogo: false, responsive: true, showSendToCloud: false, displayModeBar: false, doubleClick: false };
   Plotly.react(chart, data.map(styleTrace), styled, config);
   if (isNew) listenToChart(chart);
+  else if (before !== styled.uirevision) setZoom(chart, "");
 }
 
 /** Lighten the dark colours of a figure. */
@@ -49,6 +50,7 @@ function styleTrace(trace) {
 /** Adapt a layout to the colours and the width of the page, which has the title above the figure. */
 function styleLayout(layout, data, chart) {
   const style = getComputedStyle(document.documentElement);
+  const font = getComputedStyle(document.body).fontFamily;
   const color = (name) => style.getPropertyValue(name).trim();
   const styleAxis = (axis) => ({
     ...axis,
@@ -67,13 +69,13 @@ function styleLayout(layout, data, chart) {
   return {
     ...layout,
     title: undefined,
-    uirevision: `${layout.yaxis.type ?? "linear"} ${resets.get(chart.id) ?? 0}`,
+    uirevision: [layout.yaxis.title.text, layout.yaxis.type, resets.get(chart.id)].join(),
     dragmode: findDragMode(chart),
     margin: { t: 20, r: 20, b: 50, l: 60 },
-    font: { color: color("--text"), family: getComputedStyle(document.body).fontFamily, size: 13 },
+    font: { color: color("--text"), family: font, size: 13 },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
-    hoverlabel: { ...layout.hoverlabel, bgcolor: color("--surface"), bordercolor: color("--border-strong"), font: { color: color("--text"), size: 13 } },
+    hoverlabel: { ...layout.hoverlabel, bgcolor: color("--surface"), bordercolor: color("--border-strong"), font: { color: color("--text"), family: font, size: 13 } },
     xaxis: styleAxis(layout.xaxis),
     yaxis: styleAxis(layout.yaxis),
     height: layout.height ?? (isSlim && !isShort ? 330 + 20 * names : undefined),
@@ -118,7 +120,6 @@ const findDragMode = (chart) => (touch.matches && chart.dataset.zoom !== "armed"
 
 function resetZoom(chart) {
   resets.set(chart.id, (resets.get(chart.id) ?? 0) + 1);
-  setZoom(chart, "");
   draw(chart, true);
 }
 
@@ -133,7 +134,8 @@ function stepThrough(chart, event) {
   if (event.key === "Escape") Plotly.Fx.unhover(chart);
   if (!move) return;
   event.preventDefault();
-  const lines = chart.data.map((trace, number) => ({ trace, number })).filter(({ trace }) => trace.hoverinfo !== "skip");
+  const lines = chart.data.map((trace, number) => ({ trace, number })).filter(({ trace }) => trace.hoverinfo !== "skip" && trace.visible !== "legendonly");
+  if (!lines.length) return;
   const [line, point] = steps.get(chart.id) ?? [0, -1];
   const nextLine = (line + move[0] + lines.length) % lines.length;
   const { trace, number } = lines[nextLine];

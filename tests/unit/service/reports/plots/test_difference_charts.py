@@ -4,6 +4,7 @@ from models.state import JobState
 from service.analysis.comparison import compare
 from service.reports.comparison_table import title_comparison
 from service.reports.plots.differences import chart_differences
+from service.reports.plots.plotly_figure import draw_figure
 from unit.service.reports.comparisons import make_configurations
 
 HALF = {"keep": (0.5,) * 3}
@@ -63,7 +64,7 @@ def test_a_row_is_coloured_by_its_verdict_which_the_legend_names():
         "worse": (1, "#D55E00"),
         "undecided": (2, "#7F8896"),
     }
-    assert "colour: verdict over 3 tests" in drawn.note
+    assert "colour: verdict, corrected for 3 tests" in drawn.note
 
 
 def test_a_difference_that_is_small_enough_has_a_colour_too():
@@ -150,3 +151,16 @@ def test_a_row_that_is_pooled_over_strata_says_so():
     (mark,) = marks(drawn)
     assert mark.x == pytest.approx(100 * comparison.rows[1].difference)
     assert mark.text[1].endswith("over 5 shared seeds, pooled over 2 strata")
+
+
+def test_a_row_without_an_interval_has_no_bar_either():
+    def bars(seeds):
+        return [
+            trace
+            for trace in draw_figure(chart(make_configurations([{}, HALF], seeds=seeds))[1])["data"]
+            if "error_x" in trace
+        ]
+
+    assert bars(3) == []
+    (trace,) = bars(5)
+    assert trace["error_x"]["array"] == pytest.approx(trace["error_x"]["arrayminus"])

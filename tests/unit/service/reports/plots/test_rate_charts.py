@@ -113,3 +113,12 @@ def test_where_rows_are_pooled_a_tooltip_names_the_stratum_too():
     drawn = chart_rates(comparison, title_comparison(comparison, "final"))
 
     assert drawn.series[0].marks[0].text[0] == "lr 0.1 keep 0.5,0.5,0.5"
+
+
+def test_no_interval_is_drawn_beyond_the_values_that_a_mean_can_have():
+    comparison, drawn = chart({}, HALF, seeds=4, spread=0.2)
+
+    marks = drawn.series[1].marks
+    assert [(mark.low, mark.high) for mark in marks] == [(0.0, 1.0)] * 2
+    assert marks[0].text[-1].startswith("95 % interval -"), "as the table has it"
+    assert comparison.baseline.low < 0 <= drawn.y_range[1] < 1.1
