@@ -63,7 +63,9 @@ _TAKEN_BY = {
     help="Compare with this id, label, rate (0.5,0.5) or condition.  [default: no dropout]",
 )
 @click.option(
-    "--by", metavar="FIELD,...", help="Compare rates within each lr,hidden and pooled over these."
+    "--by",
+    metavar="FIELD,...",
+    help="Fields that make strata (lr,hidden): compare within these, and pooled over them.",
 )
 @click.option("--mix", is_flag=True, help="Compare across data sets and trainer versions.")
 @click.option("--fixed-seeds", is_flag=True, help="Student's t test, for seeds fixed beforehand.")
@@ -77,7 +79,9 @@ _TAKEN_BY = {
     help="Save the curves, or with --compare the comparison, as .png, .svg or .html.",
 )
 @click.option(
-    "--sort", help="By id, lr, a metric, ...; add :asc or :desc.  [default: newest first]"
+    "--sort",
+    help="By id, lr, a metric, ..., or with --compare by diff, p, mean, lr, ...; add :asc or :desc."
+    "  [default: newest first, or as submitted]",
 )
 @click.option(
     "--top", type=COUNT, help="Only the best N by --metric; with --compare, beside the baseline."

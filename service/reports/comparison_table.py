@@ -73,8 +73,7 @@ def _strata_table(comparison: Comparison) -> Table:
         *_difference_columns(comparison.metric),
     )
     condition = " and ".join(
-        f"{name} == {'none' if value is None else format_field(name, value)}"
-        for name, value in comparison.strata[0].values.items()
+        _write_condition(*pair) for pair in comparison.strata[0].values.items()
     )
     return Table(
         columns=columns,
@@ -85,6 +84,12 @@ def _strata_table(comparison: Comparison) -> Table:
             f"For a verdict in one stratum: --where '{condition}'",
         ),
     )
+
+
+def _write_condition(name: str, value: Any) -> str:
+    """Write what `--where` takes for a field: of one layer, it is 16x1."""
+    text = "none" if value is None else format_field(name, value)
+    return f"{name} == {text}{'x1' if name == 'hidden' and len(value) == 1 else ''}"
 
 
 def conclude(comparison: Comparison) -> str:

@@ -1,14 +1,18 @@
 import csv
 import io
+import itertools
 import json
+import re
 from dataclasses import replace
 
 import pytest
 
+from models.spec import ExperimentSpec
 from models.state import JobState
 from service.analysis.comparison import compare
 from service.analysis.row_order import arrange
 from service.queries.rows import ComparedJob
+from service.queries.where import parse_where
 from service.reports.comparison_table import comparison_table, conclude
 from service.reports.table import render
 from unit.service.reports.comparisons import BASE_FIGURES, make_example_jobs, make_jobs
@@ -237,6 +241,31 @@ def test_a_line_shows_how_much_its_difference_varies_over_strata():
 
     ranges = [row["strata_range"] for row in table.rows]
     assert ranges == [None, pytest.approx((0.0103, 0.0303))]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"hidden": (16,)},
+        {"hidden": (16, 8)},
+        {"hidden": (16, 16), "train_size": 2000, "max_norm": 2.5, "lr": 1e-5},
+        {"mask": "sample", "evaluation": "test", "precision": "bf16", "momentum": 0.5},
+    ],
+)
+def test_a_note_has_a_condition_for_the_first_stratum_that_can_be_typed(fields):
+    jobs = [
+        replace(job, job_id=number, spec=ExperimentSpec(**more, keep=keep, seed=job.spec.seed))
+        for number, (more, keep, job) in enumerate(
+            itertools.product([{}, fields], [(1,), (0.5,)], make_jobs({(1.0,) * 3: BASE_FIGURES}))
+        )
+    ]
+
+    table = comparison_table(compare(jobs, by=[*fields], mix=True))
+
+    found = re.search(r"--where '(.+)'$", table.below.footnotes[0])
+    assert found is not None
+    assert [part.split(" == ")[0] for part in found[1].split(" and ")] == [*fields]
+    parse_where(found[1])
 
 
 def test_notes_say_what_lines_over_strata_are(by_factor):
