@@ -78,7 +78,7 @@ function styleLayout(layout, data, chart) {
     hoverlabel: { ...layout.hoverlabel, bgcolor: color("--surface"), bordercolor: color("--border-strong"), font: { color: color("--text"), family: font, size: 13 } },
     xaxis: styleAxis(layout.xaxis),
     yaxis: styleAxis(layout.yaxis),
-    height: layout.height ?? (isSlim && !isShort ? 330 + 20 * names : undefined),
+    height: layout.height ?? (isSlim && !isShort ? 350 + 20 * names : undefined),
     legend: isShort ? above : isSlim ? below : beside,
     showlegend: names > 0,
   };
