@@ -21,7 +21,7 @@ from service.reports.plots.chart import (
     find_range,
 )
 
-#: More rows than this are not drawn: those of the largest differences are.
+#: Of more rows than this, the best are drawn.
 _MAX_ROWS = 60
 #: The characters in a line of a row's label.
 _LABEL_WIDTH = 28
@@ -66,8 +66,10 @@ def chart_differences(comparison: Comparison, title: Sequence[str]) -> Chart | N
 def _choose_rows(comparison: Comparison) -> list[ComparisonRow]:
     """Return the rows with a difference, in the table's order."""
     rows = [row for row in comparison.rows if row.difference is not None]
-    largest = sorted(rows, key=lambda row: -abs(row.difference or 0.0))[:_MAX_ROWS]
-    return [row for row in rows if row in largest]
+    is_falling = comparison.higher_is_better
+    ranked = sorted(rows, key=lambda row: row.difference or 0.0, reverse=is_falling)
+    best = {row.configuration for row in ranked[:_MAX_ROWS]}
+    return [row for row in rows if row.configuration in best]
 
 
 def _scale(metric: str) -> float:
@@ -86,7 +88,7 @@ def _describe(comparison: Comparison, rows: Sequence[ComparisonRow]) -> str:
     """Say what points, bars and colours are, and which rows are left out."""
     corrected = f", corrected for {comparison.tests:,} tests" if comparison.tests > 1 else ""
     left_out = sum(row.difference is not None for row in comparison.rows) - len(rows)
-    rest = f"; the {left_out:,} smallest differences are left out" if left_out else ""
+    rest = f"; the {left_out:,} worst are left out" if left_out else ""
     return (
         f"point: mean over shared seeds; bar: its 95 % interval; colour: verdict{corrected}{rest}"
     )

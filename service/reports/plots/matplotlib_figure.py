@@ -1,5 +1,6 @@
 """Draws charts by matplotlib, as PNG and SVG."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ _MARKERS = {
 }
 #: The characters in a line of the legend.
 _LEGEND_WIDTH = 100
+#: The characters in a line of the note below a title, and its height in points.
+_NOTE_WIDTH, _NOTE_LINE = 105, 12
 #: In inches.
 _WIDTH, _HEIGHT, _LEGEND_LINE, _ROW_LINE, _AROUND_ROWS = 8.0, 5.0, 0.22, 0.2, 1.9
 #: Markers are smaller here, in points, than in pixels.
@@ -125,9 +128,11 @@ def _format_axes(axes: "Axes", chart: Chart) -> None:
 
 
 def _write_title(axes: "Axes", chart: Chart) -> None:
-    axes.set_title(chart.title, loc="left", fontweight="bold", pad=32)
+    lines = [chart.subtitle, *textwrap.wrap(chart.note, _NOTE_WIDTH)]
+    pad = 8 + _NOTE_LINE * len(lines)
+    axes.set_title(chart.title, loc="left", fontweight="bold", pad=pad)
     axes.annotate(
-        f"{chart.subtitle}\n{chart.note}",
+        "\n".join(lines),
         (0, 1),
         (0, 7),
         xycoords="axes fraction",

@@ -125,14 +125,15 @@ def test_long_labels_are_broken_between_fields():
     ]
 
 
-def test_of_very_many_rows_the_largest_differences_are_drawn():
-    jobs = make_configurations([{"lr": 1.0 + number} for number in range(70)], seeds=4, step=0.001)
+@pytest.mark.parametrize(("metric", "first"), [("valid_accuracy", "lr 11"), ("valid_loss", "lr 2")])
+def test_of_very_many_rows_the_best_are_drawn(metric, first):
+    changes = [{"lr": 1.0 + number} for number in range(70)]
 
-    _, drawn = chart(jobs)
+    _, drawn = chart(make_configurations(changes, metric, seeds=4, step=0.001), metric)
 
     assert len(drawn.rows) == 60
-    assert drawn.rows[0] == "lr 11"
-    assert "the 9 smallest differences are left out" in drawn.note
+    assert drawn.rows[0] == first
+    assert "the 9 worst are left out" in drawn.note
 
 
 def test_without_a_difference_there_is_no_chart():
