@@ -1,6 +1,5 @@
 """Compares configurations with a baseline: rows of figures, and a verdict for each."""
 
-import itertools
 import math
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -30,7 +29,8 @@ from service.analysis.statistics import (
     assess_differences,
     estimate_interval,
 )
-from service.formatting import describe_difference, describe_fields, plural
+from service.analysis.verdicts import Contest
+from service.formatting import describe_fields
 from service.queries.rows import ComparedJob
 
 #: The relative resolution of a float32, in which the losses are taken.
@@ -290,7 +290,7 @@ def _make_rows(
     return (
         first,
         *(
-            _judge(row, _Contest(match.sample, match.base, test, metric, family))
+            _judge(row, Contest(match.sample, match.base, test, metric, family))
             for row, match, test in zip(others, pairs, tests, strict=True)
         ),
     )
@@ -352,52 +352,17 @@ def _summarize(sample: Sample, label: str, family: Family) -> ComparisonRow:
     )
 
 
-@dataclass(frozen=True)
-class _Contest:
-    """A sample beside the baseline's, and the test of their difference."""
-
-    sample: Sample
-    base: Sample
-    test: DifferenceTest
-    metric: str
-    family: Family
-
-    @property
-    def expected(self) -> frozenset[int]:
-        """The seeds that both have, or are to get."""
-        return self.sample.expected & self.base.expected
-
-    @property
-    def coming(self) -> int:
-        """How many more seeds they will share when all queued and running jobs have ended."""
-        return len(self.expected) - self.test.n
-
-    def find_failure(self) -> str | None:
-        """Say that all seeds of one of the two have failed, if they have."""
-        for sample, name in ((self.sample, ""), (self.base, "baseline: ")):
-            if not sample.expected and (failed := sample.missing[JobState.FAILED]):
-                return f"{name}{plural(len(failed), 'seed')} failed"
-        return None
-
-    def decide(self) -> str | None:
-        """Return the verdict that the figures allow, or None."""
-        if self.coming and not self.family.test.may_grow:
-            return None
-        if self.test.is_significant:
-            is_more = (self.test.difference or 0.0) > 0
-            return "better" if is_more is HIGHER_IS_BETTER[self.metric] else "worse"
-        if self.test.is_small:
-            return f"within {describe_difference(self.metric, self.family.smallest or 0.0)}"
-        return None
-
-
-def _judge(row: ComparisonRow, contest: _Contest) -> ComparisonRow:
+def _judge(row: ComparisonRow, contest: Contest) -> ComparisonRow:
     """Add a row's difference from the baseline, and its verdict."""
-    test = contest.test
-    row = replace(_add_difference(row, test), p=test.p, p_holm=test.p_holm)
-    if verdict := contest.decide() or contest.find_failure():
-        return replace(row, verdict=verdict)
-    return _leave_undecided(row, contest)
+    test, verdict = contest.test, contest.judge()
+    return replace(
+        _add_difference(row, test),
+        p=test.p,
+        p_holm=test.p_holm,
+        verdict=verdict.text,
+        more_seeds=verdict.more_seeds,
+        fill_to=verdict.fill_to,
+    )
 
 
 def _add_difference(row: ComparisonRow, test: DifferenceTest) -> ComparisonRow:
@@ -409,27 +374,6 @@ def _add_difference(row: ComparisonRow, test: DifferenceTest) -> ComparisonRow:
         difference_low=low,
         difference_high=high,
     )
-
-
-def _leave_undecided(row: ComparisonRow, contest: _Contest) -> ComparisonRow:
-    """Add what it takes to decide: more seeds than were compared, of which some may be coming."""
-    more = (contest.test.more_seeds or 0) - contest.coming
-    if more > 0:
-        return replace(
-            row,
-            verdict=f"too few seeds: {more} more",
-            more_seeds=more,
-            fill_to=_find_fill(contest.expected, more),
-        )
-    if contest.coming and (contest.test.more_seeds or not contest.family.test.may_grow):
-        return replace(row, verdict=f"wait for {plural(contest.coming, 'seed')}")
-    return replace(row, verdict="no evidence")
-
-
-def _find_fill(seeds: Collection[int], more: int) -> int:
-    """Return up to which number all seeds must run so that there are `more` than these."""
-    free = (seed for seed in itertools.count() if seed not in seeds)
-    return next(itertools.islice(free, more - 1, None)) + 1
 
 
 def _find_step(samples: Sequence[Sample], metric: str) -> float:
