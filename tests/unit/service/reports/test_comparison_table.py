@@ -13,7 +13,8 @@ from service.analysis.comparison import compare
 from service.analysis.row_order import arrange
 from service.queries.rows import ComparedJob
 from service.queries.where import parse_where
-from service.reports.comparison_table import comparison_table, conclude
+from service.reports.comparison_notes import conclude
+from service.reports.comparison_table import comparison_table
 from service.reports.table import render
 from unit.service.reports.comparisons import BASE_FIGURES, make_example_jobs, make_jobs
 
