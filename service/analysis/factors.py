@@ -103,8 +103,11 @@ def _order(value: Any) -> Any:
 
 
 def parse_by(text: str) -> tuple[str, ...]:
-    """Return the fields that "lr,hidden" names, each once."""
-    return tuple(dict.fromkeys(name for part in text.split(",") if (name := part.strip())))
+    """Return the fields that "lr,hidden" names, each once; raise UsageError if it names none."""
+    names = dict.fromkeys(name for part in text.split(",") if (name := part.strip()))
+    if not names:
+        raise UsageError(f"--by {text!r} names no field: give some with commas, such as lr,hidden")
+    return tuple(names)
 
 
 def _refuse_field(name: str, varying: Sequence[str]) -> None:

@@ -132,7 +132,7 @@ def command(
             metric,
             baseline,
             baseline_jobs=list_baseline_jobs(database, which, baseline),
-            by=parse_by(by or ""),
+            by=() if by is None else parse_by(by),
             mix=mix,
             fixed_seeds=fixed_seeds,
         )

@@ -147,7 +147,7 @@ class ComparisonParams(SelectionParams):
             self.metric,
             self.baseline or None,
             baseline_jobs=list_baseline_jobs(database, condition, self.baseline),
-            by=parse_by(self.by),
+            by=parse_by(self.by) if self.by.strip() else (),
             mix=self.mix,
             fixed_seeds=self.fixed_seeds,
         )

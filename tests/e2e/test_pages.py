@@ -60,6 +60,7 @@ def paths(finished: str, odd: tuple[str, int]) -> dict[str, str]:
         "missing": "/jobs/999",
         "login": "/login",
         "diverged": f"/compare?jobs={diverged}+{finished}",
+        "strata": f"/compare?jobs={diverged}+{finished}&by=hidden",
         "diverged-jobs": f"/jobs?jobs={diverged}",
         "diverged-job": f"/jobs/{job}",
     }

@@ -220,4 +220,5 @@ def test_strata_that_leave_nothing_to_compare_are_refused():
 
 def test_fields_are_given_with_commas_and_each_counts_once():
     assert parse_by(" lr, hidden,lr,") == ("lr", "hidden")
-    assert parse_by("") == ()
+    with pytest.raises(UsageError, match="names no field: give some with commas"):
+        parse_by(" ,")
