@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterable
 
-from service.analysis.comparison import Comparison, ComparisonRow
+from service.analysis.comparison import Comparison, ComparisonRow, Stratum
 from service.analysis.statistics import ALPHA, ANY_TIME, FIXED_SEEDS
 from service.formatting import (
     describe_difference,
@@ -89,7 +89,8 @@ def _note_missing_seeds(comparison: Comparison, selector: str | None) -> Iterabl
     if not comparison.undecided:
         return
     jobs = selector
-    if comparison.decided or comparison.not_shown or not jobs:
+    has_more = comparison.decided or comparison.not_shown or _list_strata_alone(comparison)
+    if has_more or not jobs:
         jobs = ",".join(map(str, _list_first_jobs(comparison)))
     seeds = max(row.fill_to or 0 for row in comparison.undecided)
     yield f"For more seeds: dq submit --fill {jobs} --seeds {seeds}"
@@ -121,13 +122,17 @@ def _note_test(comparison: Comparison) -> Iterable[str]:
 def _note_strata(comparison: Comparison) -> Iterable[str]:
     if any(row.strata < comparison.baseline.strata for row in comparison.rows):
         yield "Over fewer strata, compare the difference and not the mean."
-    alone = [each for each in comparison.strata if not each.has_baseline]
-    if alone:
+    if alone := _list_strata_alone(comparison):
         names = "; ".join(
             ", ".join(describe_field(name, value) for name, value in each.values.items())
             for each in alone
         )
         yield f"Not pooled, for want of {_name(comparison, comparison.baseline)}: {names}."
+
+
+def _list_strata_alone(comparison: Comparison) -> list[Stratum]:
+    """List the strata without the baseline."""
+    return [each for each in comparison.strata if not each.has_baseline]
 
 
 def _note_not_shown(comparison: Comparison) -> Iterable[str]:

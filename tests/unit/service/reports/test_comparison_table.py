@@ -284,13 +284,26 @@ def test_notes_say_what_lines_over_strata_are(by_factor):
     assert by_factor.below.footnotes[0].endswith("For a verdict in one stratum: --where 'lr == 1'")
 
 
-def test_seeds_that_are_missing_are_run_in_all_strata_that_are_pooled():
-    jobs = [job for job in make_grid() if job.spec.seed < 2]
+@pytest.mark.parametrize(
+    ("rates", "missing"),
+    [({1.0, 0.8}, "s7 --seeds 4"), ({1.0, 0.8, 0.5}, "101,106,201,206 --seeds 5")],
+)
+def test_seeds_that_are_missing_are_run_where_they_are_and_in_all_strata(rates, missing):
+    few = [job for job in make_grid() if job.spec.seed < 2 and job.spec.keep[0] in rates]
+    complete = [job for job in few if job.spec.lr < 3]
+    best = arrange(compare(complete, by=["lr"]), top=1)
 
-    best = arrange(compare(jobs, by=["lr"]), "diff", 1)
     notes = comparison_table(best, selector="s7").footnotes
 
-    assert "For more seeds: dq submit --fill 101,106,201,206 --seeds 5" in notes
+    assert f"For more seeds: dq submit --fill {missing}" in notes
+
+
+def test_seeds_are_not_run_in_strata_that_are_not_pooled():
+    few = [job for job in make_grid() if job.spec.seed < 2 and job.spec.keep[0] > 0.5]
+
+    notes = comparison_table(compare(few, by=["lr"]), selector="s7").footnotes
+
+    assert "For more seeds: dq submit --fill 101,106,201,206 --seeds 4" in notes
 
 
 def test_csv_and_json_have_the_lines_and_the_strata(by_factor):
