@@ -1,4 +1,5 @@
 import itertools
+import random
 import statistics
 
 import pytest
@@ -190,6 +191,27 @@ def test_equal_strata_are_judged_as_one_of_them(none, kept):
 
     assert (pooled.verdict, pooled.n) == (alone.verdict, alone.n)
     assert pooled.p == pytest.approx(alone.p)
+
+
+@pytest.mark.slow
+def test_equal_rates_seldom_get_a_verdict_over_strata_however_often_one_looks():
+    """What a seed brings to a rate is alike in all strata, which are no samples of their own."""
+    rng = random.Random(2026)
+    wrong, repeats = 0, 100
+    for _ in range(repeats):
+        shared = {seed: rng.gauss(0, 0.002) for seed in range(16)}
+        groups = [
+            (spec, {s: round(0.95 + mean + rng.gauss(0, 0.001), 4) for s, mean in means.items()})
+            for lr in (0.1, 0.2, 0.3)
+            for spec, means in (({"lr": lr}, dict.fromkeys(shared, 0.0)), half(shared, lr=lr))
+        ]
+        looks = (
+            compare([job for job in make_jobs(*groups) if job.spec.seed < seeds], by=["lr"])
+            for seeds in (4, 5, 6, 8, 10, 12, 16)
+        )
+        wrong += any(comparison.decided for comparison in looks)
+
+    assert wrong <= 0.06 * repeats
 
 
 @pytest.mark.parametrize(
