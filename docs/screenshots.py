@@ -15,12 +15,17 @@ _WIDE = {"viewport": {"width": 1280, "height": 860}}
 _PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2}
 _DARK = {"color_scheme": "dark"}
 _DIGITS = ["--dataset", "digits", "--batch-size", "50", "--hidden", "128x2"]
+_RATES = ("none", "0.9", "0.8", "0.7", "0.6", "0.5", "0.4")
+_SEEDS = 8
 _PICTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "queue": ("/", _WIDE),
-    "compare": ("/compare?jobs=s1", _WIDE),
-    "job": ("/jobs/31", _WIDE),
+    "compare": ("/compare?jobs=s1", _WIDE | {"viewport": {"width": 1280, "height": 1060}}),
+    "job": (f"/jobs/{len(_RATES) * _SEEDS + 1}", _WIDE),
     "queue-phone": ("/", _PHONE),
-    "compare-phone": ("/compare?jobs=s1&runs=1", _PHONE | _DARK),
+    "compare-phone": (
+        "/compare?jobs=s1",
+        _PHONE | _DARK | {"viewport": {"width": 390, "height": 1300}},
+    ),
 }
 
 
@@ -62,8 +67,8 @@ def _read_login(up: "subprocess.Popen[bytes]") -> str:
 
 def _fill(environment: dict[str, str]) -> None:
     """Run one sweep to its end, and start a longer one."""
-    rates = ["--dropout", "none", "--dropout", "0.9,0.9", "--dropout", "0.6,0.6"]
-    first = [*rates, "--epochs", "40", "--seeds", "10", "--name", "how much to drop"]
+    rates = [word for rate in _RATES for word in ("--dropout", rate)]
+    first = [*rates, "--epochs", "40", "--seeds", str(_SEEDS), "--name", "how much to drop"]
     second = [*rates[:4], "--epochs", "4000", "--seeds", "4", "--name", "longer"]
     for arguments in (
         ["submit", *_DIGITS, *first, "--tag", "paper"],

@@ -15,7 +15,7 @@ _BAND_OPACITY = 0.15
 _MAX_TICKS = 10
 #: In pixels: a row, a line of its label, and what is around all rows.
 _ROW, _LINE, _AROUND_ROWS = 12, 16, 120
-_LEAST_HEIGHT = 300
+_LEAST_HEIGHT = 320
 
 
 def draw_figure(chart: Chart) -> Mapping[str, Any]:
