@@ -137,10 +137,10 @@ def command(
             fixed_seeds=fixed_seeds,
         )
         arranged = arrange(compared, sort, top)
-        selector = selectors[0] if len(selectors) == 1 and not where else None
-        print_table(comparison_table(arranged, str(epoch_choice), selector), format)
         if plot:
             save_comparison(arranged, str(epoch_choice), plot)
+        selector = selectors[0] if len(selectors) == 1 and not where else None
+        print_table(comparison_table(arranged, str(epoch_choice), selector), format)
     elif curves or plot:
         _show_curves(list_curves(database, which), metric, plot, format if curves else None)
     else:
