@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -138,7 +137,7 @@ def _run(context: Context, title: str, specs: Sequence[ExperimentSpec]) -> Seque
     print_unsent(submitted)
     which = in_sweep(submitted.sweep_id)
     if missing := len(submitted.created) + len(submitted.open_before):
-        rest = replace(estimate_remaining(context.database, which), advice="")
+        rest = estimate_remaining(context.database, which)
         print_message(f"{title}: {plural(missing, 'job')} to run. {rest}")
         wait(context.database, which, command_line())
     else:

@@ -24,8 +24,8 @@ COMMAND_TIMES = 1.6
 LIBRARIES = "import celery, kombu.transport.redis, pydantic_settings, sqlalchemy.orm"
 #: What takes long to import, or is an extra, and is imported where it is used.
 SLOW = {
-    "alembic", "celery", "fastapi", "kombu", "matplotlib", "mlflow", "numpy", "plotly", "pooch",
-    "prometheus_client", "pyarrow", "scipy", "sklearn", "tensorboard", "torch", "worker",
+    "alembic", "celery", "fastapi", "kombu", "matplotlib", "mlflow", "numpy", "optuna", "plotly",
+    "pooch", "prometheus_client", "pyarrow", "scipy", "sklearn", "tensorboard", "torch", "worker",
 }  # fmt: skip
 
 
