@@ -20,7 +20,7 @@ SMALL = [word for pair in DIGITS.items() for word in pair]
 #: It ends by itself after a test that failed to cancel it.
 ENDLESS = [*SMALL[:-2], "--epochs", "1000000", "--lr", "0.07", "--timeout", "90s"]
 #: With the same job among its candidates.
-ENDLESS_TUNING = " ".join(["tune --budget 6", *ENDLESS[:-2]])
+ENDLESS_TUNING = " ".join(["tune --budget 9", *ENDLESS[:-2]])
 SPEC = {"dataset": "digits", "hidden": "16x2", "batch_size": 100}
 FIGURES = {"reported": {"valid_accuracy": [0.5]}, "tolerance": {"valid_accuracy": 0.5}}
 
@@ -60,9 +60,9 @@ USES = [
     Use("wait s1", "succeeded", kind=COLOURLESS),
     Use("watch s1", "4 succeeded", kind=ASCII),
     Use("reproduce table.yaml --seeds 3", "met", kind=ASCII),
-    Use(" ".join(["tune --budget 6 --confirm 3", *SMALL]), "contender", kind=ASCII),
-    Use(" ".join(["tune --budget 6 --confirm 3", *SMALL]), "done before"),
-    Use(" ".join(["tune --budget 6 --dry-run", *SMALL]), "rung 1", kind=COLOURLESS),
+    Use(" ".join(["tune --budget 9 --confirm 3", *SMALL]), "contender", kind=ASCII),
+    Use(" ".join(["tune --budget 9 --confirm 3", *SMALL]), "done before"),
+    Use(" ".join(["tune --budget 9 --dry-run", *SMALL]), "rung 1", kind=COLOURLESS),
     Use("export s1 --to csv", "digits", kind=ASCII),
     Use("show 5", "größe", kind=COLOURLESS),
     Use("diff 1 2", "keep"),
