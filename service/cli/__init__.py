@@ -43,7 +43,7 @@ COMMANDS = {
     "metrics": "Print metrics for Prometheus.",
     "drain": "Stop workers after their current job.",
     "data": "Download or check data sets.",
-    "db": "Migrate, check or repair the database.",
+    "db": "Migrate, check, repair or prune the database.",
     "doctor": "Check everything, and say how to fix it.",
     "completion": "Print the completion script for a shell.",
 }

@@ -11,6 +11,7 @@ import click
 from sqlalchemy import ColumnElement
 
 from models.database import Database
+from models.errors import UsageError
 from service.cli.output import command_line, print_message, print_table
 from service.cli.progress_views import Bars
 from service.cli.streams import can_draw
@@ -50,6 +51,13 @@ def confirm(question: str) -> None:
     if not is_confirmed:
         print_message("Nothing was changed.")
         raise SystemExit(1)
+
+
+def confirm_deletion(what: str) -> None:
+    """Ask a person before what cannot be undone; where nobody is, have them type --yes."""
+    if not is_interactive():
+        raise UsageError(f"{what} That cannot be undone. Type: {command_line()} --yes")
+    confirm(f"{what} Go on?")
 
 
 @contextmanager

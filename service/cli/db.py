@@ -6,15 +6,21 @@ from models.database import Database
 from models.embedded_redis import EmbeddedRedis
 from models.settings import Settings
 from models.tables import REVISION
+from service.cli.bulk import changing, confirm_deletion
 from service.cli.context import open_context
 from service.cli.output import field_table, format_option, print_message, print_table
+from service.cli.parameters import DURATION
+from service.formatting import plural
+from service.jobs import pruning
+from service.jobs.pruning import prunable_condition
 from service.operations import schema, worker_program
+from service.queries.jobs import count_jobs
 from service.reports.table import Format
 
 
 @click.group
 def command() -> None:
-    """Migrate, check or repair the database."""
+    """Migrate, check, repair or prune the database."""
 
 
 @command.command
@@ -54,6 +60,24 @@ def reconcile(*, format: Format) -> None:
     if settings.is_broker_embedded:
         EmbeddedRedis(settings.home).ensure_running()
     print_table(field_table(worker_program.ask(["reconcile"])), format)
+
+
+@command.command
+@click.option("--older-than", type=DURATION, required=True, help="Since their end: 90d.")
+@click.option("--yes", is_flag=True, help="Do not ask; needed where nobody can be asked.")
+def prune(*, older_than: float, yes: bool) -> None:
+    """Delete the epochs but the last, and the logs, of old jobs: dq db prune --older-than 90d.
+
+    Their results stay.
+    """
+    database = open_context().database
+    which = prunable_condition(older_than)
+    number = count_jobs(database, which)
+    if number and not yes:
+        confirm_deletion(f"The curves and logs of {plural(number, 'job')} will be deleted.")
+    with changing(database, which, "pruned", yes=True) as show:
+        pruned = pruning.prune(database, which, show)
+    print_message(f"Pruned {plural(pruned, 'job')}." if pruned else "No job is so old.")
 
 
 def _find_database() -> Database:

@@ -2,10 +2,9 @@
 
 import click
 
-from models.errors import UsageError
-from service.cli.bulk import changing, confirm, is_interactive, print_changes
+from service.cli.bulk import changing, confirm_deletion, print_changes
 from service.cli.context import open_context
-from service.cli.output import command_line, format_option, print_message
+from service.cli.output import format_option, print_message
 from service.cli.parameters import selector_argument
 from service.formatting import plural
 from service.jobs import Change
@@ -30,16 +29,10 @@ def command(*, selectors: tuple[str, ...], yes: bool, format: Format) -> None:
     which, folder = context.find_jobs(selectors), context.settings.checkpoints
     number = count_jobs(context.database, which)
     if number and not yes:
-        _confirm(number)
+        confirm_deletion(f"{plural(number, 'job')} will be deleted for ever.")
     with changing(context.database, which, "deleted", yes=True) as show:
         deleted = delete_jobs(context.database, which, folder, show)
     print_changes([Change(job_id, "deleted") for job_id in deleted.job_ids], format)
     if deleted.checkpoints_elsewhere:
         jobs = plural(deleted.checkpoints_elsewhere, "job")
         print_message(f"Checkpoints of {jobs} are not in {folder}: their hosts keep them.")
-
-
-def _confirm(number: int) -> None:
-    if not is_interactive():
-        raise UsageError(f"Deleting cannot be undone. Type: {command_line()} --yes")
-    confirm(f"{plural(number, 'job')} will be deleted for ever. Go on?")

@@ -73,6 +73,7 @@ USES = [
     Use("metrics", "dq_", kind=WIDE),
     Use("data verify digits", "digits", kind=COLOURLESS),
     Use("db current", "sqlite"),
+    Use("db prune --older-than 90d", "No job is so old", kind=DUMB),
     Use("doctor", "redis", kind=ASCII),
     Use("completion bash", "_DQ_COMPLETE"),
     Use("web --port 0", "The page is down", stop_at="To act, open"),
