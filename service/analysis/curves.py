@@ -221,7 +221,9 @@ def _guessing_loss(spec: ExperimentSpec) -> float:
 
 def _title(name: str, comparison: Comparison) -> str:
     images = f" on {comparison.images:,} images" if comparison.images else ""
-    return f"{name}{images} of {comparison.baseline.spec.dataset}, by epoch"
+    is_mixed = "dataset" in comparison.varying
+    dataset = "" if is_mixed else f" of {comparison.baseline.spec.dataset}"
+    return f"{name}{images}{dataset}, by epoch"
 
 
 def _list_notes(curves: Sequence[Curve], chosen: Mapping[str, Sequence[Curve]]) -> Iterable[str]:

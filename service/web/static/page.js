@@ -77,7 +77,7 @@ function styleLayout(layout, data, chart) {
     plot_bgcolor: "rgba(0,0,0,0)",
     hoverlabel: { ...layout.hoverlabel, bgcolor: color("--surface"), bordercolor: color("--border-strong"), font: { color: color("--text"), family: font, size: 13 } },
     xaxis: styleAxis(layout.xaxis),
-    yaxis: styleAxis(layout.yaxis),
+    yaxis: { ...styleAxis(layout.yaxis), tickfont: { size: isSlim ? 11 : 13 } },
     height: layout.height ?? (isSlim && !isShort ? 350 + 20 * names : undefined),
     legend: isShort ? above : isSlim ? below : beside,
     showlegend: names > 0,

@@ -192,6 +192,15 @@ def test_several_data_sets_and_unknown_metrics_are_refused_as_by_the_comparison(
         curve_table(mixed[:1], "speed")
 
 
+def test_several_data_sets_are_mixed_on_demand_and_named_on_the_lines():
+    mixed = [curve(1, [0.5]), curve(2, [0.5], dataset="fashion-mnist")]
+
+    averaged = average(mixed, "valid_accuracy", mix=True)
+
+    assert [each.label for each in averaged.curves] == ["mnist", "fashion-mnist"]
+    assert averaged.title[0] == "Validation accuracy on 10,000 images, by epoch"
+
+
 def test_a_loss_that_explodes_does_not_press_the_others_into_a_line():
     good = curve(1, [2.0, 1.0, 0.3], metric="valid_loss")
     bad = curve(2, [1e6, 1e12], metric="valid_loss", lr=9, state=JobState.FAILED)
