@@ -51,10 +51,12 @@ function styleTrace(trace) {
 function styleLayout(layout, data, chart) {
   const style = getComputedStyle(document.documentElement);
   const font = getComputedStyle(document.body).fontFamily;
+  const isSlim = chart.clientWidth < SLIM;
   const color = (name) => style.getPropertyValue(name).trim();
   const styleAxis = (axis) => ({
     ...axis,
     title: { ...axis.title, font: { size: 13, color: color("--muted") }, standoff: 10 },
+    tickfont: { size: isSlim ? 11.5 : 13 },
     gridcolor: color("--border"),
     linecolor: color("--border-strong"),
     zerolinecolor: color("--border-strong"),
@@ -62,7 +64,6 @@ function styleLayout(layout, data, chart) {
   });
   const names = data.filter((trace) => trace.showlegend).length;
   const isShort = names <= 4;
-  const isSlim = chart.clientWidth < SLIM;
   const above = { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { size: 12 } };
   const beside = { x: 1.02, y: 1, font: { size: 12 } };
   const below = { x: 0, y: -0.2, yanchor: "top", font: { size: 12 } };
@@ -77,7 +78,7 @@ function styleLayout(layout, data, chart) {
     plot_bgcolor: "rgba(0,0,0,0)",
     hoverlabel: { ...layout.hoverlabel, bgcolor: color("--surface"), bordercolor: color("--border-strong"), font: { color: color("--text"), family: font, size: 13 } },
     xaxis: styleAxis(layout.xaxis),
-    yaxis: { ...styleAxis(layout.yaxis), tickfont: { size: isSlim ? 11 : 13 } },
+    yaxis: styleAxis(layout.yaxis),
     height: layout.height ?? (isSlim && !isShort ? 350 + 20 * names : undefined),
     legend: isShort ? above : isSlim ? below : beside,
     showlegend: names > 0,
