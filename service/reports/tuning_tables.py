@@ -24,6 +24,8 @@ from service.search.tuning import METRIC, Tried, Tuning
 #: A line shows at most so many values of a range, and at most so many names of candidates.
 _MOST_VALUES = 8
 _MOST_NAMES = 3
+#: Ends beyond which there is nothing.
+_NO_DROPOUT = {"keep": 1.0, "input_keep": 1.0}
 _SPEC_FIELDS = tuple(name for name in ExperimentSpec.model_fields if name != "seed")
 
 
@@ -79,7 +81,7 @@ def tuning_table(tuning: Tuning) -> Table:
         columns=tuple(_columns(tuning.plan.space.varying)),
         rows=rows,
         title=(_title(tuning), _describe_base(tuning.plan)),
-        footnotes=(_warn(tuning),),
+        footnotes=(_warn(tuning), *_note_ends(tuning)),
         fields=tuple(rows[0]),
         json_value={
             "metric": METRIC,
@@ -129,6 +131,16 @@ def _warn(tuning: Tuning) -> str:
         f"{len(tuning.with_dropout)} is partly the luckiest. They are no result. What counts is "
         "the comparison on seeds and images that have chosen nothing."
     )
+
+
+def _note_ends(tuning: Tuning) -> Iterable[str]:
+    """Say which values of the best with dropout are at an end of what was tried."""
+    best = tuning.contenders[0].candidate
+    chosen = {"keep": best.keep[0], "lr": best.lr, "input_keep": best.input_keep}
+    for name, values in tuning.plan.space.tuned.items():
+        if chosen[name] in (values.low, values.high) and chosen[name] != _NO_DROPOUT.get(name):
+            value = f"{name.replace('_', ' ')} {format_field('', chosen[name])}"
+            yield f"Of the best, {value} is an end of the range {values}: look beyond it, too."
 
 
 def _describe_base(plan: Plan) -> str:

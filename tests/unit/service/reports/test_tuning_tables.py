@@ -72,6 +72,15 @@ def test_what_was_tried_in_csv_is_a_row_a_candidate_and_in_json_beside_the_confi
     assert document["confirmation"]["rows"][1]["verdict"] == "better"
 
 
+def test_a_best_value_at_an_end_of_its_range_is_said_to_be_one_unless_it_drops_nothing():
+    ends = show(tuning_table(tune(plan_tuning(keep="0.8..1", lr="0.1..1"), Queue())))
+    inside = show(tuning_table(tune(plan_tuning(keep="0.4..1", input_keep="0.5..1"), Queue())))
+
+    assert "Of the best, keep 0.8 is an end of the range 0.8..1: look beyond it, too." in ends
+    assert "Of the best, lr 0.1 is an end of the range 0.1..1: look beyond it, too." in ends
+    assert "is an end" not in inside
+
+
 def test_a_candidate_that_failed_is_named_in_its_rung_and_in_the_list(plan):
     lost = [spec for spec in plan.grid if spec.lr == 0.5 and spec.has_dropout]
     rungs = []
