@@ -95,8 +95,8 @@ def command(
     """Find the best keep probability and learning rate, and confirm it on new seeds.
 
     \b
-    dq tune --keep 0.4..1 --lr 0.01..0.3 --hidden 512x3 --train-size 500
-    dq tune --keep 0.5..1 --input-keep 0.7..1 --sampler tpe --budget 200
+    dq tune --keep 0.4..1 --lr 0.01..0.3 --hidden 512x3
+    dq tune --input-keep 0.7..1 --hidden 512x3 --sampler tpe --budget 200
 
     In each rung the better half of the candidates goes on with more seeds, on validation images.
     Then the best with dropout and the best without are compared on new seeds and on the test

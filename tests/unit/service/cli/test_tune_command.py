@@ -2,6 +2,8 @@ import json
 
 import pytest
 
+from unit.service.search.simulation import Queue, plan_tuning
+
 SMALL = ["--dataset", "digits", "--hidden", "16x2", "--batch-size", "100", "--epochs", "1"]
 
 
@@ -46,3 +48,17 @@ def test_a_dry_run_knows_the_runs_that_were_done_before(dq):
 
     assert "Not run again: 2 jobs queued or running." in result.stderr
     assert json.loads(result.stdout)["steps"][0]["step"] == "rung 1"
+
+
+@pytest.mark.parametrize(("failing", "code"), [("valid", 0), ("test", 1)])
+def test_only_a_failure_in_the_confirmation_makes_the_exit_code_1(dq, monkeypatch, failing, code):
+    (spec,) = [spec for spec in plan_tuning(budget=9).grid if spec.keep[0] == 0.4]
+    none = spec.model_copy(update={"keep": (1.0, 1.0), "evaluation": "test"})
+    queue = Queue([{"valid": spec, "test": none}[failing].configuration])
+    monkeypatch.setattr("service.cli.tune._run", lambda _, title, specs: queue(title, specs))
+    words = ["--dataset", "digits", "--hidden", "64x2", "--batch-size", "50", "--epochs", "5"]
+
+    result = dq("tune", *words, "--budget", "9")
+
+    assert result.exit_code == code
+    assert "seeds failed" in result.stdout
