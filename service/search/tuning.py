@@ -73,8 +73,8 @@ def _measure(
     """Run candidates with the first so many seeds."""
     title = f"{what}: {plural(len(candidates), 'candidate')}, seeds 0..{seeds - 1}"
     jobs = run(title, repeat(candidates, range(seeds)).specs)
-    samples = {each.spec.configuration: each for each in collect_samples(jobs, METRIC)}
-    return [Standing(each, samples[each.configuration].values, seeds) for each in candidates]
+    values = {each.spec.configuration: each.values for each in collect_samples(jobs, METRIC)}
+    return [Standing(each, values.get(each.configuration, {}), seeds) for each in candidates]
 
 
 def _refuse_failed(side: Sequence[Tried], which: str) -> None:

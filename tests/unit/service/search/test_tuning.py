@@ -84,6 +84,16 @@ def test_a_candidate_that_fails_counts_as_worst(sampler):
     assert tuning.contenders[0].candidate != best.candidate
 
 
+def test_a_candidate_whose_jobs_were_deleted_meanwhile_counts_as_one_that_failed():
+    queue, plan = Queue(), plan_tuning()
+    lost = plan.grid[0].configuration
+
+    def run(title, specs):
+        return [job for job in queue(title, specs) if job.spec.configuration != lost]
+
+    assert tune(plan, run).with_dropout[-1].failed == 3
+
+
 def test_where_all_without_dropout_fail_there_is_nothing_to_compare_with():
     queue = Queue(failing=[BASE.configuration])
 
