@@ -46,6 +46,7 @@ _START = _CHANGE.values(
     worker=bindparam("by"),
     packed=bindparam("has_company"),
     attempt=_jobs.c.attempt + 1,
+    not_before=None,
     lease_until=from_now(_LEASE_SECONDS),
     started_at=func.coalesce(_jobs.c.started_at, now()),
 ).returning(_jobs)
@@ -118,7 +119,8 @@ def give_back(session: Session, job: Job, detail: str, back_off_seconds: float =
     """Queue a running job again, unless it was to be cancelled; it counts as no crash."""
     _end_attempt(session, job, Outcome.RELEASED, detail)
     _requeue(session, job, "given back", detail)
-    job.publish_due = from_now(back_off_seconds)
+    if back_off_seconds:
+        job.publish_due = job.not_before = from_now(back_off_seconds)
 
 
 def close(

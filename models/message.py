@@ -1,4 +1,4 @@
-"""The message that has a worker run a job, and how Celery carries it on both sides."""
+"""The message that says there is work, and how Celery carries it on both sides."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _LARGEST_ID = 2**31 - 1  # of SQL's integers
 
 
 class Priority(IntEnum):
-    """Which of the waiting jobs a free worker takes first."""
+    """Which of the queued jobs a worker starts first."""
 
     #: Before all others.
     HIGH = 0
@@ -27,11 +27,13 @@ class Priority(IntEnum):
 
 @dataclass(frozen=True)
 class JobMessage:
-    """Has a worker run one job. The spec lets people read the queue; the job's row is the truth."""
+    """Says that there is work: whoever takes it runs the job that is next, by the jobs' rows.
+
+    Id and spec are of the job for which it was sent, and let people read the queue.
+    """
 
     job_id: int
     spec: dict[str, Any]
-    priority: int = Priority.NORMAL
 
     def as_task(self) -> dict[str, Any]:
         """Return the arguments of Celery's `send_task`."""
@@ -43,7 +45,6 @@ class JobMessage:
             "argsrepr": "()",
             "kwargsrepr": repr(kwargs),
             "queue": QUEUE,
-            "priority": self.priority,
             "ignore_result": True,
         }
 
@@ -87,8 +88,6 @@ def celery_settings(broker_url: str, *, socket_timeout: float) -> dict[str, Any]
             "socket_keepalive": True,
             "health_check_interval": 10,
             "global_keyprefix": "dq:",
-            "priority_steps": [int(priority) for priority in Priority],
-            "queue_order_strategy": "priority",
         },
         "task_publish_retry_policy": {
             "max_retries": 1,

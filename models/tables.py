@@ -23,7 +23,7 @@ from models.clock import UtcDateTime
 from models.metrics import METRICS
 
 #: The newest revision in migrations/versions.
-REVISION = "0003"
+REVISION = "0004"
 VERSION_TABLE = "dq_alembic_version"
 
 _NAMES = {
@@ -78,6 +78,13 @@ class Job(Base):
         Index("ix_jobs_configuration", "configuration"),
         Index("ix_jobs_state_id", "state", "id"),
         Index(
+            "ix_jobs_next",
+            "priority",
+            "id",
+            postgresql_where=text("state = 'queued' AND held IS false"),
+            sqlite_where=text("state = 'queued' AND held IS 0"),
+        ),
+        Index(
             "ix_jobs_queued_shape",
             "shape",
             "priority",
@@ -129,6 +136,8 @@ class Job(Base):
     timeout_seconds: Mapped[float | None]
     keep_checkpoint: Mapped[bool] = mapped_column(default=False)
 
+    #: A queued job is not started before that time; None is no limit.
+    not_before: Mapped[datetime | None]
     #: When a queued job's message is overdue, and how often it was sent.
     publish_due: Mapped[datetime]
     publish_count: Mapped[int] = mapped_column(default=0)

@@ -35,6 +35,7 @@ COMMANDS = {
     "cancel": "Cancel jobs, queued or running.",
     "retry": "Queue failed or cancelled jobs again.",
     "delete": "Delete jobs that have ended: results, logs, tags and checkpoints.",
+    "prioritize": "Change which queued jobs start first.",
     "hold": "Keep queued jobs from starting.",
     "release": "Let held jobs start.",
     "pause": "Stop all workers from taking jobs.",

@@ -1,6 +1,16 @@
 """What is done to jobs: submit, cancel, retry, hold, release, delete, tag, note."""
 
-from service.jobs.changes import Change, cancel, drain, hold, pause, release, resume, retry
+from service.jobs.changes import (
+    Change,
+    cancel,
+    drain,
+    hold,
+    pause,
+    prioritize,
+    release,
+    resume,
+    retry,
+)
 from service.jobs.submission import Submitted, submit
 from service.jobs.submit_options import SubmitOptions
 
@@ -12,6 +22,7 @@ __all__ = [
     "drain",
     "hold",
     "pause",
+    "prioritize",
     "release",
     "resume",
     "retry",

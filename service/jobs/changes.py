@@ -1,4 +1,4 @@
-"""Changes jobs and the queue: cancel, retry, hold, release, pause, resume, drain."""
+"""Changes jobs and the queue: cancel, retry, hold, release, prioritize, pause, resume, drain."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from models import lifecycle
 from models.clock import now
 from models.database import Database
 from models.errors import UsageError
+from models.message import Priority
 from models.state import FINAL_STATES, JobState, WorkerState
 from models.tables import Job, Pause, Worker
 from service.jobs.batches import BULK, Jobs, OnProgress, change_in_batches, ignore_progress
@@ -69,6 +70,22 @@ def release(
 ) -> list[Change]:
     """Let held jobs be started."""
     return _change_and_publish(database, broker, which, _release, on_progress)
+
+
+def prioritize(
+    database: Database,
+    which: ColumnElement[bool],
+    priority: Priority,
+    on_progress: OnProgress = ignore_progress,
+) -> list[Change]:
+    """Change the priority of queued jobs; it takes effect at the next claim."""
+
+    def change(session: Session, jobs: Jobs) -> list[Change]:
+        queued, name = _ids(jobs, JobState.QUEUED), priority.name.lower()
+        _update(session, queued, f"priority {name}", priority=priority)
+        return _describe(jobs, dict.fromkeys(queued, f"{name} priority"))
+
+    return _flatten(change_in_batches(database, which, change, on_progress))
 
 
 def pause(database: Database) -> None:
@@ -159,6 +176,7 @@ def _retry(session: Session, jobs: Jobs, from_scratch: bool) -> list[Change]:
         "crashes": 0,
         "held": False,
         "suspect": False,
+        "not_before": None,
         "publish_due": now(),
         "publish_count": 0,
         "batches_done": 0,

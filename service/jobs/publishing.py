@@ -19,7 +19,7 @@ from service.queries.selectors import ids_condition
 def list_messages(session: Session, job_ids: Sequence[int]) -> list[JobMessage]:
     """Return the messages of those of the jobs that a worker may start."""
     waiting = ids_condition(job_ids), Job.state == JobState.QUEUED, Job.held.is_(False)
-    query = select(Job.id, Job.spec, Job.priority).where(*waiting).order_by(Job.id)
+    query = select(Job.id, Job.spec).where(*waiting).order_by(Job.id)
     return [JobMessage(*row) for row in session.execute(query)]
 
 

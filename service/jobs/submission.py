@@ -138,10 +138,10 @@ def _insert_once(
         known = batch.known.find(session, specs, excluded_sweep=sweep_id) if options.reuse else {}
         _insert_jobs(session, sweep_id, [row for row, spec in missing if key(spec) not in known])
         shared = _insert_members(session, sweep_id, known.values())
-        raised = apply_options(session, shared, options)
+        apply_options(session, shared, options)
         created = session.scalars(select(Job.id).where(*own)).all()
         _insert_tags(session, [*created, *shared], options.tags)
-        return sweep_id, list_messages(session, [*created, *raised])
+        return sweep_id, list_messages(session, created)
 
 
 def _find_sweep(session: Session, batch: _Batch) -> int:

@@ -77,16 +77,14 @@ class SubmitOptions:
         return {name: value for name, value in values.items() if value is not None}
 
 
-def apply_options(
-    session: Session, job_ids: Sequence[int], options: SubmitOptions
-) -> Sequence[int]:
-    """Apply the options to existing jobs as far as possible; return those whose priority rises.
+def apply_options(session: Session, job_ids: Sequence[int], options: SubmitOptions) -> None:
+    """Apply the options to existing jobs as far as possible.
 
     The newest option counts, but no priority is lowered: another sweep waits for the job, too.
     """
     values = dict(options.given)
     if not job_ids or not values:
-        return ()
+        return
     priority = values.pop("priority", None)
     these = ids_condition(job_ids)
     # In one order everywhere: transactions that lock several rows never wait in a circle.
@@ -94,11 +92,9 @@ def apply_options(
     _update(session, values, these, Job.state == JobState.QUEUED)
     changeable = {name: value for name, value in values.items() if name in _WHILE_RUNNING}
     _update(session, changeable, these, Job.state == JobState.RUNNING)
-    if priority is None:
-        return ()
-    raised = update(Job).where(these, open_condition(), Job.priority > priority)
-    raised = raised.values(priority=priority)
-    return session.scalars(raised.returning(Job.id), execution_options=BULK).all()
+    if priority is not None:
+        lower = these, open_condition(), Job.priority > priority
+        _update(session, {"priority": priority}, *lower)
 
 
 def _update(session: Session, values: Mapping[str, Any], *conditions: Any) -> None:

@@ -41,6 +41,7 @@ USES = [
     Use("pause", "Paused"),
     Use("submit --dataset digits --hidden 16x2 --epochs 3 --lr 0.2", r"s\d", kind=ASCII),
     Use("status", "queued", kind=ASCII),
+    Use("prioritize @last high", "high priority", kind=ASCII),
     Use("hold @last", "held", kind=ASCII),
     Use("release @last", "queued", kind=WIDE),
     Use("cancel @last", "cancelled", kind=DUMB),

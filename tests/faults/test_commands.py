@@ -79,12 +79,12 @@ def test_a_paused_queue_starts_nothing_until_it_is_resumed(stage):
     jobs.pause(stage.database)
     job_id = stage.submit_one(SHORT)
 
-    stage.wait_for_log(f"dropped a message for job {job_id}: the queue is paused")
-    waiting = stage.job(job_id)
+    stage.wait_until(lambda: not waiting(stage.redis), "its message is taken")
+    paused = stage.job(job_id)
     jobs.resume(stage.database, stage.broker)
     states = stage.wait_for_end(job_id)
 
-    assert (waiting.state, waiting.attempt) == ("queued", 0)
+    assert (paused.state, paused.attempt) == ("queued", 0)
     assert states == ["succeeded"]
 
 

@@ -1,8 +1,9 @@
 """Jobs that are trained together, struck together: each goes on by itself, and none is blamed."""
 
 import pytest
-from stage import LONG, open_stage
+from stage import LONG, SHORT, open_stage
 
+from integration import rows
 from integration.messages import waiting_jobs
 
 PACK = [LONG.model_copy(update={"seed": seed, "epochs": 200}) for seed in range(3)]
@@ -25,14 +26,15 @@ def start_together(stage) -> list[int]:
     return job_ids
 
 
-def test_messages_of_those_taken_along_are_dropped_while_they_run_and_no_others(stage):
-    *packed, other = stage.submit(*PACK, LONG.model_copy(update={"epochs": 100}))
+def test_a_job_starts_at_once_behind_messages_of_jobs_that_have_ended(stage):
+    ended = stage.submit(*[SHORT.model_copy(update={"seed": seed}) for seed in range(100)])
+    stage.wait_for_end(*ended)
+    stage.broker.publish([rows.message(stage.database, job_id) for job_id in ended])
 
-    stage.wait_until(lambda: set(waiting_jobs(stage.redis)) == {other}, "they are gone")
-    states = [stage.job(job_id).state for job_id in (*packed, other)]
-    stage.cancel(*packed, other)
+    states = stage.wait_for_end(stage.submit_one(SHORT))
 
-    assert states == ["running"] * 3 + ["queued"]
+    assert states == ["succeeded"]
+    stage.wait_until(lambda: not waiting_jobs(stage.redis), "the others are taken in vain")
 
 
 def test_each_goes_on_from_its_checkpoint_after_their_process_was_killed(stage, undisturbed):

@@ -36,4 +36,5 @@ def make_process(recorder: Recorder, folder: Path, pack: str) -> WorkerContext:
 
 
 def run(process: WorkerContext, job_id: int) -> None:
-    runner.run(rows.message(process.recorder.database, job_id), process)
+    """Run a queued job, and others of its shape with it, whichever is next in the queue."""
+    runner.run(rows.claim_pack(process.recorder, job_id, process.pack_size), process)

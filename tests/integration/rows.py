@@ -1,7 +1,7 @@
 """Rows of the database, arranged and looked at by the tests."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import select, update
@@ -12,9 +12,10 @@ from models.message import JobMessage
 from models.metrics import EpochMetrics
 from models.provenance import Provenance
 from models.spec import ExperimentSpec
-from models.state import Outcome
+from models.state import JobState, Outcome
 from models.tables import Attempt, Base, Epoch, Job, LogLine, Result, Tag, Worker
 from service import jobs
+from worker.execution import claims
 from worker.execution.claims import Claim
 from worker.execution.ending import CANCELLED, LEASE_LOST, RELEASED, Ending
 from worker.execution.recorder import AttemptStart, AttemptUpdate, Recorder
@@ -68,19 +69,30 @@ def message(database: Database, job_id: int) -> JobMessage:
 
 
 def claim(recorder: Recorder, job_id: int) -> Claim:
-    claimed = try_claim(recorder, job_id, job(recorder.database, job_id).spec)
-    assert claimed, f"job {job_id} was not claimed"
-    return claimed
+    """Take a queued job alone, whichever is next in the queue."""
+    return claim_pack(recorder, job_id, lambda _: 1)[0]
 
 
-def claim_pack(recorder: Recorder, job_id: int, most: int = 16) -> list[Claim]:
-    """Take a job and others of its shape."""
-    return list(recorder.claim_pack(job_id, job(recorder.database, job_id).spec, lambda _: most))
+def claim_pack(
+    recorder: Recorder, job_id: int, most: Callable[[ExperimentSpec], int] = lambda _: 16
+) -> list[Claim]:
+    """Take a queued job and others of its shape, whichever is next in the queue."""
+    with recorder.database.writing() as session:
+        job = session.get_one(Job, job_id, with_for_update=True)
+        assert job.state == JobState.QUEUED, f"job {job_id} is {job.state}"
+        taken = claims.claim_with_peers(
+            session,
+            job,
+            most,
+            worker=recorder.worker,
+            lease_seconds=recorder.lease_seconds,
+        )
+        return list(taken)
 
 
-def try_claim(recorder: Recorder, job_id: int, spec: dict[str, Any]) -> Claim | None:
-    """Take a job alone; None if a message with this spec may not start it."""
-    return next(iter(recorder.claim_pack(job_id, spec, lambda _: 1)), None)
+def claim_next(recorder: Recorder) -> Claim | None:
+    """Take the next job alone, as a worker does; None if nothing may be started."""
+    return next(iter(recorder.claim_next(lambda _: 1)), None)
 
 
 class LeaseLost(Exception):

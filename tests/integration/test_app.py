@@ -20,7 +20,7 @@ def test_a_job_is_taken_from_the_child_that_died_with_it(
 ):
     rows.claim(recorder, job_id)
 
-    app._lose(database, job_id, recorder.worker, "signal 9 (SIGKILL)")
+    app._lose(database, recorder.worker, "signal 9 (SIGKILL)")
 
     job, (attempt,) = rows.job(database, job_id), rows.attempts(database, job_id)
     assert (job.state, job.crashes) == ("queued", 1)
@@ -33,7 +33,7 @@ def test_a_job_that_another_worker_has_is_left_to_it(
     rows.claim(other_recorder, job_id)
     before = rows.everything(database)
 
-    app._lose(database, job_id, recorder.worker, "signal 9 (SIGKILL)")
+    app._lose(database, recorder.worker, "signal 9 (SIGKILL)")
 
     assert rows.everything(database) == before
 
@@ -44,15 +44,7 @@ def test_a_job_that_had_ended_before_its_child_died_is_left_as_it_is(
     rows.cancel(recorder, rows.claim(recorder, job_id))
     before = rows.everything(database)
 
-    app._lose(database, job_id, recorder.worker, "signal 9 (SIGKILL)")
-
-    assert rows.everything(database) == before
-
-
-def test_a_message_for_no_job_changes_none(database: Database, job_id: int):
-    before = rows.everything(database)
-
-    app._lose(database, job_id + 1, "cpu0-1@here", "signal 9 (SIGKILL)")
+    app._lose(database, recorder.worker, "signal 9 (SIGKILL)")
 
     assert rows.everything(database) == before
 
@@ -63,6 +55,6 @@ def test_without_the_database_the_lease_is_left_to_run_out(
     rows.claim(recorder, job_id)
 
     with outage(database):
-        app._lose(database, job_id, recorder.worker, "signal 9 (SIGKILL)")
+        app._lose(database, recorder.worker, "signal 9 (SIGKILL)")
 
     assert rows.job(database, job_id).state == "running"

@@ -13,29 +13,26 @@ CLAIM_ALL = """
 from models.database import Database
 from worker.execution.recorder import Recorder
 
-url, worker, first, last, spec = sys.argv[1:]
+url, worker = sys.argv[1:]
 recorder = Recorder(Database(url), worker, lease_seconds=60)
 recorder.database.revision()
-spec = json.loads(spec)
-job_ids = range(int(first), int(last) + 1)
 at_once()
-claims = [next(iter(recorder.claim_pack(job_id, spec, lambda _: 1)), None) for job_id in job_ids]
-print(json.dumps([claim.job_id for claim in claims if claim]))
+job_ids = []
+while claims := recorder.claim_next(lambda _: 1):
+    job_ids += [claim.job_id for claim in claims]
+print(json.dumps(job_ids))
 """
 
 
 def test_of_processes_that_want_the_same_jobs_each_job_goes_to_one(database: Database):
     job_ids = rows.submit(database, *[SPEC] * 100)
     url = database.url.render_as_string(hide_password=False)
-    first, last = str(job_ids[0]), str(job_ids[-1])
 
-    claimed = race(
-        CLAIM_ALL,
-        *[[url, f"worker {n}", first, last, SPEC.model_dump_json()] for n in range(4)],
-    )
+    claimed = race(CLAIM_ALL, *[[url, f"worker {n}"] for n in range(4)])
 
     claims = {job_id: f"worker {n}" for n, ids in enumerate(claimed) for job_id in ids}
     assert Counter(job_id for ids in claimed for job_id in ids) == Counter(job_ids)
+    assert all(ids == sorted(ids) for ids in claimed), "the oldest go first"
     for job_id in job_ids:
         job, attempts = rows.job(database, job_id), rows.attempts(database, job_id)
         assert (job.state, job.attempt, job.worker) == ("running", 1, claims[job_id])
@@ -48,15 +45,14 @@ from models.database import Database
 from worker.execution.ending import RELEASED
 from worker.execution.recorder import Recorder
 
-url, worker, job_id, spec = sys.argv[1:]
+url, worker = sys.argv[1:]
 recorder = Recorder(Database(url), worker, lease_seconds=60)
 recorder.database.revision()
-spec = json.loads(spec)
 at_once()
 numbers = []
 deadline = time.monotonic() + 20
 while len(numbers) < 10 and time.monotonic() < deadline:
-    if claim := next(iter(recorder.claim_pack(int(job_id), spec, lambda _: 1)), None):
+    for claim in recorder.claim_next(lambda _: 1):
         numbers.append(claim.attempt)
         recorder.end(claim, RELEASED)
 print(json.dumps(numbers))
@@ -65,12 +61,12 @@ print(json.dumps(numbers))
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 def test_no_two_attempts_of_a_job_have_the_same_number(database: Database):
-    job_id = rows.submit_one(database)
+    rows.submit_one(database)
     url = database.url.render_as_string(hide_password=False)
 
     numbers = race(
         CLAIM_IN_TURNS,
-        *[[url, f"worker {n}", str(job_id), SPEC.model_dump_json()] for n in range(3)],
+        *[[url, f"worker {n}"] for n in range(3)],
     )
 
     assert [len(each) for each in numbers] == [10, 10, 10]

@@ -15,6 +15,7 @@ from integration.process import make_process, run
 from models.database import Database
 from models.state import Outcome
 from servers import PostgresServer, wait_until
+from worker.execution import runner
 from worker.execution.claims import Claim
 from worker.execution.context import WorkerContext
 from worker.execution.heartbeat import Heartbeat
@@ -63,8 +64,10 @@ def test_a_write_that_the_database_refuses_gives_the_jobs_back_for_later_and_bla
     left = [rows.job(database, job_id) for job_id in taken]
     with database.reading() as session:
         waits = session.scalars(
-            text("SELECT extract(epoch FROM publish_due - now()) FROM jobs WHERE attempt = 1")
+            text("SELECT extract(epoch FROM not_before - now()) FROM jobs WHERE attempt = 1")
         ).all()
+    for job_id in taken:
+        rows.change(database, job_id, not_before=None)
     run(process, job_ids[0])
 
     assert [(job.state, job.crashes, job.suspect) for job in left] == [
@@ -107,7 +110,7 @@ def test_a_result_waits_until_the_database_takes_it(
     monkeypatch.setattr("worker.execution.recorder._RETRY_SECONDS", 0.05)
     caplog.set_level(logging.INFO)
     job_ids = submit(database)
-    thread = threading.Thread(target=run, args=[process, job_ids[0]], daemon=True)
+    thread = threading.Thread(target=runner.run_all, args=[process], daemon=True)
 
     with changed(postgres, change, undo):
         database.engine.dispose()

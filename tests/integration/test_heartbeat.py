@@ -48,7 +48,7 @@ from worker.execution.recorder import Recorder
 url, job_id, spec = sys.argv[1:]
 worker.execution.heartbeat._GRACE_SECONDS = 0.5
 recorder = Recorder(Database(url), "stuck@here", 30)
-claim = next(iter(recorder.claim_pack(int(job_id), json.loads(spec), lambda _: 1)), None)
+(claim,) = recorder.claim_next(lambda _: 1)
 print("running", flush=True)
 """
 

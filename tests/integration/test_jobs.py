@@ -2,7 +2,7 @@ import pytest
 from sqlalchemy import select
 
 from integration import rows
-from integration.messages import waiting, waiting_jobs
+from integration.messages import waiting_jobs
 from integration.rows import SPEC, FakeBroker
 from models.database import Database
 from models.errors import UsageError
@@ -208,7 +208,7 @@ def test_a_held_job_that_was_cancelled_and_retried_may_be_started(
     changes = retry(database, job_id)
 
     assert changes == ["queued"]
-    assert rows.try_claim(recorder, job_id, SPEC.model_dump(mode="json"))
+    assert rows.claim_next(recorder)
 
 
 def test_retry_sends_a_message(database: Database, broker: Broker, redis: RedisServer):
@@ -239,9 +239,9 @@ def test_a_held_job_is_not_claimed_until_it_is_released(database: Database, reco
     job_id = rows.submit_one(database)
 
     held = hold(database, job_id)
-    refused = rows.try_claim(recorder, job_id, SPEC.model_dump(mode="json"))
+    refused = rows.claim_next(recorder)
     released = release(database, job_id)
-    claimed = rows.try_claim(recorder, job_id, SPEC.model_dump(mode="json"))
+    claimed = rows.claim_next(recorder)
 
     assert (held, released) == (["held"], ["queued"])
     assert refused is None
@@ -282,12 +282,12 @@ def test_a_job_that_is_not_held_is_not_released(database: Database):
 
 
 def test_while_the_queue_is_paused_no_job_is_claimed(database: Database, recorder: Recorder):
-    job_id = rows.submit_one(database)
+    rows.submit_one(database)
 
     jobs.pause(database)
-    paused = rows.try_claim(recorder, job_id, SPEC.model_dump(mode="json"))
+    paused = rows.claim_next(recorder)
     jobs.resume(database, FakeBroker())
-    resumed = rows.try_claim(recorder, job_id, SPEC.model_dump(mode="json"))
+    resumed = rows.claim_next(recorder)
 
     assert paused is None
     assert resumed
@@ -330,19 +330,18 @@ def test_resume_sends_a_message_for_each_job_that_waits(
     assert waiting_jobs(redis) == [waits]
 
 
-def test_a_job_keeps_its_priority_in_each_message_sent_for_it(
-    database: Database, broker: Broker, redis: RedisServer
+def test_queued_jobs_are_given_another_priority_and_others_keep_theirs(
+    database: Database, recorder: Recorder
 ):
-    job_id = rows.submit_one(database, priority=Priority.HIGH)
-    cancel(database, job_id)
-    which = ids_condition([job_id])
+    first, second, running = rows.submit(database, SPEC, SPEC, SPEC)
+    rows.claim(recorder, running)
 
-    jobs.retry(database, broker, which, from_scratch=False)
-    hold(database, job_id)
-    jobs.release(database, broker, which)
-    jobs.resume(database, broker)
+    changes = jobs.prioritize(database, ids_condition([second, running]), Priority.HIGH)
 
-    assert [message["priority"] for message in waiting(redis)] == [Priority.HIGH] * 3
+    assert [change.change for change in changes] == ["high priority", "already running"]
+    assert rows.log(database, second) == ["priority high"]
+    taken = [rows.claim_next(recorder) for _ in range(2)]
+    assert [claim and claim.job_id for claim in taken] == [second, first]
 
 
 def test_without_redis_the_queue_is_resumed_and_resume_says_what_is_missing(

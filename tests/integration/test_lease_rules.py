@@ -41,7 +41,6 @@ CLAIMANTS = 3
 MOST_JOBS = 4
 #: SQLite finds what breaks a rule, PostgreSQL what two transactions break at once; it is slower.
 EXAMPLES = {"sqlite": 60, "postgresql": 20}
-SPEC_AS_JSON = SPEC.model_dump(mode="json")
 
 ENDS = {
     "succeed": Outcome.SUCCEEDED,
@@ -93,7 +92,8 @@ class SilentPublisher:
 
 #: What a claimant does with its recorder.
 _ACTIONS: Mapping[str, Callable[..., Any]] = {
-    "claim": rows.try_claim,
+    "claim": rows.claim_next,
+    "take": rows.claim,
     "begin": rows.begin,
     "beat": rows.record,
     "succeed": rows.succeed,
@@ -236,9 +236,17 @@ class LeaseRules(RuleBasedStateMachine):
 
     # What workers do
 
-    @rule(age=AGE, number=NUMBER, at_once=st.booleans())
-    def claim(self, age: int, number: int, at_once: bool) -> None:
-        self._claim(_pick(self.jobs, age), self._some(number, at_once))
+    @rule(number=NUMBER, at_once=st.booleans())
+    def claim(self, number: int, at_once: bool) -> None:
+        claimants = self._some(number, at_once)
+        expected = [model.job_id for model in self.jobs if model.is_claimable][: len(claimants)]
+        for each in claimants:
+            each.tell("claim")
+        claims = [(each, claim) for each in claimants if (claim := each.answer())]
+
+        assert sorted(claim.job_id for _, claim in claims) == expected, "the oldest go first"
+        for each, claim in claims:
+            self._start(each, claim)
 
     @rule(age=AGE, number=NUMBER)
     def begin(self, age: int, number: int) -> None:
@@ -329,13 +337,12 @@ class LeaseRules(RuleBasedStateMachine):
     def cancel_while_it_is_being_claimed(self, age: int, number: int) -> None:
         model, claimant = _pick(self.jobs, age), self.claimants[number]
 
-        claimant.tell("claim", model.job_id, SPEC_AS_JSON)
+        claimant.tell("claim")
         jobs.cancel(self.database, ids_condition([model.job_id]))
         claim = claimant.answer()
 
-        assert model.is_claimable or not claim
         if claim:
-            self._start(model, claimant, claim)
+            self._start(claimant, claim)
         model.cancel()
 
     @rule(age=AGE, is_free=st.booleans())
@@ -385,17 +392,10 @@ class LeaseRules(RuleBasedStateMachine):
     def _model(self, token: Token) -> Model:
         return next(each for each in self.jobs if each.job_id == token.claim.job_id)
 
-    def _claim(self, model: Model, claimants: Sequence[Claimant]) -> None:
-        for each in claimants:
-            each.tell("claim", model.job_id, SPEC_AS_JSON)
-        claims = [(each, claim) for each in claimants if (claim := each.answer())]
-
-        assert len(claims) == model.is_claimable
-        for each, claim in claims:
-            self._start(model, each, claim)
-
-    def _start(self, model: Model, claimant: Claimant, claim: Claim) -> None:
+    def _start(self, claimant: Claimant, claim: Claim) -> None:
         self.tokens.append(Token(claimant, claim))
+        model = self._model(self.tokens[-1])
+        assert model.is_claimable
         model.start()
 
     def _expire(self, model: Model) -> None:
@@ -418,7 +418,8 @@ class LeaseRules(RuleBasedStateMachine):
         """Return the claim that owns a job, made first if it may be; None if it may not."""
         model = _pick(self.jobs, age)
         if model.is_claimable:
-            self._claim(model, [self.claimants[number]])
+            claimant = self.claimants[number]
+            self._start(claimant, claimant.ask("take", model.job_id))
         owners = (token for token in self.tokens if token.claim.job_id == model.job_id)
         return next((token for token in owners if model.owns(token.claim)), None)
 

@@ -81,7 +81,7 @@ def test_a_claim_takes_along_queued_jobs_of_the_same_shape_oldest_first(
     job_ids = submit(database, 5)
     wider, later = rows.submit(database, spec(0, hidden=(32, 16)), spec(7, lr=0.2))
 
-    claims = rows.claim_pack(recorder, job_ids[2], most=5)
+    claims = rows.claim_pack(recorder, job_ids[2], lambda _: 5)
 
     assert ids(claims) == [job_ids[2], *job_ids[:2], *job_ids[3:]]
     assert [each.spec.seed for each in claims] == [2, 0, 1, 3, 4]
@@ -102,7 +102,7 @@ def test_a_claim_takes_no_job_along_that_may_not_start(database: Database, recor
     jobs.cancel(database, ids_condition([cancelled]))
     rows.change(database, urgent, priority=0)
     rows.change(database, suspect, suspect=True)
-    rows.claim_pack(Recorder(database, "another@here", 30), running, most=1)
+    rows.claim_pack(Recorder(database, "another@here", 30), running, lambda _: 1)
 
     claims = rows.claim_pack(recorder, first)
 
@@ -114,7 +114,7 @@ def test_nothing_is_claimed_while_the_queue_is_paused(database: Database, record
     job_ids = submit(database, 3)
     jobs.pause(database)
 
-    assert rows.claim_pack(recorder, job_ids[0]) == []
+    assert rows.claim_next(recorder) is None
     assert rows.states(database, job_ids) == ["queued"] * 3
 
 
@@ -144,14 +144,13 @@ CLAIM_PACKS = """
 from models.database import Database
 from worker.execution.recorder import Recorder
 
-url, worker, job_ids, spec = sys.argv[1:]
+url, worker = sys.argv[1:]
 recorder = Recorder(Database(url), worker, lease_seconds=60)
 recorder.database.revision()
-specs = json.loads(spec)
 at_once()
 taken = []
-for job_id in json.loads(job_ids):
-    taken += recorder.claim_pack(job_id, specs[str(job_id)], lambda _: 4)
+while claims := recorder.claim_next(lambda _: 4):
+    taken += claims
 print(json.dumps([claim.job_id for claim in taken]))
 """
 
@@ -160,11 +159,8 @@ print(json.dumps([claim.job_id for claim in taken]))
 def test_of_processes_that_take_packs_each_job_goes_to_one(database: Database):
     job_ids = submit(database, 60)
     url = database.url.render_as_string(hide_password=False)
-    specs = {job_id: spec(seed).model_dump_json() for seed, job_id in enumerate(job_ids)}
-    text = "{" + ",".join(f'"{job_id}": {each}' for job_id, each in specs.items()) + "}"
-    orders = [job_ids, job_ids[::-1], job_ids[30:] + job_ids[:30]]
 
-    taken = race(CLAIM_PACKS, *[[url, f"worker {n}", f"{o}", text] for n, o in enumerate(orders)])
+    taken = race(CLAIM_PACKS, *[[url, f"worker {n}"] for n in range(3)])
 
     assert Counter(job_id for each in taken for job_id in each) == Counter(job_ids)
     for number, each in enumerate(taken):
@@ -477,7 +473,7 @@ def test_of_jobs_whose_process_died_none_counts_a_crash_and_each_is_lost_at_once
     rows.claim_pack(Recorder(database, "another@here", 30), alone)
     rows.change(database, job_ids[0], state="cancelled")
 
-    app._lose(database, job_ids[0], recorder.worker, "signal 9")
+    app._lose(database, recorder.worker, "signal 9")
 
     left = [rows.job(database, job_id) for job_id in job_ids[1:]]
     assert [(job.state, job.suspect, job.crashes) for job in left] == [("queued", True, 0)] * 2
@@ -489,10 +485,10 @@ def test_a_job_that_crashes_alone_after_it_crashed_with_others_counts_a_crash(
 ):
     job_ids = submit(database, 2, max_crashes=1)
     rows.claim_pack(recorder, job_ids[0])
-    app._lose(database, job_ids[0], recorder.worker, "signal 9")
+    app._lose(database, recorder.worker, "signal 9")
 
     rows.claim_pack(recorder, job_ids[0])
-    app._lose(database, job_ids[0], recorder.worker, "signal 9")
+    app._lose(database, recorder.worker, "signal 9")
 
     assert rows.states(database, job_ids) == ["failed", "queued"]
 
@@ -502,7 +498,7 @@ def test_a_process_that_lost_one_of_its_jobs_is_not_stuck(database: Database, re
     registry = WorkerRegistry(database, [])
     registry._devices = {recorder.worker: None}  # type: ignore[dict-item]
     claims = rows.claim_pack(recorder, job_ids[0])
-    app._lose(database, job_ids[0], recorder.worker, "it fell silent")
+    app._lose(database, recorder.worker, "it fell silent")
     one_left = rows.attempts(database, claims[1].job_id)[-1]
     with database.writing() as session:
         attempt = session.merge(one_left)

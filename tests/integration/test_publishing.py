@@ -5,7 +5,7 @@ import pytest
 
 from integration.messages import waiting_jobs
 from models.errors import BrokerUnreachable
-from models.message import JobMessage, Priority
+from models.message import JobMessage
 from models.settings import Settings
 from servers import RedisServer
 from worker.queue.app import make_publisher
@@ -48,16 +48,15 @@ def test_a_queue_that_nobody_used_yet_is_empty(publisher: Publisher):
     assert publisher.count_waiting() == 0
 
 
-@pytest.mark.parametrize("priority", Priority)
-def test_a_message_of_any_priority_counts(publisher: Publisher, priority: Priority):
-    publisher.publish([JobMessage(1, {}, priority)])
+def test_a_message_counts(publisher: Publisher):
+    publisher.publish([JobMessage(1, {})])
 
     assert publisher.count_waiting() == 1
 
 
 def test_a_queue_whose_messages_were_all_taken_is_empty(publisher: Publisher, redis: RedisServer):
     publisher.publish([JobMessage(1, {})])
-    redis.client().delete("dq:dq\x06\x163")
+    redis.client().delete("dq:dq")
 
     assert publisher.count_waiting() == 0
 

@@ -1,7 +1,6 @@
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from sqlalchemy import insert, select
@@ -14,6 +13,7 @@ from models import lifecycle
 from models.clock import from_now, now
 from models.database import Database
 from models.errors import DatabaseUnreachable, DatasetCorrupt
+from models.message import Priority
 from models.provenance import Provenance
 from models.spec import TRAINER_VERSION
 from models.state import Outcome
@@ -57,7 +57,7 @@ def seconds_of_lease(database: Database, job_id: int) -> float:
 def test_a_claim_starts_an_attempt_with_a_number_and_a_lease(
     database: Database, recorder: Recorder, job_id: int
 ):
-    claim = rows.try_claim(recorder, job_id, SPEC_AS_JSON)
+    claim = rows.claim_next(recorder)
 
     assert claim == Claim(
         job_id=job_id,
@@ -93,79 +93,59 @@ def become(state: str) -> Callable[[Database, int], None]:
     return change
 
 
-@pytest.mark.parametrize(
-    ("hinder", "reason"),
-    [
-        (hold, "it is held"),
-        (pause, "the queue is paused"),
-        (become("running"), "it is running"),
-        (become("succeeded"), "it succeeded"),
-        (become("failed"), "it failed"),
-        (become("cancelled"), "it was cancelled"),
-    ],
-)
-def test_a_job_that_may_not_start_is_left_alone_with_a_line_in_the_log(
-    *,
+STARTED = [become(state) for state in ("running", "succeeded", "failed", "cancelled")]
+
+
+def back_off(database: Database, job_id: int) -> None:
+    rows.change(database, job_id, not_before=from_now(5))
+
+
+@pytest.mark.parametrize("hinder", [hold, pause, back_off, *STARTED])
+def test_a_job_that_may_not_start_is_left_alone(
     database: Database,
     recorder: Recorder,
     job_id: int,
     hinder: Callable[[Database, int], None],
-    reason: str,
-    caplog: pytest.LogCaptureFixture,
 ):
-    caplog.set_level("INFO")
     hinder(database, job_id)
     before = rows.everything(database)
 
-    claim = rows.try_claim(recorder, job_id, SPEC_AS_JSON)
-
-    assert claim is None
+    assert rows.claim_next(recorder) is None
     assert rows.everything(database) == before
-    assert f"dropped a message for job {job_id}: {reason}" in caplog.text
 
 
-@pytest.mark.parametrize(
-    "spec",
-    [
-        {},
-        SPEC_AS_JSON | {"lr": 0.2},
-        SPEC_AS_JSON | {"seed": 1},
-        SPEC_AS_JSON | {"more": 1},
-        {name: value for name, value in SPEC_AS_JSON.items() if name != "seed"},
-    ],
-)
-def test_a_message_whose_spec_is_not_the_rows_changes_nothing(
-    database: Database, recorder: Recorder, job_id: int, spec: dict[str, Any]
+def test_a_worker_that_is_draining_claims_nothing(
+    database: Database, recorder: Recorder, other_recorder: Recorder, job_id: int
 ):
-    before = rows.everything(database)
+    rows.add_worker(database, recorder.worker, state="draining")
 
-    claim = rows.try_claim(recorder, job_id, spec)
-
-    assert claim is None
-    assert rows.everything(database) == before
-
-
-@pytest.mark.parametrize("unknown", [0, 77, 2**31 - 1])
-def test_a_message_for_no_job_changes_nothing(
-    database: Database, recorder: Recorder, job_id: int, unknown: int
-):
-    before = rows.everything(database)
-
-    claim = rows.try_claim(recorder, unknown, SPEC_AS_JSON)
-
-    assert claim is None
-    assert rows.everything(database) == before
+    assert rows.claim_next(recorder) is None
+    claim = rows.claim_next(other_recorder)
+    assert claim
+    assert claim.job_id == job_id
 
 
-def test_a_spec_comes_back_from_its_message_and_its_row_as_it_was(
+def test_jobs_are_claimed_by_priority_and_then_in_the_order_of_their_submit(
     database: Database, recorder: Recorder
 ):
+    order = [Priority.LOW, Priority.HIGH, Priority.NORMAL] * 2
+    submitted = [(priority, rows.submit_one(database, priority=priority)) for priority in order]
+    held, waiting = rows.submit(database, SPEC, SPEC, priority=Priority.HIGH)
+    hold(database, held)
+    back_off(database, waiting)
+
+    claimed = [claim.job_id for _ in order if (claim := rows.claim_next(recorder))]
+
+    assert claimed == [job_id for _, job_id in sorted(submitted)]
+    assert rows.claim_next(recorder) is None
+
+
+def test_a_spec_comes_back_from_its_row_as_it_was(database: Database, recorder: Recorder):
     spec = rows.spec(keep=(1 / 3,), lr=1e-7, train_size=999, seed=2**63 - 1)
     (job_id,) = rows.submit(database, spec)
 
-    claim = rows.try_claim(recorder, job_id, spec.model_dump(mode="json"))
+    claim = rows.claim(recorder, job_id)
 
-    assert claim
     assert claim.spec == spec
 
 

@@ -24,6 +24,7 @@ from service import jobs
 from service.analysis.comparison import compare
 from service.queries.jobs import list_compared_jobs
 from service.queries.selectors import ids_condition
+from worker.execution import runner
 from worker.execution.checkpoints import Checkpoints
 from worker.execution.context import WorkerContext
 from worker.execution.recorder import Recorder
@@ -135,16 +136,29 @@ def test_the_same_spec_gives_the_same_figures_whatever_ran_before(
     assert first != between
 
 
-def test_a_second_message_for_a_job_that_ended_changes_nothing(
+def test_a_process_runs_what_is_queued_until_nothing_is(database: Database, process: WorkerContext):
+    job_ids = rows.submit(database, *(rows.spec(seed=seed, hidden=(15,)) for seed in range(3)))
+    held = rows.submit_one(database)
+    jobs.hold(database, ids_condition([held]))
+
+    runner.run_all(process)
+    before = rows.everything(database)
+    runner.run_all(process)
+
+    assert rows.states(database, [*job_ids, held]) == ["succeeded"] * 3 + ["queued"]
+    assert rows.everything(database) == before, "a message that comes late changes nothing"
+
+
+def test_a_process_that_is_told_to_stop_runs_no_other_job(
     database: Database, process: WorkerContext
 ):
-    job_id = rows.submit_one(database)
-    run(process, job_id)
-    before = rows.everything(database)
+    job_ids = rows.submit(database, *(rows.spec(seed=seed, hidden=(15,)) for seed in range(2)))
+    stopping = replace(process, stopping=StopBefore(3))
 
-    run(process, job_id)
+    runner.run_all(stopping)
 
-    assert rows.everything(database) == before
+    assert [len(rows.attempts(database, job_id)) for job_id in job_ids] == [1, 0]
+    assert rows.states(database, job_ids) == ["queued"] * 2
 
 
 # Divergence
@@ -538,8 +552,6 @@ from threading import Event
 import torch
 
 from models.database import Database
-from models.message import JobMessage
-from models.spec import ExperimentSpec
 from worker.execution import runner
 from worker.execution.context import WorkerContext
 from worker.execution.recorder import Recorder
@@ -550,11 +562,10 @@ class StuckProcess(WorkerContext):
         Event().wait()
 
 
-url, folder, job_id, spec = sys.argv[1:]
+url, folder = sys.argv[1:]
 recorder = Recorder(Database(url), "stuck@here", 30)
 process = StuckProcess(recorder, Path(folder), Path(folder), torch.device("cpu"), "off", Event())
-spec = ExperimentSpec.model_validate_json(spec)
-runner.run(JobMessage(int(job_id), spec.model_dump(mode="json")), process)
+runner.run_all(process)
 """
 
 
@@ -564,7 +575,7 @@ def test_a_training_that_stands_still_fails_and_takes_its_process_with_it(
 ):
     job_id = rows.submit_one(database, stall_seconds=1)
     url = database.url.render_as_string(hide_password=False)
-    command = [sys.executable, "-c", STALL, url, tmp_path, str(job_id), SPEC.model_dump_json()]
+    command = [sys.executable, "-c", STALL, url, tmp_path]
 
     ended = subprocess.run(command, timeout=60, check=False)
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from integration import rows
 from integration.conftest import LostAnswer
-from integration.messages import take, waiting, waiting_jobs
+from integration.messages import waiting, waiting_jobs
 from integration.rows import SPEC, FakeBroker
 from models.clock import now
 from models.database import Database
@@ -299,18 +299,3 @@ def test_a_message_is_json_that_people_can_read(
     }
     assert message["args"] == []
     assert "'hidden': [16]" in message["readable"]
-
-
-@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_workers_take_messages_by_priority_and_then_in_the_order_of_their_submit(
-    database: Database, broker: Broker, settings: Settings
-):
-    submitted = []
-    for number, priority in enumerate([Priority.LOW, Priority.HIGH, Priority.NORMAL] * 2):
-        options = SubmitOptions(priority=priority)
-        (job_id,) = jobs.submit(database, broker, [SPEC], options, f"{number}").job_ids
-        submitted.append((priority, job_id))
-
-    taken = take(settings, len(submitted))
-
-    assert taken == [job_id for _, job_id in sorted(submitted)]

@@ -1,35 +1,47 @@
-"""Claims of jobs: which jobs a message has its worker start, and which are trained with it."""
+"""Claims of jobs: which job a worker starts next, and which are trained with it."""
 
-import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BindParameter, Integer, Row, bindparam, exists, func, select
+from sqlalchemy import BindParameter, Integer, Row, bindparam, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from models import lifecycle
-from models.clock import from_now
+from models.clock import from_now, now
 from models.spec import ExperimentSpec
 from models.state import JobState, WorkerState
 from models.tables import Job, Pause, Worker
 
-logger = logging.getLogger(__name__)
-
 # The statements of every claim are made once: making one takes longer than running it.
 
-#: Locks the job that a message names.
-_TAKE = (
-    select(Job, exists(select(Pause.id)))
-    .where(Job.id == bindparam("job_id"))
-    .with_for_update(of=Job)
-)
-_ALIKE = (
-    Job.shape == bindparam("shape"),
-    Job.priority == bindparam("priority"),
+_CLAIMABLE = (
     Job.state == JobState.QUEUED,
     Job.held.is_(False),
+    or_(Job.not_before.is_(None), Job.not_before <= now()),
+)
+#: Whether a worker may claim any job at all.
+_MAY_CLAIM = (
+    ~exists(select(Pause.id)),
+    ~exists(
+        select(Worker.id).where(
+            Worker.id == bindparam("worker"), Worker.state == WorkerState.DRAINING
+        )
+    ),
+)
+#: Locks the job that is next, but for those that other claims hold.
+_TAKE_NEXT = (
+    select(Job)
+    .where(*_CLAIMABLE, *_MAY_CLAIM)
+    .order_by(Job.priority, Job.id)
+    .limit(1)
+    .with_for_update(of=Job, skip_locked=True)
+)
+_ALIKE = (
+    *_CLAIMABLE,
+    Job.shape == bindparam("shape"),
+    Job.priority == bindparam("priority"),
     Job.suspect.is_(False),
 )
 _COUNT: BindParameter[int] = bindparam("count", type_=Integer)
@@ -72,27 +84,34 @@ class Claim:
         return {"job_id": self.job_id, "attempt": self.attempt}
 
 
-def claim_pack(
+def claim_next(
+    session: Session, most: Callable[[ExperimentSpec], int], *, worker: str, lease_seconds: float
+) -> Sequence[Claim]:
+    """Claim the job that is next in the queue, as `claim_with_peers` does.
+
+    The highest priority goes first, then the oldest. Return none if nothing is queued that may be
+    started, the queue is paused, or the worker is draining.
+    """
+    job = session.scalar(_TAKE_NEXT, {"worker": worker})
+    if job is None:
+        return ()
+    return claim_with_peers(session, job, most, worker=worker, lease_seconds=lease_seconds)
+
+
+def claim_with_peers(
     session: Session,
-    job_id: int,
-    spec: dict[str, Any],
+    job: Job,
     most: Callable[[ExperimentSpec], int],
     *,
     worker: str,
     lease_seconds: float,
 ) -> Sequence[Claim]:
-    """Claim a queued job and other queued jobs of its shape and priority, `most` in all.
+    """Claim a locked job and other queued jobs of its shape and priority, `most` in all.
 
-    They are no more than one worker's share of what is queued of that shape. Return none, and log
-    why, if a message with this spec may not start its job.
+    They are no more than one worker's share of what is queued of that shape.
     """
-    found = session.execute(_TAKE, {"job_id": job_id}).one_or_none()
-    job, is_paused = found or (None, False)
-    if job is None or (refusal := _refuse(job, spec, is_paused=is_paused)):
-        _log_refusal(job_id, job, (job and refusal) or "there is no such job")
-        return ()
     limit = most(ExperimentSpec.model_validate(job.spec))
-    job_ids = [job_id, *_find_peers(session, job, limit, lease_seconds)]
+    job_ids = [job.id, *_find_peers(session, job, limit, lease_seconds)]
     jobs = lifecycle.start(session, job_ids, worker, os.getpid(), lease_seconds)
     return tuple(map(_claim_of, jobs))
 
@@ -116,35 +135,6 @@ def _find_share(session: Session, like: Mapping[str, Any], most: int, silent_sec
         return most
     waiting = session.scalar(_COUNT_ALIKE, {**like, "count": most * workers}) or 1
     return min(most, -(-waiting // workers))
-
-
-_OTHER_SPEC = "the message's spec is not the row's"
-_WHY_NOT = {
-    JobState.RUNNING: "it is running",
-    JobState.SUCCEEDED: "it succeeded",
-    JobState.FAILED: "it failed",
-    JobState.CANCELLED: "it was cancelled",
-}
-
-
-def _refuse(job: Job, spec: dict[str, Any], *, is_paused: bool) -> str | None:
-    """Return why a message may not start this job; None if it may."""
-    if job.state != JobState.QUEUED:
-        return _WHY_NOT[JobState(job.state)]
-    if job.held:
-        return "it is held"
-    if job.spec != spec:
-        return _OTHER_SPEC
-    if is_paused:
-        return "the queue is paused"
-    return None
-
-
-def _log_refusal(job_id: int, job: Job | None, why: str) -> None:
-    level = logging.WARNING if why == _OTHER_SPEC else logging.INFO
-    if job and job.packed:  # its message was due to come after the job was claimed with another
-        level = logging.DEBUG
-    logger.log(level, "dropped a message for job %s: %s", job_id, why, extra={"job_id": job_id})
 
 
 def _claim_of(job: Row[Any]) -> Claim:

@@ -114,13 +114,11 @@ class Recorder:
         self.lease_seconds = lease_seconds
 
     @_until_answered
-    def claim_pack(
-        self, job_id: int, spec: dict[str, Any], most: Callable[[ExperimentSpec], int]
-    ) -> Sequence[Claim]:
-        """Claim a message's job, and others to train with it, as claims.claim_pack does."""
+    def claim_next(self, most: Callable[[ExperimentSpec], int]) -> Sequence[Claim]:
+        """Claim the next job, and others to train with it, as claims.claim_next does."""
         with self.database.writing() as session:
-            return claims.claim_pack(
-                session, job_id, spec, most, worker=self.worker, lease_seconds=self.lease_seconds
+            return claims.claim_next(
+                session, most, worker=self.worker, lease_seconds=self.lease_seconds
             )
 
     def find_endings(self, claims: Collection[Claim]) -> dict[Claim, Ending]:

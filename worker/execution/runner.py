@@ -1,10 +1,9 @@
 """Runs a job, and others of its shape with it: claim, train, record; the steps in order."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from models.message import JobMessage
 from models.metrics import EpochMetrics
 from worker.execution.checkpoints import Checkpoints
 from worker.execution.claims import Claim
@@ -28,12 +27,17 @@ class _Training:
     run: engine.Run
 
 
-def run(message: JobMessage, process: WorkerContext) -> None:
-    """Run a message's job; do nothing if this message may not start it."""
+def run_all(process: WorkerContext) -> None:
+    """Run what is queued, one claim after the other, until nothing is or the worker is to stop."""
+    while not process.stopping.is_set() and (
+        claims := process.recorder.claim_next(process.pack_size)
+    ):
+        run(claims, process)
+
+
+def run(claims: Sequence[Claim], process: WorkerContext) -> None:
+    """Run claimed jobs together, to their ends."""
     recorder = process.recorder
-    claims = recorder.claim_pack(message.job_id, message.spec, process.pack_size)
-    if not claims:  # it was cancelled, is finished, or another worker runs it
-        return
     with Heartbeat(recorder, claims, process.stopping) as heartbeat:
         try:
             _train(heartbeat, process)

@@ -24,7 +24,6 @@ from models.tables import Attempt, Job
 from models.urls import for_redis_py
 from worker import readiness
 from worker.queue import transport
-from worker.queue.late_messages import LateMessages
 from worker.queue.publishing import Publisher
 from worker.stop_signals import DRAIN_SIGNAL, RELEASE_SIGNAL
 
@@ -76,12 +75,10 @@ def consume(settings: Settings, name: str) -> int:
     transport.install()
     database = Database(settings.sql_url)
 
-    def lose_jobs(exception: Exception, kwargs: dict[str, Any], **_: Any) -> None:
+    def lose_jobs(exception: Exception, **_: Any) -> None:
         if isinstance(exception, WorkerLostError):
-            job_id = kwargs.get("job_id")
             how = str(exception).removeprefix("Worker exited prematurely: ").partition(" Job:")[0]
-            logger.error("job %s: its process died: %s", job_id, how, extra={"job_id": job_id})
-            _lose(database, job_id, name, f"its process died: {how}")
+            _lose(database, name, f"its process died: {how}")
 
     # Celery warns of root because a pickle could run anything; this worker takes JSON alone.
     warnings.simplefilter("ignore", SecurityWarning)
@@ -93,7 +90,6 @@ def consume(settings: Settings, name: str) -> int:
     worker = make_app(settings).Worker(
         hostname=name, quiet=True, without_mingle=True, without_gossip=True, loglevel="WARNING"
     )
-    worker.consumer.late = LateMessages(database)
     worker.start()
     return int(worker.exitcode or 0)
 
@@ -110,18 +106,17 @@ def _release_running_job(sig: str, **_: Any) -> None:
         os.kill(child.pid, RELEASE_SIGNAL)
 
 
-def _lose(database: Database, job_id: Any, worker: str, detail: str) -> None:
-    """Take a dead child's jobs from it at once, rather than when their leases run out.
-
-    They are that of its message, which may have ended, and those claimed with it.
-    """
-    pids = select(Attempt.pid).where(Attempt.job_id == job_id, Attempt.worker == worker)
-    child = pids.order_by(Attempt.number.desc()).limit(1).scalar_subquery()
+def _lose(database: Database, worker: str, detail: str) -> None:
+    """Take a dead child's jobs from it at once, rather than when their leases run out."""
+    alive = [child.pid for child in active_children()]
     mine = select(Job).join(Attempt, and_(Attempt.job_id == Job.id, Attempt.number == Job.attempt))
-    mine = mine.where(Job.state == JobState.RUNNING, Job.worker == worker, Attempt.pid == child)
+    mine = mine.where(
+        Job.state == JobState.RUNNING, Job.worker == worker, Attempt.pid.not_in(alive)
+    )
     try:
         with database.writing() as session:
             for job in session.scalars(mine.order_by(Job.id).with_for_update(of=Job)):
+                logger.error("job %s: %s", job.id, detail, extra={"job_id": job.id})
                 lifecycle.lose(session, job, detail)
     except DatabaseUnreachable:
         return  # the leases will run out

@@ -4,7 +4,7 @@ from typing import Any
 
 from celery import Task, shared_task, signals
 
-from models.message import TASK, JobMessage
+from models.message import TASK
 from worker import logs, readiness  # noqa: F401 - logs connects its set-up to each process here
 
 # Torch is imported in the child alone: its parent stays small, and answers while the child trains.
@@ -21,8 +21,8 @@ def prepare(**_: Any) -> None:
 
 @shared_task(name=TASK, bind=True)  # type: ignore[untyped-decorator] # Celery publishes no types
 def run_job(task: Task, job_id: int, spec: dict[str, Any]) -> None:
-    """Run a message's job; the consumer let no other arguments through."""
+    """Run what is queued: the message only says that there is work."""
     from worker.execution import runner  # noqa: PLC0415
     from worker.execution.context import worker_context  # noqa: PLC0415
 
-    runner.run(JobMessage(job_id, spec), worker_context(task.request.hostname))
+    runner.run_all(worker_context(task.request.hostname))

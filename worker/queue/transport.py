@@ -6,7 +6,6 @@ Redis dies between a message's arrival and its acknowledgement.
 """
 
 import logging
-from collections.abc import Sequence
 from queue import Empty
 from typing import Any
 
@@ -58,28 +57,6 @@ class Channel(redis.Channel):
         if self._shared is None or self._shared.connection_pool is not self.pool:
             self._shared = super()._create_client()  # type: ignore[no-untyped-call] # kombu
         return self._shared
-
-    def look_behind(self, message: Message, queue: str, count: int) -> list[bytes]:
-        """Return the messages that come next after one that was taken, and leave them there."""
-        with self.conn_or_acquire() as client:
-            return list(client.lrange(self._key(queue, message), -count, -1))
-
-    def remove_behind(self, message: Message, queue: str, items: Sequence[bytes]) -> None:
-        """Remove such messages, but for those that a worker took meanwhile."""
-        key = self._key(queue, message)
-        with self.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
-            for item in items:
-                pipe.lrem(key, -1, item)
-            pipe.execute()
-
-    def _key(self, queue: str, message: Message) -> str:
-        """Return the full key of the list that a message was in: each priority has one.
-
-        kombu adds its prefix in some commands only, not in those used here.
-        """
-        headers = {"properties": message.properties}
-        priority = self._get_message_priority(headers, reverse=False)  # type: ignore[no-untyped-call] # kombu
-        return f"{self.global_keyprefix}{self._q_for_pri(queue, priority)}"  # type: ignore[no-untyped-call] # kombu
 
     def _brpop_read(self, **options: Any) -> Any:
         try:

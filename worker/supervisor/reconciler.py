@@ -112,7 +112,7 @@ class Reconciler:
             for job in jobs:
                 job.publish_due = from_now(OVERDUE_SECONDS)
                 job.publish_count += 1
-            return [JobMessage(job.id, job.spec, job.priority) for job in jobs]
+            return [JobMessage(job.id, job.spec) for job in jobs]
 
     def _publish(self, messages: Sequence[JobMessage]) -> None:
         try:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.message import QUEUE, TASK, JobMessage, Priority, celery_settings, parse
+from models.message import QUEUE, TASK, JobMessage, celery_settings, parse
 from models.spec import ExperimentSpec
 
 SPEC = ExperimentSpec(keep=(0.9, 0.8, 0.8)).model_dump(mode="json")
@@ -16,7 +16,7 @@ JSON = st.recursive(
 
 
 def test_a_message_names_one_job_and_shows_its_spec():
-    message = JobMessage(42, SPEC, Priority.HIGH)
+    message = JobMessage(42, SPEC)
 
     kwargs = {"job_id": 42, "spec": SPEC}
     assert message.as_task() == {
@@ -25,7 +25,6 @@ def test_a_message_names_one_job_and_shows_its_spec():
         "argsrepr": "()",
         "kwargsrepr": repr(kwargs),
         "queue": QUEUE,
-        "priority": Priority.HIGH,
         "ignore_result": True,
     }
 
@@ -78,11 +77,3 @@ def test_celery_keeps_no_results():
 
     assert shared["task_ignore_result"]
     assert "result_backend" not in shared
-
-
-def test_redis_has_a_list_for_each_priority_and_the_most_urgent_comes_first():
-    shared = celery_settings("redis://host", socket_timeout=2)
-
-    steps = shared["broker_transport_options"]["priority_steps"]
-
-    assert steps == sorted(Priority) == [Priority.HIGH, Priority.NORMAL, Priority.LOW]
