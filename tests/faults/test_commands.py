@@ -6,6 +6,7 @@ import time
 import pytest
 from stage import ENDLESS, SHORT, is_alive, open_stage
 
+from integration.messages import waiting
 from models.message import Priority
 from service import jobs
 from service.queries.selectors import ids_condition
