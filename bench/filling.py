@@ -123,7 +123,7 @@ _JOBS = f"""
 INSERT INTO jobs (
     id, sweep_id, ordinal, spec, configuration, shape, packed, suspect, state, attempt, worker,
     cancel_requested, crashes, progress_mark, epochs_done, checkpoint_epoch, priority, held,
-    max_crashes, stall_seconds, keep_checkpoint, publish_due, publish_count, created_at, started_at,
+    max_crashes, stall_seconds, keep_checkpoint, created_at, started_at,
     finished_at
 )
 SELECT
@@ -131,7 +131,7 @@ SELECT
     configuration, shape, false, false, state, (state <> 'queued')::integer,
     CASE WHEN state <> 'queued' THEN 'gpu' || i %% 200 || '-1@host' END, false, 0, 0,
     CASE state WHEN 'succeeded' THEN epochs WHEN 'queued' THEN 0 ELSE 4 END, 0, 3, false, 3, 600,
-    false, sweeps.created_at, 1, sweeps.created_at,
+    false, sweeps.created_at,
     CASE WHEN state <> 'queued' THEN sweeps.created_at + '1 minute' END,
     CASE WHEN state NOT IN ('queued', 'running') THEN sweeps.created_at + '20 minutes' END
 FROM (

@@ -120,7 +120,7 @@ def give_back(session: Session, job: Job, detail: str, back_off_seconds: float =
     _end_attempt(session, job, Outcome.RELEASED, detail)
     _requeue(session, job, "given back", detail)
     if back_off_seconds:
-        job.publish_due = job.not_before = from_now(back_off_seconds)
+        job.not_before = from_now(back_off_seconds)
 
 
 def close(
@@ -176,7 +176,7 @@ def _requeue(session: Session, job: Job, how: str, detail: str) -> None:
     """Queue a job whose attempt ended; close it instead if it was to be cancelled."""
     was_cancelled = job.cancel_requested
     job.state, job.worker, job.lease_until = JobState.QUEUED, None, None
-    job.publish_due, job.publish_count, job.batches_done = now(), 0, 0
+    job.batches_done = 0
     log(session, job, f"{how}: {detail}")
     if was_cancelled:
         close(session, job, JobState.CANCELLED, f"cancelled; {detail}")

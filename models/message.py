@@ -7,8 +7,6 @@ from typing import Any
 
 TASK = "dq.run_job"
 QUEUE = "dq"
-#: A queued job's message that is not in Redis this long after it was sent is lost.
-OVERDUE_SECONDS = 5.0
 #: How many messages are sent together: workers take the first while the last are being made.
 _AT_ONCE = 100
 _LARGEST_ID = 2**31 - 1  # of SQL's integers

@@ -71,7 +71,7 @@ class Job(Base):
         Index(
             "ix_jobs_open",
             "state",
-            "publish_due",
+            "lease_until",
             postgresql_where=text("state IN ('queued', 'running')"),
             sqlite_where=text("state IN ('queued', 'running')"),
         ),
@@ -138,9 +138,6 @@ class Job(Base):
 
     #: A queued job is not started before that time; None is no limit.
     not_before: Mapped[datetime | None]
-    #: When a queued job's message is overdue, and how often it was sent.
-    publish_due: Mapped[datetime]
-    publish_count: Mapped[int] = mapped_column(default=0)
 
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]

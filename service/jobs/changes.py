@@ -141,7 +141,7 @@ def _change_and_publish(
 def _publish(database: Database, broker: Broker, job_ids: Sequence[int]) -> str | None:
     with database.reading() as session:
         messages = list_messages(session, job_ids)
-    return publish(database, broker, messages)
+    return publish(broker, messages)
 
 
 def _cancel(session: Session, jobs: Jobs) -> list[Change]:
@@ -177,8 +177,6 @@ def _retry(session: Session, jobs: Jobs, from_scratch: bool) -> list[Change]:
         "held": False,
         "suspect": False,
         "not_before": None,
-        "publish_due": now(),
-        "publish_count": 0,
         "batches_done": 0,
     }
     if from_scratch:
@@ -196,7 +194,7 @@ def _hold(session: Session, jobs: Jobs) -> list[Change]:
 
 def _release(session: Session, jobs: Jobs) -> list[Change]:
     held = [job.id for job in jobs if job.held]
-    _update(session, held, "released", held=False, publish_count=0, publish_due=now())
+    _update(session, held, "released", held=False)
     return [Change(job.id, _QUEUED if job.held else "was not held") for job in jobs]
 
 

@@ -1,17 +1,14 @@
-"""Sends the messages of jobs, and records on their rows that they were sent."""
+"""Sends the messages of jobs."""
 
 from collections.abc import Sequence
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from models.clock import from_now
-from models.database import Database
 from models.errors import BrokerUnreachable
-from models.message import OVERDUE_SECONDS, JobMessage
+from models.message import JobMessage
 from models.state import JobState
 from models.tables import Job
-from service.jobs.batches import BULK
 from service.jobs.broker import Broker
 from service.queries.selectors import ids_condition
 
@@ -23,22 +20,12 @@ def list_messages(session: Session, job_ids: Sequence[int]) -> list[JobMessage]:
     return [JobMessage(*row) for row in session.execute(query)]
 
 
-def publish(database: Database, broker: Broker, messages: Sequence[JobMessage]) -> str | None:
-    """Send messages, and record that they were sent; return why not, or None.
-
-    If Redis does not answer, a worker sends them later.
-    """
+def publish(broker: Broker, messages: Sequence[JobMessage]) -> str | None:
+    """Send messages; return why not, or None. A worker sends them later."""
     if not messages:
         return None
     try:
         broker.publish(messages)
     except BrokerUnreachable as error:
         return str(error)
-    # The first jobs may run by now, or have ended: their workers own their rows.
-    waiting = ids_condition([message.job_id for message in messages]), Job.state == JobState.QUEUED
-    sent = (
-        update(Job).where(*waiting).values(publish_count=1, publish_due=from_now(OVERDUE_SECONDS))
-    )
-    with database.writing() as session:
-        session.execute(sent, execution_options=BULK)
     return None

@@ -10,10 +10,10 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from models.clock import from_now, now
+from models.clock import now
 from models.database import Database, insert_missing
 from models.errors import DatabaseUnreachable
-from models.message import OVERDUE_SECONDS, JobMessage
+from models.message import JobMessage
 from models.spec import ExperimentSpec
 from models.state import JobState
 from models.tables import Job, Sweep, SweepMember, Tag
@@ -82,7 +82,7 @@ def submit(
         size.learn(time.monotonic() - started_at)
         saved += len(batch)
         on_progress(SubmitProgress(sweep_id, len(specs), saved, sent))
-        error = error or publish(database, broker, messages)
+        error = error or publish(broker, messages)
         sent += 0 if error else len(messages)
         on_progress(SubmitProgress(sweep_id, len(specs), saved, sent))
         if saved >= len(specs):
@@ -162,7 +162,7 @@ def _insert_jobs(session: Session, sweep_id: int, rows: Sequence[dict[str, Any]]
     if free is not None:
         rows = [{**row, "id": job_id} for job_id, row in enumerate(rows, free)]
     jobs = Job.metadata.tables[Job.__tablename__]
-    common = {"sweep_id": sweep_id, "created_at": now(), "publish_due": from_now(OVERDUE_SECONDS)}
+    common = {"sweep_id": sweep_id, "created_at": now()}
     session.execute(insert(jobs).values(common), rows)
 
 

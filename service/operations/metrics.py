@@ -63,7 +63,7 @@ def _list_work(metrics: OperationalMetrics) -> Iterator[Metric]:
     yield attempts
     repairs = CounterMetricFamily(
         "dq_reconciler_actions",
-        "Jobs taken from silent workers (lost), or whose message was sent again (republished).",
+        "Jobs taken from silent workers (lost), and messages sent to idle ones (republished).",
         labels=["action"],
     )
     for action in _REPAIRS:

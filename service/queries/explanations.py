@@ -39,8 +39,9 @@ def _list_obstacles(session: Session, job: Job) -> list[str]:
         obstacles.append(f"It is held. Type: dq release {job.id}")
     if session.get(Pause, 1) is not None:
         obstacles.append("The queue is paused. Type: dq resume")
-    if not job.publish_count and not job.held:
-        obstacles.append("Its message is not in Redis yet; a worker will send it. See: dq doctor")
+    if job.not_before and not job.held:
+        at = f"{job.not_before:%H:%M:%S} UTC"
+        obstacles.append(f"It is tried again at {at}. Type: dq logs {job.id}")
     return obstacles
 
 

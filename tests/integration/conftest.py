@@ -32,10 +32,7 @@ def broker(settings: Settings) -> Broker:
 
 @pytest.fixture
 def publisher(settings: Settings) -> Publisher:
-    """The queue in a Redis that has already been republished in."""
-    publisher = make_publisher(settings)
-    publisher.mark_complete()
-    return publisher
+    return make_publisher(settings)
 
 
 @pytest.fixture

@@ -207,11 +207,6 @@ def expire(database: Database, job_id: int) -> None:
     change(database, job_id, lease_until=from_now(-1))
 
 
-def make_due(database: Database, job_id: int) -> None:
-    """Make a job's message overdue by a second."""
-    change(database, job_id, publish_due=from_now(-1))
-
-
 def add_worker(
     database: Database, name: str, silent_seconds: float = 0, state: str = "active"
 ) -> None:

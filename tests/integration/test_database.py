@@ -61,7 +61,7 @@ def test_two_writers_of_one_row_take_turns(database: Database):
         for _ in range(20):
             with database.writing() as session:
                 job = session.get(Job, job_id, with_for_update=True)
-                job.publish_count += 1
+                job.crashes += 1
 
     threads = [threading.Thread(target=count) for _ in range(4)]
     for thread in threads:
@@ -69,7 +69,7 @@ def test_two_writers_of_one_row_take_turns(database: Database):
     for thread in threads:
         thread.join()
 
-    assert rows.job(database, job_id).publish_count == 81
+    assert rows.job(database, job_id).crashes == 80
 
 
 def test_an_outage_is_an_error_in_words(database: Database, outage: Outage):

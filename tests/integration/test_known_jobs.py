@@ -273,7 +273,7 @@ ALL_OPTIONS = {
     "timeout_seconds": 120.0,
     "keep_checkpoint": True,
 }
-COLUMNS = [*ALL_OPTIONS, "name", "publish_count", "publish_due"]
+COLUMNS = [*ALL_OPTIONS, "name"]
 
 
 def test_a_queued_job_gets_the_options_of_a_later_submit_of_its_spec(database: Database):

@@ -80,9 +80,6 @@ class Claimant:
 class SilentPublisher:
     """A publisher that has nothing to do."""
 
-    def may_have_lost_messages(self) -> bool:
-        return False
-
     def count_waiting(self) -> int:
         return 1
 

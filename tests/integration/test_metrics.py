@@ -65,6 +65,7 @@ def test_the_seconds_of_finished_jobs_are_a_histogram(database, recorder):
 
 def test_repairs_are_counted_for_ever(database, recorder, reconciler):
     job_id = rows.submit_one(database)
+    rows.add_worker(database, "idle@here")
     for _ in range(2):
         rows.claim(recorder, job_id)
         rows.expire(database, job_id)
@@ -73,7 +74,7 @@ def test_repairs_are_counted_for_ever(database, recorder, reconciler):
     found = read(database)
 
     assert found["dq_reconciler_actions_total", "lost"] == 2
-    assert found["dq_reconciler_actions_total", "republished"] >= 2
+    assert found["dq_reconciler_actions_total", "republished"] == 1
     assert found["dq_attempts_total", "lost"] == 2
 
 

@@ -147,7 +147,7 @@ def test_a_filled_database_of_revision_0001_keeps_its_rows_under_the_new_names(e
         name: len(added) for name, added in filled.items()
     }
     assert [job.state for job in jobs] == [*JobState]
-    assert {(job.publish_count, job.batches_done, job.epochs_done) for job in jobs} == {(2, 0, 1)}
+    assert {(job.not_before, job.batches_done, job.epochs_done) for job in jobs} == {(None, 0, 1)}
     assert {job.created_at for job in jobs} == {NOW}
     assert repairs == ["republished", "lost"]
     assert rows.claim(Recorder(empty, "w", 30), 1).attempt == 2

@@ -423,13 +423,13 @@ def test_a_job_waits_for_the_queue_to_be_resumed(database: Database):
     assert reasons[0] == "The queue is paused. Type: dq resume"
 
 
-def test_a_job_waits_for_its_message_to_be_sent(database: Database):
+def test_a_job_waits_after_trouble(database: Database):
     job_id = rows.submit_one(database)
-    rows.change(database, job_id, publish_count=0)
+    rows.change(database, job_id, not_before=datetime(2099, 1, 1, 12, 30, tzinfo=UTC))
 
     reasons = explain_wait(database, job_id)
 
-    assert reasons[0].startswith("Its message is not in Redis yet")
+    assert reasons[0] == f"It is tried again at 12:30:00 UTC. Type: dq logs {job_id}"
 
 
 @pytest.mark.parametrize("state", ["running", "succeeded", "failed", "cancelled"])

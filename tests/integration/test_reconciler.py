@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from celery import Celery
 from sqlalchemy import select, update
 
 from integration import rows
@@ -72,6 +71,7 @@ def test_a_job_whose_worker_fell_silent_waits_again_and_its_message_is_sent(
     database: Database, reconciler: Reconciler, recorder: Recorder, redis: RedisServer
 ):
     job_id = rows.submit_one(database)
+    rows.add_worker(database, "idle@here")
     crash(recorder, job_id)
 
     repairs = reconciler.reconcile()
@@ -207,9 +207,9 @@ def test_a_claim_whose_answer_was_lost_costs_a_lease_and_not_the_job(
 
 
 def test_six_hundred_jobs_of_a_host_that_died_wait_again(
-    database: Database, reconciler: Reconciler, redis: RedisServer
+    database: Database, reconciler: Reconciler
 ):
-    job_ids = rows.submit(database, *[SPEC] * 600)
+    rows.submit(database, *[SPEC] * 600)
     with database.writing() as session:
         lost = {"state": "running", "attempt": 1, "lease_until": from_now(-1), "worker": "w"}
         session.execute(update(Job).values(**lost))
@@ -222,7 +222,6 @@ def test_six_hundred_jobs_of_a_host_that_died_wait_again(
         found = session.scalars(select(Job.state).distinct()).all()
     assert lost_jobs == 600
     assert found == ["queued"]
-    assert sorted(waiting_jobs(redis)) == job_ids
 
 
 def test_after_an_outage_of_the_database_the_living_get_time_to_renew_their_leases(
@@ -284,162 +283,99 @@ def test_a_process_that_hangs_with_one_job_keeps_no_other_from_being_taken_over(
 # Messages
 
 
-def test_a_job_whose_message_was_never_sent_is_published_once(
+@pytest.fixture
+def idle(database: Database) -> str:
+    """A worker that runs nothing."""
+    rows.add_worker(database, "cpu7-1@here")
+    return "cpu7-1@here"
+
+
+@pytest.mark.usefixtures("idle")
+def test_a_message_is_sent_once_for_an_idle_worker_that_has_none(
     database: Database, reconciler: Reconciler, redis: RedisServer
 ):
-    job_id = rows.submit_one(database)
-    rows.change(database, job_id, publish_count=0, publish_due=from_now(-1))
+    first, *_ = rows.submit(database, SPEC, SPEC)
 
-    first, second = republish(reconciler, redis), republish(reconciler, redis)
+    sent = [republish(reconciler, redis) for _ in range(2)]
 
-    assert (first, second) == ([job_id], [])
-    assert rows.job(database, job_id).publish_count == 1
+    assert sent == [[first], []]
 
 
-def test_a_message_that_waits_behind_others_is_not_sent_again(
-    *, database: Database, reconciler: Reconciler, broker: Broker, redis: RedisServer
+def test_idle_workers_get_as_many_messages_as_they_lack_for_the_jobs_that_are_next(
+    *, database: Database, reconciler: Reconciler, publisher: Publisher, redis: RedisServer
 ):
-    submitted = jobs.submit(database, broker, [SPEC, SPEC], jobs.SubmitOptions(), "token")
-    for job_id in submitted.job_ids:
-        rows.make_due(database, job_id)
-
-    assert republish(reconciler, redis) == []
-
-
-def test_a_message_that_an_empty_queue_proves_lost_is_sent_again_when_it_is_overdue(
-    *, database: Database, reconciler: Reconciler, broker: Broker, redis: RedisServer
-):
-    submitted = jobs.submit(database, broker, [SPEC, SPEC], jobs.SubmitOptions(), "token")
-    overdue, sent_just_now = submitted.job_ids
-    redis.client().delete("dq:dq")
-    rows.make_due(database, overdue)
-
-    assert republish(reconciler, redis) == [overdue]
-    assert rows.job(database, overdue).publish_count == 2
-    assert rows.job(database, sent_just_now).publish_count == 1
-
-
-def test_a_wiped_redis_is_sent_the_message_of_every_queued_job(
-    *, database: Database, reconciler: Reconciler, broker: Broker, redis: RedisServer
-):
-    submitted = jobs.submit(database, broker, [SPEC, SPEC], jobs.SubmitOptions(), "token")
-    redis.client().flushall()
-
-    first, second = republish(reconciler, redis), republish(reconciler, redis)
-
-    assert tuple(first) == submitted.job_ids
-    assert second == []
-
-
-def test_a_restarted_redis_is_sent_the_message_of_every_queued_job(
-    *, database: Database, reconciler: Reconciler, broker: Broker, redis: RedisServer
-):
-    submitted = jobs.submit(database, broker, [SPEC, SPEC], jobs.SubmitOptions(), "token")
-    redis.stop()
-    redis.start()
-
-    first, second = republish(reconciler, redis), republish(reconciler, redis)
-
-    assert tuple(first) == submitted.job_ids
-    assert second == []
-
-
-def test_a_redis_that_no_worker_has_used_is_sent_the_message_of_every_queued_job(
-    database: Database, settings: Settings, redis: RedisServer
-):
-    """As after a change of DQ_BROKER_URL."""
-    job_ids = rows.submit(database, SPEC, SPEC)
-    reconciler = Reconciler(database, make_publisher(settings), LEASE_SECONDS)
-
-    assert republish(reconciler, redis) == job_ids
-
-
-def test_a_redis_that_no_worker_knows_and_that_has_every_message_is_sent_none_again(
-    *,
-    database: Database,
-    settings: Settings,
-    broker: Broker,
-    redis: RedisServer,
-    caplog: pytest.LogCaptureFixture,
-):
-    """As at the first start of a worker."""
-    jobs.submit(database, broker, [SPEC, SPEC], jobs.SubmitOptions(), "token")
-    reconciler = Reconciler(database, make_publisher(settings), LEASE_SECONDS)
-
-    republished = republish(reconciler, redis)
-    redis.client().flushall()
-    first_words = list(caplog.messages)
-    republished_again = republish(reconciler, redis)
-
-    assert (republished, first_words) == ([], [])
-    assert len(republished_again) == 2
-    assert caplog.messages == ["Redis was wiped or restarted: sent 2 queued jobs again"]
-
-
-def test_messages_are_sent_by_priority_and_then_in_the_jobs_order(
-    database: Database, reconciler: Reconciler, redis: RedisServer
-):
+    for number in range(4):
+        rows.add_worker(database, f"cpu{number}-9@here")
     low = rows.submit(database, SPEC, priority=Priority.LOW)
     normal = rows.submit(database, SPEC, SPEC)
     high = rows.submit(database, SPEC, priority=Priority.HIGH)
-    redis.client().flushall()
-
-    assert republish(reconciler, redis) == [*high, *normal, *low]
-
-
-@pytest.mark.parametrize("is_wiped", [False, True])
-def test_no_message_is_sent_for_a_held_job(
-    *, database: Database, reconciler: Reconciler, redis: RedisServer, is_wiped: bool
-):
-    job_id = rows.submit_one(database)
-    jobs.hold(database, ids_condition([job_id]))
-    rows.change(database, job_id, publish_count=0, publish_due=from_now(-1))
-    if is_wiped:
-        redis.client().flushall()
-
-    assert republish(reconciler, redis) == []
-
-
-@pytest.mark.parametrize("is_wiped", [False, True])
-def test_no_message_is_sent_while_the_queue_is_paused(
-    *, database: Database, reconciler: Reconciler, redis: RedisServer, is_wiped: bool
-):
-    job_id = rows.submit_one(database)
-    jobs.pause(database)
-    rows.change(database, job_id, publish_count=0, publish_due=from_now(-1))
-    if is_wiped:
-        redis.client().flushall()
-
-    assert republish(reconciler, redis) == []
-
-
-def test_jobs_that_waited_during_a_pause_and_a_wipe_of_redis_have_messages_afterwards(
-    *, database: Database, reconciler: Reconciler, publisher: Publisher, redis: RedisServer
-):
-    """Resume could not send messages, and the pass during the pause marked Redis as complete."""
-    job_id = rows.submit_one(database)
-    jobs.pause(database)
-    redis.client().flushall()
-    reconciler.reconcile()
-
-    jobs.resume(database, Broker(Settings(broker_url="redis+socket:///tmp/nowhere.sock")))
     publisher.publish([ANOTHER_MESSAGE])
 
-    assert republish(reconciler, redis) == [job_id]
+    assert republish(reconciler, redis) == [*high, *normal]
+    assert low
 
 
-@pytest.mark.parametrize("state", ["running", "succeeded", "failed", "cancelled"])
-def test_no_message_is_sent_for_a_job_that_does_not_wait(
-    *, database: Database, reconciler: Reconciler, redis: RedisServer, state: str
+@pytest.mark.parametrize("strike", [RedisServer.stop, lambda redis: redis.client().flushall()])
+@pytest.mark.usefixtures("idle")
+def test_a_redis_that_lost_its_messages_is_sent_what_idle_workers_lack(
+    *,
+    database: Database,
+    reconciler: Reconciler,
+    broker: Broker,
+    redis: RedisServer,
+    strike: Callable[[RedisServer], object],
 ):
-    job_id = rows.submit_one(database)
-    lease = from_now(100) if state == "running" else None
-    rows.change(database, job_id, state=state, lease_until=lease, publish_due=from_now(-1))
+    submitted = jobs.submit(database, broker, [SPEC, SPEC], jobs.SubmitOptions(), "token")
+    strike(redis)
+    redis.start()
     redis.client().flushall()
+
+    assert republish(reconciler, redis) == [submitted.job_ids[0]]
+
+
+def test_no_message_is_sent_where_no_worker_is_idle(
+    *, database: Database, reconciler: Reconciler, recorder: Recorder, redis: RedisServer
+):
+    running, _ = rows.submit(database, SPEC, SPEC)
+    rows.add_worker(database, recorder.worker)
+    rows.add_worker(database, "silent@here", silent_seconds=999)
+    rows.add_worker(database, "leaving@here", state="draining")
+    rows.claim(recorder, running)
 
     assert republish(reconciler, redis) == []
 
 
+def hold(database: Database, job_id: int) -> None:
+    jobs.hold(database, ids_condition([job_id]))
+
+
+def pause(database: Database, _: int) -> None:
+    jobs.pause(database)
+
+
+def back_off(database: Database, job_id: int) -> None:
+    rows.change(database, job_id, not_before=from_now(9))
+
+
+def end(database: Database, job_id: int) -> None:
+    jobs.cancel(database, ids_condition([job_id]))
+
+
+@pytest.mark.parametrize("hinder", [hold, pause, back_off, end])
+@pytest.mark.usefixtures("idle")
+def test_no_message_is_sent_for_a_job_that_may_not_start(
+    *,
+    database: Database,
+    reconciler: Reconciler,
+    redis: RedisServer,
+    hinder: Callable[[Database, int], None],
+):
+    hinder(database, rows.submit_one(database))
+
+    assert republish(reconciler, redis) == []
+
+
+@pytest.mark.usefixtures("idle")
 def test_without_redis_lost_leases_are_repaired_and_the_messages_wait(
     *, database: Database, reconciler: Reconciler, recorder: Recorder, redis: RedisServer
 ):
@@ -453,95 +389,6 @@ def test_without_redis_lost_leases_are_repaired_and_the_messages_wait(
     assert rows.job(database, job_id).state == "queued"
     redis.start()
     assert republish(reconciler, redis) == [job_id]
-
-
-class BreakingPublisher(Publisher):
-    """A publisher whose Redis breaks right before it publishes."""
-
-    def __init__(self, settings: Settings, strike: Callable[[], object]) -> None:
-        publisher = make_publisher(settings)
-        super().__init__(publisher._app, publisher._redis)
-        self._strike = strike
-
-    def publish(self, messages: Any) -> None:
-        self._strike()
-        super().publish(messages)
-
-
-def test_a_message_that_could_not_be_sent_is_sent_in_the_next_pass(
-    *, database: Database, settings: Settings, publisher: Publisher, redis: RedisServer
-):
-    job_id = rows.submit_one(database)
-    rows.change(database, job_id, publish_count=0, publish_due=from_now(-1))
-    reconciler = Reconciler(database, BreakingPublisher(settings, redis.stop), LEASE_SECONDS)
-
-    with pytest.raises(BrokerUnreachable):
-        reconciler.reconcile()
-    redis.start()
-    republished = republish(Reconciler(database, publisher, LEASE_SECONDS), redis)
-
-    assert republished == [job_id]
-
-
-def test_a_message_that_redis_refused_is_sent_in_the_next_pass_although_others_wait(
-    *, database: Database, settings: Settings, publisher: Publisher, redis: RedisServer
-):
-    job_id = rows.submit_one(database)
-    rows.change(database, job_id, publish_count=0, publish_due=from_now(-1))
-    publisher.publish([ANOTHER_MESSAGE])
-    full = BreakingPublisher(settings, lambda: redis.client().config_set("maxmemory", 1))
-
-    with pytest.raises(BrokerUnreachable):
-        Reconciler(database, full, LEASE_SECONDS).reconcile()
-    redis.client().config_set("maxmemory", 0)
-    republished = republish(Reconciler(database, publisher, LEASE_SECONDS), redis)
-
-    assert republished == [job_id]
-
-
-class CountingPublisher(Publisher):
-    """A publisher of a new Redis that records its messages, and fails after too many."""
-
-    def __init__(self) -> None:
-        super().__init__(Celery(), None)
-        self.published: list[int] = []
-
-    def publish(self, messages: Any) -> None:
-        self.published += [message.job_id for message in messages]
-        assert len(self.published) <= 200, "it publishes for ever"
-
-    def count_waiting(self) -> int:
-        return 0
-
-    def may_have_lost_messages(self) -> bool:
-        return True
-
-    def mark_complete(self) -> None:
-        pass
-
-
-def test_one_pass_sends_one_message_for_each_job_however_long_it_takes(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-):
-    """With so many jobs that the first are overdue again before the last are sent."""
-    job_ids = rows.submit(database, *[SPEC] * 50)
-    monkeypatch.setattr("worker.supervisor.reconciler._BATCH", 1)
-    monkeypatch.setattr("worker.supervisor.reconciler.OVERDUE_SECONDS", 0.005)
-    publisher = CountingPublisher()
-
-    Reconciler(database, publisher, LEASE_SECONDS).reconcile()
-
-    assert sorted(publisher.published) == job_ids
-
-
-def test_the_messages_of_the_most_urgent_jobs_are_sent_first(database: Database):
-    low = rows.submit(database, SPEC, priority=Priority.LOW)
-    high = rows.submit(database, SPEC, priority=Priority.HIGH)
-    publisher = CountingPublisher()
-
-    Reconciler(database, publisher, LEASE_SECONDS).reconcile()
-
-    assert publisher.published == [*high, *low]
 
 
 # Several reconcilers
@@ -570,19 +417,6 @@ def test_reconcilers_at_once_lose_each_lease_once(
         assert [line for line in rows.log(database, job_id) if line.startswith("lost")] == [
             "lost: cpu0-1@here fell silent"
         ]
-
-
-def test_reconcilers_at_once_send_one_message_for_each_job(
-    *, database: Database, settings: Settings, publisher: Publisher, redis: RedisServer
-):
-    job_ids = rows.submit(database, *[SPEC] * 20)
-    for job_id in job_ids:
-        rows.change(database, job_id, publish_count=0, publish_due=from_now(-1))
-
-    repairs = at_once(*[each.reconcile for each in reconcilers(settings)])
-
-    assert sum(each.republished for each in repairs) == 20
-    assert sorted(waiting_jobs(redis)) == job_ids
 
 
 def test_a_reconciler_and_a_renewal_at_once_agree_on_who_has_the_job(

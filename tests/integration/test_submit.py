@@ -16,8 +16,7 @@ from integration.rows import SPEC, FakeBroker
 from models.clock import now
 from models.database import Database
 from models.errors import BrokerUnreachable
-from models.message import OVERDUE_SECONDS, JobMessage, Priority
-from models.settings import Settings
+from models.message import JobMessage, Priority
 from models.tables import Job, Sweep
 from servers import PostgresServer, RedisServer, wait_until
 from service import jobs
@@ -25,7 +24,6 @@ from service.jobs import SubmitOptions
 from service.jobs.batches import BatchSize
 from service.jobs.broker import Broker
 from service.jobs.submission import SubmitProgress
-from worker.execution.recorder import Recorder
 from worker.queue.publishing import Publisher
 from worker.supervisor.reconciler import Reconciler, Repairs
 
@@ -80,29 +78,6 @@ def test_a_job_is_queued_with_the_options_of_its_submit(database: Database):
     assert rows.get(database, Sweep, submitted.sweep_id).name == "first"
 
 
-def test_a_message_that_was_sent_is_recorded_on_its_row(database: Database, broker: Broker):
-    submitted = jobs.submit(database, broker, [SPEC], OPTIONS, "token")
-
-    job = rows.job(database, submitted.job_ids[0])
-    assert submitted.publish_error is None
-    assert job.publish_count == 1
-    assert (job.publish_due - job.created_at).total_seconds() > OVERDUE_SECONDS
-
-
-def test_a_job_that_a_worker_took_before_the_last_message_was_sent_is_left_to_it(
-    database: Database, recorder: Recorder
-):
-    class Quick(FakeBroker):
-        def publish(self, messages: Sequence[JobMessage]) -> None:
-            rows.claim(recorder, messages[0].job_id)
-
-    submitted = jobs.submit(database, Quick(), [SPEC, SPEC], OPTIONS, "token")
-
-    taken, waits = (rows.job(database, job_id) for job_id in submitted.job_ids)
-    assert (taken.state, taken.publish_count) == ("running", 0)
-    assert (waits.state, waits.publish_count) == ("queued", 1)
-
-
 def test_a_full_redis_takes_no_messages_and_is_quoted(
     database: Database, broker: Broker, redis: RedisServer
 ):
@@ -113,7 +88,6 @@ def test_a_full_redis_takes_no_messages_and_is_quoted(
     said = "refuses: OOM command not allowed when used memory > 'maxmemory'"
     assert submitted.publish_error == f"Redis at {redis.url} {said}"
     assert rows.states(database, submitted.job_ids) == ["queued"]
-    assert rows.job(database, submitted.job_ids[0]).publish_count == 0
 
 
 def test_without_redis_the_jobs_are_saved_and_submit_says_so_soon(
@@ -128,7 +102,6 @@ def test_without_redis_the_jobs_are_saved_and_submit_says_so_soon(
     assert submitted.publish_error
     assert submitted.publish_error.startswith(f"Redis at {redis.url} does not answer: ")
     assert rows.states(database, submitted.job_ids) == ["queued", "queued"]
-    assert [rows.job(database, id_).publish_count for id_ in submitted.job_ids] == [0, 0]
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
@@ -173,29 +146,12 @@ def test_what_submit_could_not_send_is_sent_by_a_worker_once_redis_answers(
     redis.stop()
     submitted = jobs.submit(database, broker, [SPEC, SPEC], OPTIONS, "token")
     redis.start()
+    rows.add_worker(database, "idle@here")
 
     repairs = Reconciler(database, publisher, 30).reconcile()
 
-    assert repairs == Repairs(republished=2)
-    assert tuple(waiting_jobs(redis)) == submitted.job_ids
-    assert [rows.job(database, id_).publish_count for id_ in submitted.job_ids] == [1, 1]
-
-
-def test_a_worker_waits_before_it_sends_what_submit_did_not(
-    database: Database, reconciler: Reconciler, redis: RedisServer
-):
-    nowhere = Broker(Settings(broker_url="redis+socket:///tmp/nowhere.sock"))
-    (job_id,) = jobs.submit(database, nowhere, [SPEC], OPTIONS, "token").job_ids
-    job = rows.job(database, job_id)
-
-    at_once = reconciler.reconcile()
-    rows.make_due(database, job_id)
-    later = reconciler.reconcile()
-
-    patience = (job.publish_due - job.created_at).total_seconds()
-    assert patience == pytest.approx(OVERDUE_SECONDS, abs=0.5)
-    assert (at_once.republished, later.republished) == (0, 1)
-    assert len(waiting(redis)) == 1
+    assert repairs == Repairs(republished=1)
+    assert waiting_jobs(redis) == [submitted.job_ids[0]], "the worker goes on without a message"
 
 
 def test_a_second_submit_with_the_same_token_inserts_nothing(database: Database):
@@ -249,7 +205,7 @@ def insert_sweep(session: Session, token: str) -> int:
     session.flush()
     for ordinal in range(2):
         row = {"spec": SPEC.model_dump(mode="json"), "configuration": SPEC.configuration}
-        common = {"shape": SPEC.shape, "state": "queued", "publish_due": now(), **OPTIONS.columns}
+        common = {"shape": SPEC.shape, "state": "queued", **OPTIONS.columns}
         session.add(Job(sweep_id=sweep.id, ordinal=ordinal, created_at=now(), **row, **common))
     session.flush()
     return sweep.id
@@ -267,10 +223,8 @@ def test_two_thousand_jobs_are_one_submit(database: Database, broker: Broker, re
 
     with database.reading() as session:
         found = session.execute(select(Job.ordinal, Job.spec).order_by(Job.id)).all()
-        unsent = session.scalars(select(func.count()).where(Job.publish_count != 1)).one()
     assert submitted.publish_error is None
     assert [(ordinal, spec["seed"]) for ordinal, spec in found] == [(i, i) for i in range(2_000)]
-    assert unsent == 0
     assert tuple(waiting_jobs(redis)) == submitted.job_ids
 
 

@@ -16,7 +16,8 @@ from models.tables import Job, Pause, Worker
 
 # The statements of every claim are made once: making one takes longer than running it.
 
-_CLAIMABLE = (
+#: What holds of a job that a worker may start.
+CLAIMABLE = (
     Job.state == JobState.QUEUED,
     Job.held.is_(False),
     or_(Job.not_before.is_(None), Job.not_before <= now()),
@@ -33,13 +34,13 @@ _MAY_CLAIM = (
 #: Locks the job that is next, but for those that other claims hold.
 _TAKE_NEXT = (
     select(Job)
-    .where(*_CLAIMABLE, *_MAY_CLAIM)
+    .where(*CLAIMABLE, *_MAY_CLAIM)
     .order_by(Job.priority, Job.id)
     .limit(1)
     .with_for_update(of=Job, skip_locked=True)
 )
 _ALIKE = (
-    *_CLAIMABLE,
+    *CLAIMABLE,
     Job.shape == bindparam("shape"),
     Job.priority == bindparam("priority"),
     Job.suspect.is_(False),

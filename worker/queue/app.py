@@ -10,7 +10,6 @@ from billiard.process import active_children
 from celery import Celery, signals
 from celery.exceptions import WorkerLostError
 from celery.platforms import SecurityWarning
-from redis import Redis
 from sqlalchemy import and_, select
 
 from models import lifecycle
@@ -21,7 +20,6 @@ from models.message import celery_settings
 from models.settings import Settings
 from models.state import JobState
 from models.tables import Attempt, Job
-from models.urls import for_redis_py
 from worker import readiness
 from worker.queue import transport
 from worker.queue.publishing import Publisher
@@ -64,10 +62,7 @@ def make_app(settings: Settings) -> Celery:
 
 def make_publisher(settings: Settings) -> Publisher:
     """Return the publisher for the configured Redis."""
-    app = make_app(settings)
-    url = for_redis_py(broker_url(settings))
-    timeouts: dict[str, Any] = {"socket_timeout": _SOCKET_SECONDS, "socket_connect_timeout": 3}
-    return Publisher(app, Redis.from_url(url, **timeouts))
+    return Publisher(make_app(settings))
 
 
 def consume(settings: Settings, name: str) -> int:

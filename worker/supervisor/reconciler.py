@@ -4,23 +4,21 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
-from sqlalchemy import Select, exists, func, select, update
-from sqlalchemy.sql.dml import Update
+from sqlalchemy import Select, exists, func, select
 
 from models import lifecycle
 from models.clock import from_now, now
 from models.database import Database
-from models.errors import BrokerUnreachable, DatabaseUnreachable
-from models.message import OVERDUE_SECONDS, JobMessage
-from models.state import JobState
-from models.tables import Job, Pause, Repair
+from models.errors import DatabaseUnreachable
+from models.message import JobMessage
+from models.state import JobState, WorkerState
+from models.tables import Job, Pause, Repair, Worker
+from worker.execution.claims import CLAIMABLE
 from worker.queue.publishing import Publisher
 
 logger = logging.getLogger(__name__)
 _BATCH = 500
-_QUEUED = Job.state == JobState.QUEUED, Job.held.is_(False)
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class Repairs:
 
     #: Taken from workers that fell silent.
     lost: int = 0
-    #: Whose message was sent again.
+    #: For which a message was sent: fewer waited than workers were idle.
     republished: int = 0
 
 
@@ -40,7 +38,6 @@ class Reconciler:
         self._database, self._publisher = database, publisher
         self._lease_seconds = lease_seconds
         self._leases_count_from = 0.0
-        self._knows_redis = False
 
     def reconcile(self) -> Repairs:
         """Make one pass: idempotent, in short transactions."""
@@ -65,77 +62,34 @@ class Reconciler:
             return len(jobs)
 
     def _republish(self) -> int:
-        may_have_lost = self._publisher.may_have_lost_messages()
-        waiting = self._publisher.count_waiting()
-        has_lost = may_have_lost and waiting < self._count_queued()
-        if has_lost:
-            self._make_all_due()
-        republished = self._publish_due(everything=has_lost or not waiting)
-        if may_have_lost:
-            self._publisher.mark_complete()
-        if has_lost and republished and self._knows_redis:  # to a new worker, any Redis is new
-            logger.warning("Redis was wiped or restarted: sent %s queued jobs again", republished)
-        self._knows_redis = True
-        return republished
-
-    def _publish_due(self, *, everything: bool) -> int:
-        began, published = self._read_clock(), 0
-        while messages := self._take_due(everything, began):
-            self._publish(messages)
-            published += len(messages)
-        if published:
-            with self._database.writing() as session:
-                session.add(Repair(at=now(), action="republished", jobs=published))
-        return published
-
-    def _count_queued(self) -> int:
-        """Return how many messages should wait in Redis, or were taken just now."""
-        with self._database.reading() as session:
-            return session.scalar(select(func.count()).where(*_QUEUED)) or 0
-
-    def _make_all_due(self) -> None:
-        with self._database.writing() as session:
-            session.execute(_every_queued().values(publish_due=now(), publish_count=0))
-
-    def _read_clock(self) -> datetime:
-        with self._database.reading() as session:
-            return session.scalars(select(now())).one()
-
-    def _take_due(self, everything: bool, began: datetime) -> Sequence[JobMessage]:
-        """Return the messages of some jobs that were due when the pass began; postpone the next.
-
-        A message that was sent may still wait behind others: only an empty queue proves that it
-        is lost. So it is sent again only with `everything`.
-        """
-        with self._database.writing() as session:
-            jobs = session.scalars(_due(everything, began)).all()
-            for job in jobs:
-                job.publish_due = from_now(OVERDUE_SECONDS)
-                job.publish_count += 1
-            return [JobMessage(job.id, job.spec) for job in jobs]
-
-    def _publish(self, messages: Sequence[JobMessage]) -> None:
-        try:
+        """Send the messages that idle workers lack, whatever became of those that were sent."""
+        idle = self._count_idle_workers()
+        lacking = idle - self._publisher.count_waiting() if idle else 0
+        messages = self._list_next(lacking) if lacking > 0 else ()
+        if messages:
             self._publisher.publish(messages)
-        except BrokerUnreachable:
             with self._database.writing() as session:
-                missed = Job.id.in_([message.job_id for message in messages])
-                unsent = {"publish_due": now(), "publish_count": Job.publish_count - 1}
-                session.execute(_every_queued().where(missed).values(**unsent))
-            raise
+                session.add(Repair(at=now(), action="republished", jobs=len(messages)))
+        return len(messages)
+
+    def _count_idle_workers(self) -> int:
+        busy = select(Job.worker).where(Job.state == JobState.RUNNING, Job.worker.is_not(None))
+        idle = select(func.count()).where(
+            Worker.state == WorkerState.ACTIVE,
+            Worker.heartbeat_at > from_now(-self._lease_seconds),
+            Worker.id.not_in(busy),
+        )
+        with self._database.reading() as session:
+            return session.scalar(idle) or 0
+
+    def _list_next(self, count: int) -> Sequence[JobMessage]:
+        """Return the messages of the first jobs that may be started."""
+        jobs = select(Job.id, Job.spec).where(*CLAIMABLE, ~exists(select(Pause.id)))
+        jobs = jobs.order_by(Job.priority, Job.id).limit(count)
+        with self._database.reading() as session:
+            return [JobMessage(*row) for row in session.execute(jobs)]
 
 
 def _expired() -> Select[Job]:
     expired = Job.state == JobState.RUNNING, Job.lease_until < now()
     return select(Job).where(*expired).limit(_BATCH).with_for_update(skip_locked=True)
-
-
-def _due(everything: bool, began: datetime) -> Select[Job]:
-    due = select(Job).where(*_QUEUED, Job.publish_due <= began, ~exists(select(Pause.id)))
-    if not everything:
-        due = due.where(Job.publish_count == 0)
-    return due.order_by(Job.priority, Job.id).limit(_BATCH).with_for_update(skip_locked=True)
-
-
-def _every_queued() -> Update:
-    return update(Job).where(Job.state == JobState.QUEUED)

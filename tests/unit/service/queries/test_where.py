@@ -107,7 +107,6 @@ def add(connection, job_id, job, spec):
         "shape": "",
         "max_crashes": 3,
         "stall_seconds": 1,
-        "publish_due": now(),
     }
     connection.execute(insert(Job).values(**row, created_at=now()))
     for sweep in job.sweeps[1:]:
