@@ -30,6 +30,7 @@ WORDS = {
     "retry": "1",
     "delete": "state:failed --yes",
     "hold": "1",
+    "prioritize": "1 high",
     "release": "1",
     "workers": "",
     "doctor": "",
