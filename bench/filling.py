@@ -110,6 +110,8 @@ CREATE UNLOGGED TABLE drawn (
 )
 """
 
+_OWNERS = "INSERT INTO owners (name, used) VALUES ('', 0)"
+
 _SWEEPS = f"""
 INSERT INTO sweeps (id, submit_token, created_at)
 SELECT s, md5(s::text), now() - make_interval(hours => %(jobs)s / {SWEEP} - s)
@@ -193,6 +195,7 @@ FROM generate_series(0, 199) w
 """
 
 _STATEMENTS = (
+    _OWNERS,
     _SWEEPS,
     _JOBS,
     _MEMBERS,

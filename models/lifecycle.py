@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
+from models import usage
 from models.clock import from_now, now
 from models.state import JobState, Outcome
 from models.tables import Attempt, Epoch, Job, LogLine
@@ -129,6 +130,7 @@ def close(
     """End a job for good: succeeded, failed or cancelled; `detail` may hold a traceback."""
     if job.state == JobState.RUNNING:
         _end_attempt(session, job, Outcome(state), detail or reason)
+        usage.charge(session, [job.id])
     job.state, job.reason, job.lease_until = state, reason, None
     job.cancel_requested = False
     job.finished_at = now()
@@ -137,6 +139,7 @@ def close(
 
 def succeed(session: Session, job_ids: Collection[int]) -> None:
     """End running jobs, which the transaction has locked and whose results it recorded."""
+    usage.charge(session, job_ids)
     session.execute(_END_ATTEMPTS, {"job_ids": job_ids})
     session.execute(_SUCCEED, {"job_ids": job_ids})
     log_all(session, job_ids, JobState.SUCCEEDED)

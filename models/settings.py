@@ -1,5 +1,6 @@
 """The settings: each is an environment variable DQ_*, read once at the entry point."""
 
+import getpass
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from sqlalchemy import URL
 from models.errors import UsageError
 from models.urls import check_database, check_redis, for_sqlalchemy
 
+_LONGEST_OWNER = 100  # of Job.owner
 #: A regular expression for the setting `pack`.
 PACK = r"^(auto|off|[1-9]\d{0,3})$"
 
@@ -42,6 +44,22 @@ def _checked_by(check: Callable[[str], None]) -> AfterValidator:
 _AbsolutePath = Annotated[Path, AfterValidator(_make_absolute)]
 _DatabaseUrl = Annotated[str, _checked_by(check_database)]
 _BrokerUrl = Annotated[str, _checked_by(check_redis)]
+
+
+def _find_user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        return f"user {os.getuid()}"
+
+
+def _check_owner(name: str) -> str:
+    if not 0 < len(name) <= _LONGEST_OWNER or "," in name or not name.isprintable():
+        raise ValueError(f"give 1 to {_LONGEST_OWNER} printable characters without a comma")
+    return name
+
+
+_Owner = Annotated[str, AfterValidator(_check_owner)]
 
 
 class Settings(BaseSettings):
@@ -81,6 +99,11 @@ class Settings(BaseSettings):
         default="auto",
         pattern=PACK,
         description="how many jobs of one shape a worker trains together: auto, off, or at most N",
+    )
+    owner: _Owner = Field(
+        default_factory=_find_user,
+        validate_default=True,
+        description="who submits: jobs of several owners take turns; the user of this system",
     )
     lease_seconds: float = Field(
         default=30,

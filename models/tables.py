@@ -23,7 +23,7 @@ from models.clock import UtcDateTime
 from models.metrics import METRICS
 
 #: The newest revision in migrations/versions.
-REVISION = "0004"
+REVISION = "0005"
 VERSION_TABLE = "dq_alembic_version"
 
 _NAMES = {
@@ -79,6 +79,7 @@ class Job(Base):
         Index("ix_jobs_state_id", "state", "id"),
         Index(
             "ix_jobs_next",
+            "owner",
             "priority",
             "id",
             postgresql_where=text("state = 'queued' AND held IS false"),
@@ -98,6 +99,8 @@ class Job(Base):
     sweep_id: Mapped[int] = mapped_column(ForeignKey("sweeps.id"))
     ordinal: Mapped[int]
     name: Mapped[str | None] = mapped_column(String(200))
+    #: Who submitted it.
+    owner: Mapped[str] = mapped_column(String(100), default="", server_default=text("''"))
     spec: Mapped[dict[str, Any]]
     configuration: Mapped[str] = mapped_column(String(16))
     #: What jobs must share to be trained together (ExperimentSpec.shape).
@@ -142,6 +145,15 @@ class Job(Base):
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+
+
+class Owner(Base):
+    """Somebody who submitted jobs, and how much of the workers they used (models/usage.py)."""
+
+    __tablename__ = "owners"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    used: Mapped[float] = mapped_column(default=0.0)
 
 
 class SweepMember(Base):

@@ -127,6 +127,6 @@ def main() -> None:
     dq submit --dropout 0.9,0.8,0.8 --dropout none --seeds 5
     dq results --compare
 
-    Jobs are named by an id (142), a range (140..151), a sweep (s7), tag:paper, state:failed or
-    @last. Settings are environment variables DQ_*: see `dq doctor`.
+    Jobs are named by an id (142), a range (140..151), a sweep (s7), tag:paper, state:failed,
+    owner:ann, @mine or @last. Settings are environment variables DQ_*: see `dq doctor`.
     """

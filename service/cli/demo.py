@@ -64,7 +64,9 @@ def _run(context: Context, base: ExperimentSpec, local: LocalService) -> None:
         base.model_copy(update={"keep": keep, "seed": seed}) for seed in _SEEDS for keep in _KEEPS
     ]
     print_message(f"{len(_KEEPS)} configurations x {len(_SEEDS)} seeds = {len(specs)} jobs")
-    options = SubmitOptions(name="demo", tags=("demo",), priority=Priority.HIGH)
+    options = SubmitOptions(
+        context.settings.owner, name="demo", tags=("demo",), priority=Priority.HIGH
+    )
     submitted = submit(context.database, context.broker, specs, options, uuid.uuid4().hex)
     which, again = ids_condition(submitted.job_ids), f"dq wait s{submitted.sweep_id}"
     kept = f"The worker stops, and its jobs are kept. Type: dq up, and in another terminal: {again}"

@@ -73,7 +73,9 @@ def command(
 def _run(context: Context, grid: Grid, name: str, *, wait_for_all: bool) -> Sequence[int]:
     """Submit what is missing, wait for it, and return the ids of all jobs."""
     print_message(str(grid))
-    options = SubmitOptions(name=f"reproduce {name}"[:200], tags=("reproduce",), reuse=True)
+    options = SubmitOptions(
+        context.settings.owner, name=f"reproduce {name}"[:200], tags=("reproduce",), reuse=True
+    )
     submitted = submit(context.database, context.broker, grid.specs, options, uuid.uuid4().hex)
     missing = len(submitted.created) + len(submitted.open_before)
     if missing and wait_for_all:

@@ -1,6 +1,6 @@
 """`dq status`: the queue as it is now."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import click
 
@@ -10,9 +10,11 @@ from service.cli.output import format_option, print_message, print_table
 from service.formatting import plural
 from service.queries.estimate import estimate_remaining
 from service.queries.jobs import count_states, list_jobs
+from service.queries.owners import list_owners
 from service.queries.selectors import open_condition, parse_selectors
 from service.queries.workers import is_paused, list_workers
 from service.reports.job_tables import job_table
+from service.reports.progress_tables import owner_table
 from service.reports.table import Column, Format, Table
 
 #: Of the jobs; --format csv has the states alone.
@@ -26,16 +28,20 @@ def command(*, format: Format) -> None:
     database = open_context().database
     states, paused = count_states(database), is_paused(database)
     running = list_jobs(database, parse_selectors(["state:running"]))
+    owners = list_owners(database)
     alive = sum(worker.is_alive for worker in list_workers(database))
     document = {
         "jobs": states,
         "workers": alive,
         "is_paused": paused,
         "running": [row.job_id for row in running],
+        "owners": [asdict(owner) for owner in owners],
     }
     rows = [{"state": state, "jobs": number} for state, number in states.items()]
     columns = (Column("state", "state"), Column("jobs", "jobs", "{:,}".format, "right"))
     print_table(Table(columns, rows, json_value=document), format)
+    if format == "table" and len(owners) > 1:
+        print_table(owner_table(owners), format)
     if format == "table" and running:
         print_table(replace(job_table(running), remedy=_REMEDY), format)
     if states[JobState.QUEUED] or states[JobState.RUNNING]:

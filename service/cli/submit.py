@@ -11,6 +11,7 @@ import click
 from models.database import Database
 from models.errors import DatabaseUnreachable, SchemaOutdated, UsageError
 from models.message import Priority
+from models.settings import Settings
 from models.spec import ExperimentSpec
 from service.cli.bulk import MANY, BulkProgress, confirm, is_interactive
 from service.cli.context import find_database, open_context
@@ -122,6 +123,7 @@ def command(
         _preview(plan.list_first() if plan else grid.specs, force, format)
         return
     options = SubmitOptions(
+        owner=Settings.load().owner,
         name=name,
         tags=tags,
         priority=Priority[priority.upper()] if priority else None,

@@ -16,7 +16,7 @@ from models.errors import DatabaseUnreachable
 from models.message import JobMessage
 from models.spec import ExperimentSpec
 from models.state import JobState
-from models.tables import Job, Sweep, SweepMember, Tag
+from models.tables import Job, Owner, Sweep, SweepMember, Tag
 from service.jobs.batches import BatchSize, give_way
 from service.jobs.broker import Broker
 from service.jobs.ids import find_free_id
@@ -127,6 +127,7 @@ def _insert_once(
         if options.reuse:
             lock_known(session)
         sweep_id = _find_sweep(session, batch)
+        session.execute(insert_missing(session, Owner), {"name": options.owner})
         own = Job.sweep_id == sweep_id, Job.ordinal.between(batch.first, batch.last)
         inserted = set(session.scalars(select(Job.ordinal).where(*own)))
         missing = [
@@ -185,6 +186,7 @@ def _row(spec: ExperimentSpec, ordinal: int, batch: _Batch) -> dict[str, Any]:
     return {
         "ordinal": ordinal,
         "name": batch.options.name,
+        "owner": batch.options.owner,
         "spec": spec.model_dump(mode="json"),
         "configuration": spec.configuration,
         "shape": spec.shape,

@@ -50,6 +50,8 @@ class SubmitOptions:
     Where one is None, a new job gets the default, and an existing one keeps what it has.
     """
 
+    #: Whose the new jobs are.
+    owner: str = ""
     name: str | None = None
     tags: tuple[str, ...] = ()
     priority: Priority | None = None

@@ -47,6 +47,13 @@ def _list_queue(metrics: OperationalMetrics) -> Iterator[Metric]:
     for state, count in metrics.states.items():
         jobs.add_metric([state], count)
     yield jobs
+    owned = GaugeMetricFamily(
+        "dq_owner_jobs", "Queued and running jobs by owner.", labels=["owner", "state"]
+    )
+    for row in metrics.owners:
+        owned.add_metric([row.owner, "queued"], row.queued)
+        owned.add_metric([row.owner, "running"], row.running)
+    yield owned
     yield GaugeMetricFamily(
         "dq_oldest_queued_seconds",
         "Age of the job that is queued longest; 0 if none is.",

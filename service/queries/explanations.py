@@ -1,5 +1,7 @@
 """What a job waits for, or why it ended, in sentences."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -7,6 +9,7 @@ from models.database import Database
 from models.state import JobState
 from models.tables import Job, Pause
 from service.formatting import plural
+from service.queries.owners import OwnerRow, list_owners_in
 from service.queries.rows import JobRow
 from service.queries.workers import list_workers
 
@@ -46,9 +49,27 @@ def _list_obstacles(session: Session, job: Job) -> list[str]:
 
 
 def _describe_position(session: Session, job: Job) -> str:
-    waiting = Job.state == JobState.QUEUED, Job.held.is_(False)
+    waiting = Job.state == JobState.QUEUED, Job.held.is_(False), Job.owner == job.owner
     earlier = (Job.priority < job.priority) | ((Job.priority == job.priority) & (Job.id < job.id))
     ahead = session.scalar(select(func.count()).select_from(Job).where(*waiting, earlier)) or 0
+    owners = list_owners_in(session)
+    of_owner = f" of {job.owner}" if len(owners) > 1 else ""
     if not ahead:
-        return "It is the next in the queue."
-    return f"{plural(ahead, 'queued job')} {'is' if ahead == 1 else 'are'} ahead of it."
+        position = f"It is the next{of_owner or ' in the queue'}."
+    else:
+        are = "is" if ahead == 1 else "are"
+        position = f"{plural(ahead, 'queued job')}{of_owner} {are} ahead of it."
+    return f"{position} {_describe_turns(owners)}".rstrip()
+
+
+def _describe_turns(owners: Sequence[OwnerRow]) -> str:
+    """Say by which rule several owners take turns, and how they stand."""
+    if len(owners) < 2:  # noqa: PLR2004 - nobody to share with
+        return ""
+    listed = "; ".join(
+        f"{row.owner} {plural(row.workers, 'worker')}, {row.hours:.1f} h" for row in owners
+    )
+    return (
+        "The next worker goes to the owner with the fewest workers, then to the one that used the "
+        f"fewest hours lately: {listed}."
+    )

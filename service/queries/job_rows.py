@@ -29,6 +29,7 @@ def make_job_row(job: Job, epoch: Epoch | None) -> JobRow:
         job_id=job.id,
         sweep_id=job.sweep_id,
         name=job.name,
+        owner=job.owner,
         state=JobState(job.state),
         reason=job.reason,
         note=job.note,

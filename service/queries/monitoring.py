@@ -10,6 +10,7 @@ from models.database import Database
 from models.state import JobState, Outcome
 from models.tables import Attempt, Job, Repair, Result
 from service.queries.job_rows import count_states_in
+from service.queries.owners import OwnerRow, list_owners_in
 from service.queries.rows import WorkerRow
 from service.queries.workers import list_workers
 
@@ -19,6 +20,8 @@ class OperationalMetrics:
     """What an operator of dq watches; counts are of all time."""
 
     states: Mapping[JobState, int]
+    #: Those of queued and running jobs.
+    owners: tuple[OwnerRow, ...]
     #: Seconds since the job that is queued longest was submitted; None if none is queued.
     oldest_queued_seconds: float | None
     attempts: Mapping[Outcome, int]
@@ -51,6 +54,7 @@ def read_operational_metrics(database: Database) -> OperationalMetrics:
         ended = dict(session.execute(outcomes).all())
         return OperationalMetrics(
             states=count_states_in(session),
+            owners=tuple(list_owners_in(session)),
             oldest_queued_seconds=(time - created_at).total_seconds() if created_at else None,
             attempts={outcome: ended.get(outcome, 0) for outcome in Outcome},
             repairs=dict(session.execute(repairs).all()),

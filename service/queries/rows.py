@@ -20,6 +20,7 @@ class JobRow:
     job_id: int
     sweep_id: int
     name: str | None
+    owner: str
     state: JobState
     reason: str | None
     note: str | None

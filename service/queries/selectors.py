@@ -1,12 +1,13 @@
-"""The selectors by which a person names jobs: 142, 140..151, s7, tag:paper, @last."""
+"""The selectors by which a person names jobs: 142, 140..151, s7, tag:paper, @mine, @last."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from sqlalchemy import ColumnElement, ScalarSelect, exists, func, or_, select, true, union_all
 
 from models.database import Database
 from models.errors import UsageError
+from models.settings import Settings
 from models.state import JobState
 from models.tables import Job, Sweep, SweepMember, Tag
 
@@ -16,7 +17,10 @@ _jobs_of_sweep = Job.__table__.alias("own")
 _LARGEST_ID = 2**31 - 1
 _MOST_DIGITS = 100
 
-GRAMMAR = "an id (142), a range (140..151), a sweep (s7), tag:NAME, state:failed, or @last"
+GRAMMAR = (
+    "an id (142), a range (140..151), a sweep (s7), tag:NAME, state:failed, owner:NAME, @mine, "
+    "or @last"
+)
 
 
 def parse_selectors(selectors: Sequence[str], where: str | None = None) -> ColumnElement[bool]:
@@ -96,12 +100,11 @@ def _parse_selector(selector: str) -> tuple[ColumnElement[bool], str | None]:
         return jobs, f"There are no jobs {shown}. Type: dq results"
     if found := re.fullmatch(r"s(\d+)", selector, re.ASCII):
         return in_sweep(parse_id(found[1])), f"There is no sweep {shown}. Type: dq results"
+    if selector == "@mine":
+        return _parse_owner(Settings.load().owner)
     kind, colon, value = selector.partition(":")
-    if colon and kind == "tag":
-        tagged = Job.id.in_(select(Tag.job_id).where(Tag.tag == value))
-        return tagged, f"No job has the tag {value[:100]!r}. Type: dq results"
-    if colon and kind == "state":
-        return Job.state == _parse_state(value), None
+    if colon and (parse := _LABELS.get(kind)):
+        return parse(value)
     raise UsageError(f"{selector!r} names no jobs: give {GRAMMAR}")
 
 
@@ -115,3 +118,19 @@ def _parse_state(value: str) -> str:
     if value not in set(JobState):
         raise UsageError(f"Unknown state {value!r}: use one of {', '.join(JobState)}")
     return value
+
+
+def _parse_tag(tag: str) -> tuple[ColumnElement[bool], str]:
+    tagged = Job.id.in_(select(Tag.job_id).where(Tag.tag == tag))
+    return tagged, f"No job has the tag {tag[:100]!r}. Type: dq results"
+
+
+def _parse_owner(owner: str) -> tuple[ColumnElement[bool], str]:
+    return Job.owner == owner, f"No job is of {owner[:100]!r}. Type: dq results"
+
+
+_LABELS: Mapping[str, Callable[[str], tuple[ColumnElement[bool], str | None]]] = {
+    "tag": _parse_tag,
+    "owner": _parse_owner,
+    "state": lambda state: (Job.state == _parse_state(state), None),
+}

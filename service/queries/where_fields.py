@@ -304,6 +304,7 @@ def _job_fields() -> Sequence[Field]:
         _membership("sweep", _SWEEP, in_sweep),
         _column("state", _choice([*map(str, JobState)]), Job.state),
         _column("name", _TEXT, Job.name, is_nullable=True),
+        _column("owner", _TEXT, Job.owner),
         _membership("tag", _TEXT, _is_tagged, is_nullable=True),
         _column("epochs_done", _INTEGER, Job.epochs_done),
         _column("attempt", _INTEGER, Job.attempt),

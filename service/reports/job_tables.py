@@ -30,7 +30,7 @@ _SPEC_TITLES = {"dataset": "data set", "batch_size": "batch", "train_size": "ima
 _SPEC_PRIORITY = 96
 _METRIC_PRIORITIES = {"valid_accuracy": 97, "valid_loss": 50}
 _JOB_FIELDS = (
-    *("job_id", "sweep_id", "name", "state", "reason", "note", "attempt", "epochs_done"),
+    *("job_id", "sweep_id", "name", "owner", "state", "reason", "note", "attempt", "epochs_done"),
     *("worker", "held", "created_at", "started_at", "finished_at"),
 )
 _STATE_STYLES: Mapping[str, str] = {
@@ -153,9 +153,11 @@ def _choose_columns(rows: Sequence[JobRow], choice: ColumnChoice) -> tuple[Colum
 def list_columns(rows: Sequence[JobRow], more: Iterable[str] = ()) -> tuple[Column, ...]:
     """List the columns of jobs, with `more` of the spec's fields than are usual.
 
-    The name and the reason have a column where a job has one.
+    The name and the reason have a column where a job has one, the owner where there are several.
     """
     empty = {name for name in ("name", "reason") if not any(getattr(row, name) for row in rows)}
+    if len({row.owner for row in rows}) < 2:  # noqa: PLR2004 - nothing to tell apart
+        empty.add("owner")
     return tuple(column for column in _job_columns(more) if column.name not in empty)
 
 
@@ -175,6 +177,7 @@ def _job_columns(more: Iterable[str] = ()) -> tuple[Column, ...]:
     return (
         Column("job_id", "job", align="right"),
         Column("name", "name", priority=30, max_length=30, factors_out=True),
+        Column("owner", "owner", priority=35, max_length=20),
         *(spec_column(name) for name in ExperimentSpec.model_fields if name in wanted),
         Column("progress", "epochs", align="right", priority=70, factors_out=True),
         state,

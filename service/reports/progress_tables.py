@@ -7,6 +7,7 @@ from typing import Any
 from models.metrics import EPOCH_METRICS
 from models.state import JobState
 from service.formatting import format_all_ids, format_duration, format_gib, plural
+from service.queries.owners import OwnerRow
 from service.queries.progress import measure_left
 from service.queries.rows import JobRow, Progress, WorkerRow
 from service.queries.watching import Snapshot
@@ -112,6 +113,18 @@ def describe_rest(snapshot: Snapshot) -> str:
     if not snapshot.workers:
         return f"About {duration} once a worker runs."
     return f"About {duration} left on {plural(snapshot.rest.workers, 'worker')}."
+
+
+def owner_table(owners: Sequence[OwnerRow]) -> Table:
+    """List who has jobs in the queue, whose turn it is first."""
+    columns = (
+        Column("owner", "owner", max_length=30),
+        Column("queued", "queued", "{:,}".format, "right"),
+        Column("running", "running", "{:,}".format, "right"),
+        Column("workers", "workers", "{:,}".format, "right"),
+        Column("hours", "hours lately", "{:.1f}".format, "right"),
+    )
+    return Table(columns, owners)
 
 
 def worker_table(workers: Sequence[WorkerRow]) -> Table:

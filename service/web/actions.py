@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from sqlalchemy import ColumnElement
@@ -18,6 +19,8 @@ Action = Literal["cancel", "retry", "hold", "release"]
 
 #: The most jobs that one request submits.
 MAX_SPECS = 1000
+#: Of what is submitted on the page or by REST: its token does not say by whom.
+OWNER = "web"
 
 
 def apply(context: Context, action: Action, selector: str) -> list[Change]:
@@ -42,8 +45,9 @@ def submit(
             f"{len(specs):,} jobs are too many for one request: submit at most {MAX_SPECS:,}, "
             "or type: dq submit"
         )
+    ours = replace(options, owner=OWNER)
     return jobs.submit(
-        context.database, context.broker, specs, options, token or secrets.token_hex(16)
+        context.database, context.broker, specs, ours, token or secrets.token_hex(16)
     )
 
 

@@ -135,6 +135,7 @@ def test_a_busy_worker_goes_from_job_to_job_without_redis(stage: Stage):
         stage.cancel(running)
         states = stage.wait_for_end(*queued)
 
+    stage.wait_until(lambda: not waiting(stage.redis), "their messages are taken in vain")
     assert states == ["succeeded"] * 2
 
 

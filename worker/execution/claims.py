@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BindParameter, Integer, Row, bindparam, exists, func, or_, select
+from sqlalchemy import BindParameter, Integer, Row, and_, bindparam, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from models import lifecycle
@@ -13,6 +13,7 @@ from models.clock import from_now, now
 from models.spec import ExperimentSpec
 from models.state import JobState, WorkerState
 from models.tables import Job, Pause, Worker
+from worker.execution.fair_share import list_owners
 
 # The statements of every claim are made once: making one takes longer than running it.
 
@@ -31,16 +32,18 @@ _MAY_CLAIM = (
         )
     ),
 )
-#: Locks the job that is next, but for those that other claims hold.
+_MAY = select(and_(*_MAY_CLAIM))
+#: Locks an owner's job that is next, but for those that other claims hold.
 _TAKE_NEXT = (
     select(Job)
-    .where(*CLAIMABLE, *_MAY_CLAIM)
+    .where(*CLAIMABLE, Job.owner == bindparam("owner"))
     .order_by(Job.priority, Job.id)
     .limit(1)
     .with_for_update(of=Job, skip_locked=True)
 )
 _ALIKE = (
     *CLAIMABLE,
+    Job.owner == bindparam("owner"),
     Job.shape == bindparam("shape"),
     Job.priority == bindparam("priority"),
     Job.suspect.is_(False),
@@ -90,13 +93,16 @@ def claim_next(
 ) -> Sequence[Claim]:
     """Claim the job that is next in the queue, as `claim_with_peers` does.
 
-    The highest priority goes first, then the oldest. Return none if nothing is queued that may be
-    started, the queue is paused, or the worker is draining.
+    Owners take turns as fair_share.list_owners says; of an owner's jobs the highest priority goes
+    first, then the oldest. Return none if nothing is queued that may be started, the queue is
+    paused, or the worker is draining.
     """
-    job = session.scalar(_TAKE_NEXT, {"worker": worker})
-    if job is None:
+    if not session.scalar(_MAY, {"worker": worker}):
         return ()
-    return claim_with_peers(session, job, most, worker=worker, lease_seconds=lease_seconds)
+    for owner in list_owners(session, CLAIMABLE):
+        if job := session.scalar(_TAKE_NEXT, {"owner": owner}):
+            return claim_with_peers(session, job, most, worker=worker, lease_seconds=lease_seconds)
+    return ()
 
 
 def claim_with_peers(
@@ -107,9 +113,10 @@ def claim_with_peers(
     worker: str,
     lease_seconds: float,
 ) -> Sequence[Claim]:
-    """Claim a locked job and other queued jobs of its shape and priority, `most` in all.
+    """Claim a locked job and others like it, `most` in all.
 
-    They are no more than one worker's share of what is queued of that shape.
+    The others are queued jobs of its owner, shape and priority, no more than one worker's share of
+    those that are queued.
     """
     limit = most(ExperimentSpec.model_validate(job.spec))
     job_ids = [job.id, *_find_peers(session, job, limit, lease_seconds)]
@@ -124,7 +131,7 @@ def _find_peers(session: Session, job: Job, most: int, silent_seconds: float) ->
     """
     if job.suspect or most == 1:
         return ()
-    like = {"shape": job.shape, "priority": job.priority}
+    like = {"owner": job.owner, "shape": job.shape, "priority": job.priority}
     share = _find_share(session, like, most, silent_seconds)
     return session.scalars(_TAKE_PEERS, {**like, "job_id": job.id, "count": share - 1}).all()
 

@@ -34,7 +34,7 @@ _PARQUET_TYPES = {
     "held": "bool",
 }
 
-_OF_JOB = ("job_id", "sweep_id", "name", "state")
+_OF_JOB = ("job_id", "sweep_id", "name", "owner", "state")
 _OF_EPOCH = tuple(field.name for field in fields(EpochMetrics))
 _LATEX = {
     "\\": r"\textbackslash{}",
