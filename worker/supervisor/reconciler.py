@@ -65,7 +65,7 @@ class Reconciler:
         """Send the messages that idle workers lack, whatever became of those that were sent."""
         idle = self._count_idle_workers()
         lacking = idle - self._publisher.count_waiting() if idle else 0
-        messages = self._list_next(lacking) if lacking > 0 else ()
+        messages = self._list_some(lacking) if lacking > 0 else ()
         if messages:
             self._publisher.publish(messages)
             with self._database.writing() as session:
@@ -82,10 +82,9 @@ class Reconciler:
         with self._database.reading() as session:
             return session.scalar(idle) or 0
 
-    def _list_next(self, count: int) -> Sequence[JobMessage]:
-        """Return the messages of the first jobs that may be started."""
-        jobs = select(Job.id, Job.spec).where(*CLAIMABLE, ~exists(select(Pause.id)))
-        jobs = jobs.order_by(Job.priority, Job.id).limit(count)
+    def _list_some(self, count: int) -> Sequence[JobMessage]:
+        """Return the messages of some jobs that may be started; the claim says which is next."""
+        jobs = select(Job.id, Job.spec).where(*CLAIMABLE, ~exists(select(Pause.id))).limit(count)
         with self._database.reading() as session:
             return [JobMessage(*row) for row in session.execute(jobs)]
 

@@ -16,6 +16,7 @@ ROW = JobRow(
     job_id=1,
     sweep_id=1,
     name=None,
+    owner="ann",
     state=JobState.SUCCEEDED,
     reason=None,
     note=None,

@@ -44,6 +44,7 @@ SPECIAL = r"\ & % $ # _ { } ~ ^ < > |"
 def job(job_id: int, **changes) -> JobRow:
     values = {
         "sweep_id": 7,
+        "owner": "ann",
         "name": NASTY,
         "state": JobState.SUCCEEDED,
         "reason": None,
