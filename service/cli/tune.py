@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from models.errors import DatabaseUnreachable, DqError, SchemaOutdated
-from models.settings import Settings
 from models.spec import ExperimentSpec
 from models.state import JobState
 from service.cli.context import Context, find_database, open_context
@@ -134,7 +133,7 @@ def _preview(plan: Plan, format: Format) -> None:
 def _run(context: Context, title: str, specs: Sequence[ExperimentSpec]) -> Sequence[ComparedJob]:
     """Submit the specs that have not run yet, wait for them, and return the jobs of all."""
     options = SubmitOptions(
-        Settings.load().owner, name=f"tune: {title}", tags=("tune",), reuse=True
+        context.settings.owner, name=f"tune: {title}", tags=("tune",), reuse=True
     )
     submitted = submit(context.database, context.broker, specs, options, uuid.uuid4().hex)
     print_unsent(submitted)
