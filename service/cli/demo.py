@@ -77,5 +77,7 @@ def _run(context: Context, base: ExperimentSpec, local: LocalService) -> None:
         for progress in follow(context.database, which):
             local.check()
             show(progress)
-    print_table(comparison_table(compare(list_compared_jobs(context.database, which))), "table")
+    compared = compare(list_compared_jobs(context.database, which))
+    table = comparison_table(compared, selector=f"s{submitted.sweep_id}")
+    print_table(table, "table")
     print_message(f"\nNext: dq show {submitted.job_ids[0]}; dq submit --help; dq results --compare")

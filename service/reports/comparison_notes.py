@@ -104,7 +104,7 @@ def _list_first_jobs(comparison: Comparison) -> list[int]:
     labels = {row.label for row in (comparison.baseline, *comparison.undecided)}
     strata = [stratum.rows for stratum in comparison.strata if stratum.has_baseline]
     rows = itertools.chain(*strata) if comparison.by else comparison.rows
-    return [row.first_job for row in rows if row.label in labels]
+    return sorted(row.first_job for row in rows if row.label in labels)
 
 
 def _note_test(comparison: Comparison) -> Iterable[str]:
