@@ -130,7 +130,7 @@ def close(
     """End a job for good: succeeded, failed or cancelled; `detail` may hold a traceback."""
     if job.state == JobState.RUNNING:
         _end_attempt(session, job, Outcome(state), detail or reason)
-        usage.charge(session, [job.id])
+    usage.charge(session, [job.id])
     job.state, job.reason, job.lease_until = state, reason, None
     job.cancel_requested = False
     job.finished_at = now()

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from integration import rows
-from models import usage
+from models import lifecycle, usage
 from models.database import Database
 from models.message import Priority
 from models.tables import Job, Owner
@@ -124,6 +124,17 @@ def test_a_job_that_ended_without_a_result_is_charged_too(
 
     rows.end(recorder, claim, ending)
 
+    assert usage.count_hours(rows.get(database, Owner, "ann").used) == pytest.approx(0.5 / 3600)
+
+
+def test_a_job_that_crashed_too_often_is_charged_too(database: Database, recorder: Recorder):
+    (job_id,) = submit(database, "ann", 1, max_crashes=1)
+    rows.record(recorder, rows.claim(recorder, job_id), AttemptUpdate(rows.measured_all()[:2]))
+
+    with database.writing() as session:
+        lifecycle.lose(session, session.get_one(Job, job_id), "it fell silent")
+
+    assert rows.job(database, job_id).state == "failed"
     assert usage.count_hours(rows.get(database, Owner, "ann").used) == pytest.approx(0.5 / 3600)
 
 
