@@ -14,8 +14,8 @@ from sqlalchemy import URL
 
 from models.errors import UsageError
 from models.urls import check_database, check_redis, for_sqlalchemy
+from models.words import RULE, is_selectable
 
-_LONGEST_OWNER = 100  # of Job.owner
 #: A regular expression for the setting `pack`.
 PACK = r"^(auto|off|[1-9]\d{0,3})$"
 
@@ -54,8 +54,8 @@ def _find_user() -> str:
 
 
 def _check_owner(name: str) -> str:
-    if not 0 < len(name) <= _LONGEST_OWNER or "," in name or not name.isprintable():
-        raise ValueError(f"give 1 to {_LONGEST_OWNER} printable characters without a comma")
+    if not is_selectable(name):
+        raise ValueError(RULE)
     return name
 
 

@@ -31,6 +31,14 @@ def charge(session: Session, job_ids: Collection[int]) -> None:
     session.execute(_CHARGE, {"job_ids": list(job_ids), "weight": _weigh_now()})
 
 
+def turn(workers: int, used: float, owner: str) -> tuple[int, float, str]:
+    """Return what owners are sorted by: the least has the next turn.
+
+    The fewest workers that run its jobs come first, then the least use.
+    """
+    return workers, used, owner
+
+
 def count_hours(used: float) -> float:
     """Return how many hours of now an owner's `used` is worth."""
     return used / _weigh_now() / 3600

@@ -20,7 +20,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name="pk_owners"),
     )
     op.execute("INSERT INTO owners (name, used) SELECT DISTINCT owner, 0.0 FROM jobs")
-    op.drop_index("ix_jobs_next", "jobs")
     op.create_index(
         "ix_jobs_next",
         "jobs",

@@ -8,11 +8,11 @@ from sqlalchemy.orm import Session
 from models.database import Database, insert_missing
 from models.errors import UsageError
 from models.tables import Job, Tag
+from models.words import MAX_LENGTH, RULE, is_selectable
 from service.jobs.batches import BULK, Jobs, OnProgress, change_in_batches, ignore_progress
 from service.queries.selectors import ids_condition
 
 MAX_NAME_LENGTH = 200
-MAX_TAG_LENGTH = 100
 MAX_NOTE_LENGTH = 10_000
 
 
@@ -26,11 +26,8 @@ def check_name(name: str | None) -> None:
 def check_tags(tags: Sequence[str]) -> None:
     """Raise UsageError for a tag that could not be selected by tag:NAME."""
     for tag in tags:
-        if not tag or len(tag) > MAX_TAG_LENGTH or "," in tag or not tag.isprintable():
-            raise UsageError(
-                f"{tag[:MAX_TAG_LENGTH]!r} is not a tag: "
-                f"give 1 to {MAX_TAG_LENGTH} printable characters without a comma"
-            )
+        if not is_selectable(tag):
+            raise UsageError(f"{tag[:MAX_LENGTH]!r} is not a tag: {RULE}")
 
 
 def add_tags(

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from models.database import Database
 from models.state import JobState
 from models.tables import Job, Owner
-from models.usage import count_hours
+from models.usage import count_hours, turn
 from service.queries.selectors import open_condition
 
 
@@ -45,4 +45,4 @@ def list_owners_in(session: Session) -> list[OwnerRow]:
         OwnerRow(name, queued, running, workers, count_hours(used))
         for name, queued, running, workers, used in found
     ]
-    return sorted(rows, key=lambda row: (row.workers, row.hours, row.owner))
+    return sorted(rows, key=lambda row: turn(row.workers, row.hours, row.owner))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BindParameter, Integer, Row, and_, bindparam, exists, func, or_, select
+from sqlalchemy import BindParameter, Integer, Row, bindparam, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from models import lifecycle
@@ -23,23 +23,19 @@ CLAIMABLE = (
     Job.held.is_(False),
     or_(Job.not_before.is_(None), Job.not_before <= now()),
 )
-#: Whether a worker may claim any job at all.
-_MAY_CLAIM = (
-    ~exists(select(Pause.id)),
-    ~exists(
-        select(Worker.id).where(
-            Worker.id == bindparam("worker"), Worker.state == WorkerState.DRAINING
-        )
-    ),
+IS_PAUSED = exists(select(Pause.id))
+_IS_DRAINING = exists().where(
+    Worker.id == bindparam("worker"), Worker.state == WorkerState.DRAINING
 )
-_MAY = select(and_(*_MAY_CLAIM))
+#: Whether a worker may claim any job at all.
+_MAY_CLAIM = select(~IS_PAUSED & ~_IS_DRAINING)
 #: Locks an owner's job that is next, but for those that other claims hold.
 _TAKE_NEXT = (
     select(Job)
     .where(*CLAIMABLE, Job.owner == bindparam("owner"))
     .order_by(Job.priority, Job.id)
     .limit(1)
-    .with_for_update(of=Job, skip_locked=True)
+    .with_for_update(skip_locked=True)
 )
 _ALIKE = (
     *CLAIMABLE,
@@ -97,7 +93,7 @@ def claim_next(
     first, then the oldest. Return none if nothing is queued that may be started, the queue is
     paused, or the worker is draining.
     """
-    if not session.scalar(_MAY, {"worker": worker}):
+    if not session.scalar(_MAY_CLAIM, {"worker": worker}):
         return ()
     for owner in list_owners(session, CLAIMABLE):
         if job := session.scalar(_TAKE_NEXT, {"owner": owner}):

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from models.state import JobState
 from models.tables import Job, Owner
+from models.usage import turn
 
 _PLACES = (
     select(Job.owner, func.count(distinct(Job.worker)))
@@ -25,5 +26,5 @@ def list_owners(session: Session, claimable: Sequence[ColumnElement[bool]]) -> l
     if len(owners) < 2:  # noqa: PLR2004 - nobody to share with
         return [owner.name for owner in owners]
     places: dict[str, int] = dict(session.execute(_PLACES).all())
-    owners = sorted(owners, key=lambda each: (places.get(each.name, 0), each.used, each.name))
+    owners = sorted(owners, key=lambda each: turn(places.get(each.name, 0), each.used, each.name))
     return [owner.name for owner in owners]

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Select, exists, func, select
+from sqlalchemy import Select, func, select
 
 from models import lifecycle
 from models.clock import from_now, now
@@ -13,8 +13,8 @@ from models.database import Database
 from models.errors import DatabaseUnreachable
 from models.message import JobMessage
 from models.state import JobState, WorkerState
-from models.tables import Job, Pause, Repair, Worker
-from worker.execution.claims import CLAIMABLE
+from models.tables import Job, Repair, Worker
+from worker.execution.claims import CLAIMABLE, IS_PAUSED
 from worker.queue.publishing import Publisher
 
 logger = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class Reconciler:
 
     def _list_some(self, count: int) -> Sequence[JobMessage]:
         """Return the messages of some jobs that may be started; the claim says which is next."""
-        jobs = select(Job.id, Job.spec).where(*CLAIMABLE, ~exists(select(Pause.id))).limit(count)
+        jobs = select(Job.id, Job.spec).where(*CLAIMABLE, ~IS_PAUSED).limit(count)
         with self._database.reading() as session:
             return [JobMessage(*row) for row in session.execute(jobs)]
 
