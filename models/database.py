@@ -1,5 +1,7 @@
 """Transactions on the SQL database, the same on SQLite and PostgreSQL."""
 
+import sqlite3
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -30,6 +32,8 @@ from models.errors import DatabaseUnreachable, SchemaOutdated
 from models.postgres import make_engine
 from models.tables import REVISION, VERSION_TABLE, Base, Compatibility, Job
 
+#: How long a process waits for another that writes SQLite's file, and between two tries.
+_BUSY_SECONDS, _RETRY_SECONDS = 10.0, 0.01
 #: PostgreSQL refuses it where it would refuse a real change: a read-only database, a missing right.
 _CHANGE_NOTHING = update(Job).where(false()).values(priority=Job.priority)
 
@@ -145,15 +149,33 @@ def _sqlite_engine(url: URL) -> Engine:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise DatabaseUnreachable(f"{folder} cannot be made: {error}", "Set DQ_HOME") from error
-    engine = create_engine(url, connect_args={"timeout": 10, "isolation_level": None})
+    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS, "isolation_level": None})
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    _switch_to_wal(connection)
+    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _switch_to_wal(connection: Any) -> None:
+    """Keep the journal of a file as WAL; processes that open a new file at once take turns.
+
+    SQLite's own timeout does not hold here: two that switch would wait for each other.
+    """
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_RETRY_SECONDS)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:
