@@ -112,7 +112,7 @@ def estimate_differences(tables: Floats) -> Estimates:
 
 
 def estimate(values: Floats) -> Estimates:
-    """Estimate means as `statistics.estimate_mean` does, of the values that are no NaN."""
+    """Estimate means as `statistics.estimate_mean` does, of the values that are not NaN."""
     is_known = np.isfinite(values)
     known, n = np.where(is_known, values, 0.0), is_known.cumsum(-1)
     with np.errstate(divide="ignore", invalid="ignore"):

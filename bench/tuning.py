@@ -39,7 +39,7 @@ class Truth:
     """The means of the configurations, in standard deviations of a seed."""
 
     what: str
-    #: Drawn anew for each tuning: their standard deviation.
+    #: Drawn again for each tuning: their standard deviation.
     spread: float = 0.0
     #: How much worse the ends are than the best, of means that fall off with the distance squared.
     fall: float = 0.0
@@ -99,7 +99,7 @@ class Runs:
         return self._figures[number, seed]
 
     def measure(self, numbers: Sequence[int], seeds: int) -> list[Standing[int]]:
-        """Return the standings of configurations with the first so many seeds."""
+        """Return the standings of configurations after the first `seeds` seeds."""
         return [
             Standing(number, {seed: self.find(number, seed) for seed in range(seeds)}, seeds)
             for number in numbers

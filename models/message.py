@@ -25,7 +25,7 @@ class Priority(IntEnum):
 
 @dataclass(frozen=True)
 class JobMessage:
-    """Says that there is work: whoever takes it runs the job that is next, by the jobs' rows.
+    """Says that there is work: the worker that takes it runs the next job, by the jobs' rows.
 
     Id and spec are of the job for which it was sent, and let people read the queue.
     """

@@ -36,7 +36,7 @@ class Standing(Generic[Candidate]):
         return statistics.fmean(self.values.values()) if self.values else None
 
 
-#: Runs candidates with the first so many seeds; a standing each, in any order.
+#: Runs candidates with that number of seeds; returns a standing for each, in any order.
 Measure = Callable[[Sequence[Candidate], int], Sequence[Standing[Candidate]]]
 
 

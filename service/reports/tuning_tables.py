@@ -21,7 +21,7 @@ from service.reports.table import Column, Table
 from service.search.plan import Plan
 from service.search.tuning import METRIC, Tried, Tuning
 
-#: A line shows at most so many values of a range, and at most so many names of candidates.
+#: The most values of a range, and the most names of candidates, in a line.
 _MOST_VALUES = 8
 _MOST_NAMES = 3
 #: Ends beyond which there is nothing.

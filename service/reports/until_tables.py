@@ -25,7 +25,7 @@ def live_verdict_table(snapshot: Snapshot, comparison: Comparison) -> Table:
 
 
 def describe_round(comparison: Comparison, seeds: int) -> str:
-    """Say what is decided after a round of so many seeds: "8 seeds: 3 of 4 decided."."""
+    """Say what is decided after a round of `seeds` seeds: "8 seeds: 3 of 4 decided."."""
     others = comparison.rows[1:]
     undecided = [row.label for row in others if row.is_open]
     decided = f"{plural(seeds, 'seed')}: {len(others) - len(undecided)} of {len(others)} decided."

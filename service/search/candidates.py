@@ -13,7 +13,7 @@ from service.search.space import Space, round_digits
 
 #: Runs candidates with the seeds of the first rung.
 MeasureFirst = Callable[[Sequence[ExperimentSpec]], Sequence[Standing[ExperimentSpec]]]
-#: In how many batches TPE draws: the first at random, the others by what it was told of the last.
+#: In how many batches TPE draws: the first at random, the others by the figures of the last.
 _BATCHES = {"tpe": 3, "qmc": 1}
 _SAMPLER_SEED = 0
 #: Significant digits of a value that is drawn.
@@ -94,7 +94,7 @@ def _distributions(space: Space) -> dict[str, Any]:
 
 
 def _optuna() -> Any:
-    """Return Optuna, an extra, told to keep silent: dq says what is tried."""
+    """Return Optuna, an extra, without its log: dq says what is tried."""
     with needing("optuna", "tune", "--sampler"):
         import optuna  # noqa: PLC0415 - needs an extra
 

@@ -20,7 +20,7 @@ SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
 _RATES_WITHOUT = 5
 #: The fewest candidates with dropout.
 _FEWEST = 2
-#: The most seeds of a confirmation; each plan has a block of so many seeds, one of a million.
+#: The most seeds of a confirmation; each plan has one of a million blocks of that many seeds.
 MOST_CONFIRMED = 1000
 _BLOCKS = 10**6
 

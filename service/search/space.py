@@ -11,7 +11,7 @@ from service.specs.parsing import FieldValue, Range
 
 #: The options of the ranges, by the spec's fields.
 OPTIONS = {"keep": "--keep", "lr": "--lr", "input_keep": "--input-keep"}
-#: Two floating-point numbers differ in the first so many digits.
+#: Two different floating-point numbers differ within these first digits.
 _MOST_DIGITS = 17
 
 
@@ -67,7 +67,7 @@ class Space:
         return build_spec(fields, self.base)
 
     def spread(self, name: str, count: int) -> tuple[float, ...]:
-        """Return so many values of a field, or the single one, from end to end of its range.
+        """Return `count` values of a field, or the single one, from end to end of its range.
 
         They are evenly spaced, learning rates by their logarithms, but for rounding to few digits.
         """
@@ -94,7 +94,7 @@ def _spread_logarithms(values: Range, count: int) -> tuple[float, ...]:
 
 
 def _round_apart(values: tuple[float, ...], digits: int) -> tuple[float, ...]:
-    """Round all but the ends to so many significant digits, or to as many as keep them apart."""
+    """Round all but the ends to `digits` significant digits, or to as many as keep them apart."""
     low, *inner, high = values
     rounded = (low, *(round_digits(value, digits) for value in inner), high)
     if all(a < b for a, b in pairwise(rounded)):
@@ -105,5 +105,5 @@ def _round_apart(values: tuple[float, ...], digits: int) -> tuple[float, ...]:
 
 
 def round_digits(value: float, digits: int) -> float:
-    """Round to so many significant digits."""
+    """Round to `digits` significant digits."""
     return float(f"{value:.{digits}g}")

@@ -21,7 +21,7 @@ Tried = Standing[ExperimentSpec]
 #: Runs specs, unless they have run, and returns their jobs once all have ended. The title says
 #: what the specs are: "Rung 2 of 4: 15 candidates, seeds 0..4".
 Run = Callable[[str, Sequence[ExperimentSpec]], Sequence[ComparedJob]]
-#: Is told the standings of a rung.
+#: Called with the standings of each rung.
 OnRung = Callable[[Sequence[Tried]], None]
 
 
@@ -70,7 +70,7 @@ def tune(plan: Plan, run: Run, on_rung: OnRung = lambda _: None) -> Tuning:
 def _measure(
     what: str, candidates: Sequence[ExperimentSpec], seeds: int, run: Run
 ) -> Sequence[Tried]:
-    """Run candidates with the first so many seeds."""
+    """Run candidates with the first `seeds` seeds."""
     title = f"{what}: {plural(len(candidates), 'candidate')}, seeds 0..{seeds - 1}"
     jobs = run(title, repeat(candidates, range(seeds)).specs)
     values = {each.spec.configuration: each.values for each in collect_samples(jobs, METRIC)}
